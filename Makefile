@@ -1,0 +1,63 @@
+# What people, hooks and CI run alike. `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV ?= uv
+# The first that runs and that TensorFlow has wheels for: a name on the PATH may be a stub that only prints an error.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && \
+	echo $$python && break; done)
+
+.PHONY: help run test check lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-7s %s\n", $$1, $$2}'
+
+run: $(VENV)/.installed  ## make .venv, install, and train on DATA=folder (with BACKBONE=weights, if given)
+ifdef DATA
+	$(BIN)/catdog train "$(DATA)" $(if $(BACKBONE),--backbone "$(BACKBONE)")
+else
+	@echo 'catdog is installed in $(VENV). Train on a folder of photographs with one folder a class (pets/cats, pets/dogs):'
+	@echo '    make run DATA=pets        or, without a network, make run DATA=pets BACKBONE=mobilenet.weights.h5'
+endif
+
+test: $(VENV)/.installed-dev  ## make .venv with what developing needs, and run all tests (ARGS= goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev  ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One resolution for every platform and Python from 3.11 on; the development lock keeps the versions of the other one.
+lock:  ## resolve pyproject.toml anew into requirements.txt and requirements-dev.txt (needs uv)
+	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
+	@set -e; pins=$$(mktemp -d); trap 'rm -rf "$$pins"' EXIT; \
+	compile="$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate"; \
+	$$compile --extra train pyproject.toml -o "$$pins/run.txt"; \
+	$$compile --extra dev --constraints "$$pins/run.txt" pyproject.toml -o "$$pins/dev.txt"; \
+	for name in run dev; do \
+		target=requirements.txt; [ $$name = run ] || target=requirements-dev.txt; \
+		{ echo '# Made by `make lock` from pyproject.toml; do not edit.'; echo '-e .'; cat "$$pins/$$name.txt"; } >$$target; \
+		echo "$$target: $$(grep -c == $$target) packages"; \
+	done
+
+clean:  ## remove .venv and caches; data, models and databases stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo 'Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# What it installs includes all that `run` needs, so that the stamp of both is set.
+$(VENV)/.installed-dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(VENV)/.installed $@
