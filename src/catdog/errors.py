@@ -1,0 +1,65 @@
+"""Every error that catdog raises on purpose, as one tree.
+
+Each message says what was wrong, what is allowed, and what was received. The command line turns any
+`CatdogError` into one line and the exit code of its class; a web layer may map classes to statuses.
+"""
+
+
+class CatdogError(Exception):
+    """Base of all errors that a person can act on."""
+
+    exit_code = 1
+
+
+class SettingsError(CatdogError):
+    """A `CATDOG_*` variable, a line of `.env` or an option has a value that is not allowed."""
+
+    exit_code = 2
+
+
+class MissingDependencyError(CatdogError):
+    """A package that only this command needs is not installed."""
+
+
+class PictureError(CatdogError):
+    """A picture that cannot be used; the subclass says why."""
+
+
+class PictureFormatError(PictureError):
+    """The bytes are not one of the accepted formats, whatever the file's name says."""
+
+
+class PictureTooLargeError(PictureError):
+    """More bytes, pixels or pixels a side than the limits allow; found before the pixels are allocated."""
+
+
+class PictureBrokenError(PictureError):
+    """An accepted format, but the pixels cannot be decoded: truncated or corrupt."""
+
+
+class DatasetError(CatdogError):
+    """A folder, archive or named data set that cannot be trained on or measured with."""
+
+
+class DownloadError(CatdogError):
+    """Something could not be fetched; the message says how to provide it by hand."""
+
+
+class BackboneError(CatdogError):
+    """A feature extractor that cannot be built, converted or loaded."""
+
+
+class StoreError(CatdogError):
+    """The model store cannot do what was asked."""
+
+
+class VersionNotFoundError(StoreError):
+    """No such version, or none has been promoted yet."""
+
+
+class VersionCorruptError(StoreError):
+    """A stored version whose files do not match what was saved."""
+
+
+class ExportError(CatdogError):
+    """An export that cannot be written, cannot be run, or does not answer as catdog does."""

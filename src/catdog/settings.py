@@ -1,0 +1,140 @@
+"""Every knob, typed and immutable, read from `CATDOG_*` variables and `.env`.
+
+Reading settings writes nothing and creates nothing. `docs/settings.md` lists each field; a test holds it.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from catdog.errors import SettingsError
+
+Precision = Literal["auto", "bf16", "f32"]
+
+
+class Settings(BaseSettings):
+    """What can be set. The variable is the field's name in capitals behind `CATDOG_`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CATDOG_", env_file=".env", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    home: Path = Field(Path(), description="Folder under which catdog keeps everything: data, models, databases.")
+    database_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the database. Unset: the SQLite file `catdog.db` in the home folder.",
+    )
+    precision: Precision = Field(
+        "auto",
+        description="Arithmetic of the backbone: `bf16`, `f32`, or `auto` (bf16 where the processor has it).",
+    )
+    threads: int = Field(0, ge=0, le=256, description="Threads for decoding and inference; 0 means one a core.")
+    max_pixels: int = Field(24_000_000, ge=1, description="Most pixels a picture may have, checked before decoding.")
+    max_side: int = Field(12_000, ge=1, description="Most pixels a side of a picture may have.")
+    max_picture_bytes: int = Field(
+        64 * 2**20, ge=1, description="Most bytes that one picture file of a data set may have."
+    )
+    test_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of pictures held out for testing where the data has no test folder.",
+    )
+    validation_share: float = Field(
+        0.1, gt=0, lt=1, description="Share of training pictures held out to choose the best epoch."
+    )
+    unsure_below: float = Field(
+        0.7, ge=0, le=1, description="Confidence under which the verdict is `unsure` and not a class."
+    )
+    weights_url: str = Field(
+        "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        description="Where `--backbone imagenet` fetches the ImageNet weights; name a mirror where that is blocked.",
+    )
+    tracking: bool = Field(True, description="Record each training run with MLflow.")
+    tracking_uri: str | None = Field(
+        None,
+        validation_alias="MLFLOW_TRACKING_URI",
+        description="MLflow server or database. Unset: the SQLite file `mlflow.db` in the home folder.",
+    )
+    tracking_experiment: str = Field("catdog", min_length=1, description="Name of the MLflow experiment.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"The home folder of that user is not known: {error}") from error
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError("An SQLAlchemy URL is needed, such as sqlite:///catdog.db or postgresql+psycopg://…")
+        return value
+
+    @property
+    def data_dir(self) -> Path:
+        """Imported pictures: `train/<class>/…` and `test/<class>/…`."""
+        return self.home / "data"
+
+    @property
+    def models_dir(self) -> Path:
+        """Model versions, backbones and `champion.json`."""
+        return self.home / "models"
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database in use, as an SQLAlchemy URL."""
+        return self.database_url or _sqlite_url(self.home / "catdog.db")
+
+    @property
+    def resolved_tracking_uri(self) -> str:
+        """The MLflow store in use."""
+        return self.tracking_uri or _sqlite_url(self.home / "mlflow.db")
+
+    @property
+    def resolved_threads(self) -> int:
+        """Threads in use: the setting, or one for each core that this process may run on."""
+        return self.threads or available_cores()
+
+
+def available_cores() -> int:
+    """Count the cores that this process may run on, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; `overrides` (by field name) win over variables, and those over `.env`.
+
+    Raises:
+        SettingsError: a value is not allowed; names the variable, the rule and the value.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def variable_name(field: str) -> str:
+    """Name the environment variable that sets `field`."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"CATDOG_{field.upper()}"
+
+
+def _sqlite_url(path: Path) -> str:
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(path)).render_as_string()  # a "?" or "%20" in a folder's name is quoted
+
+
+def _explain(problem: Any) -> str:
+    location = str(problem["loc"][0]) if problem["loc"] else "settings"
+    name = variable_name(location) if location in Settings.model_fields else location
+    return f"{name}: {problem['msg']}. Received: {problem['input']!r}"
