@@ -1,0 +1,79 @@
+"""Fixtures: drawn pictures, a small random backbone, and a home in which a version was trained once."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawing import draw, write_dataset
+
+from catdog.settings import Settings, load_settings
+
+WEIGHTS_NAME = "mobilenet_v2_imagenet_no_top.weights.h5"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Run all tests in an empty folder, without the settings of the person who runs them."""
+    for name in [name for name in os.environ if name.startswith(("CATDOG_", "MLFLOW_")) and name != "CATDOG_SHARED"]:
+        del os.environ[name]
+    os.environ.setdefault("CATDOG_SHARED", str(Path(__file__).parents[2] / "shared"))
+    os.chdir(tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with an empty home of its own."""
+    return load_settings(home=tmp_path / "home", tracking=False)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real photographs; tests that use it carry the `shared` marker."""
+    folder = Path(os.environ.get("CATDOG_SHARED", "")).absolute()
+    if not (folder / "cat-and-dog").is_dir():
+        pytest.skip(f"no real photographs: CATDOG_SHARED is {folder}, which has no cat-and-dog/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data set of drawn cats and dogs: 30 a class to train on, 10 a class to test on. Not to be changed."""
+    return write_dataset(tmp_path_factory.mktemp("drawn") / "pets")
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights file of a MobileNetV2 that was never trained, normalised so that its features carry something."""
+    from catdog.backbone import build_keras_backbone
+    from catdog.frameworks import import_keras
+
+    keras = import_keras()
+    keras.utils.set_random_seed(7)
+    network = build_keras_backbone(None, 224)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # take over the statistics of the one batch below
+    pictures = [np.asarray(draw(animal, i, (224, 224))) for i in range(8) for animal in ("cat", "dog")]
+    network(np.stack(pictures).astype(np.float32) / 127.5 - 1, training=True)
+    path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
+    network.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, drawn: Path, weights: Path) -> Settings:
+    """Settings of a home with one version, trained on `drawn`. Not to be changed; `home` gives a copy."""
+    from catdog.training import TrainOptions, train
+
+    settings = load_settings(home=tmp_path_factory.mktemp("trained"), tracking=False)
+    train(drawn, settings, TrainOptions(backbone=str(weights), views=2, epochs=60, batch=4))
+    return settings
+
+
+@pytest.fixture
+def home(trained: Settings, tmp_path: Path) -> Settings:
+    """Settings of a home of its own with one trained version, which a test may change."""
+    shutil.copytree(trained.home, tmp_path / "home")
+    return load_settings(home=tmp_path / "home", tracking=False)
