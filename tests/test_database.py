@@ -1,0 +1,120 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, insert, inspect, select, text
+
+from catdog import database
+from catdog.database import database_exists, open_database
+from catdog.settings import Settings, load_settings
+
+ROW = {"path": "/x.jpg", "size": 1, "modified_ns": 2, "sha256": "0" * 64, "problem": None}
+
+
+def test_opening_creates_the_database_and_its_folder(settings: Settings) -> None:
+    assert not database_exists(settings)
+    assert not settings.home.exists()
+    engine = open_database(settings)
+    assert database_exists(settings)
+    assert {"files", "features"} <= set(inspect(engine).get_table_names())
+    assert (settings.home / "catdog.db").is_file()
+
+
+def test_asking_whether_it_exists_creates_nothing(settings: Settings) -> None:
+    settings.home.mkdir()
+    assert not database_exists(settings)
+    assert list(settings.home.iterdir()) == []
+
+
+def test_a_database_that_is_no_file_counts_as_there() -> None:
+    assert database_exists(load_settings(database_url="postgresql://nowhere/catdog"))
+    assert database_exists(load_settings(database_url="sqlite://"))
+
+
+def test_the_url_can_name_another_file(settings: Settings, tmp_path: Path) -> None:
+    other = load_settings(home=settings.home, database_url=f"sqlite:///{tmp_path / 'deep' / 'other.db'}")
+    open_database(other).dispose()
+    assert (tmp_path / "deep" / "other.db").is_file()
+    assert not settings.home.exists()
+
+
+@pytest.mark.parametrize("name", ["with space", "100%", "pets%20here", "why?", "ü", "a#b", "c++"])
+def test_the_home_may_have_any_name(tmp_path: Path, name: str) -> None:
+    settings = load_settings(home=tmp_path / name)
+    open_database(settings).dispose()
+    assert (tmp_path / name / "catdog.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_the_revisions_make_exactly_the_tables_of_the_code(settings: Settings) -> None:
+    with open_database(settings).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, database.metadata) == []
+
+
+def test_rows_are_there_after_opening_again(settings: Settings) -> None:
+    engine = open_database(settings)
+    with engine.begin() as connection:
+        connection.execute(insert(database.files), ROW)
+    engine.dispose()
+    with open_database(settings).connect() as connection:
+        assert [row._asdict() for row in connection.execute(select(database.files))] == [ROW]
+
+
+def test_readers_go_on_while_another_connection_writes(settings: Settings) -> None:
+    engine = open_database(settings)
+    with engine.begin() as writer, engine.connect() as reader:
+        writer.execute(insert(database.files), ROW)
+        assert reader.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert reader.execute(select(database.files)).all() == []
+
+
+def test_a_current_database_is_not_upgraded_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_database(settings).dispose()
+    monkeypatch.setattr("catdog.database.command.upgrade", lambda *_: pytest.fail("upgraded again"))
+    open_database(settings).dispose()
+
+
+def test_a_database_of_an_older_catdog_is_upgraded_once_and_keeps_what_it_holds(settings: Settings) -> None:
+    settings.home.mkdir()
+    old = create_engine(settings.resolved_database_url)
+    with old.begin() as connection:  # before the first revision, with a table of somebody else
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
+        connection.execute(text("INSERT INTO theirs VALUES (7)"))
+    old.dispose()
+    for _ in range(2):
+        engine = open_database(settings)
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT x FROM theirs")).scalars().all() == [7]
+            assert len(connection.execute(text("SELECT version_num FROM alembic_version")).all()) == 1
+            assert connection.execute(select(database.files)).all() == []
+        engine.dispose()
+
+
+def test_several_processes_may_open_a_new_database_at_once(settings: Settings) -> None:
+    code = (
+        "from sqlalchemy import insert; from catdog import database as d, settings as s; import sys\n"
+        "engine = d.open_database(s.load_settings())\n"
+        "for i in range(20):\n"
+        "    with engine.begin() as c: c.execute(insert(d.files), dict(path=f'{sys.argv[1]}/{i}', size=1, "
+        "modified_ns=1, sha256='0' * 64))\n"
+    )
+    environment = {**os.environ, "CATDOG_HOME": str(settings.home)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(i)], env=environment, stderr=subprocess.PIPE, text=True)
+        for i in range(3)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    with open_database(settings).connect() as connection:
+        assert len(connection.execute(select(database.files)).all()) == 60
+
+
+def test_opening_logs_nothing_on_the_screen(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    open_database(settings).dispose()
+    assert capfd.readouterr() == ("", "")
