@@ -1,0 +1,180 @@
+"""Figures of merit: metrics with intervals, calibration, coverage, and one version against another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from catdog.dataset import probability_key
+
+ECE_BINS: Final = 15
+SIGNIFICANCE: Final = 0.05
+
+Probabilities = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two versions on the same pictures: how many only the champion, and only the challenger, got right.
+
+    `p_value` is that of McNemar's exact test (https://doi.org/10.1007/BF02295996); None of `champion` and
+    `challenger` being better is its null hypothesis.
+    """
+
+    n: int
+    only_champion: int
+    only_challenger: int
+    p_value: float
+
+    @property
+    def significantly_worse(self) -> bool:
+        """Whether the challenger is worse by more than chance explains, at the 5 % level."""
+        return self.only_champion > self.only_challenger and self.p_value < SIGNIFICANCE
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.n} test pictures the challenger alone is right on {self.only_challenger}, the champion alone on "
+            f"{self.only_champion} (McNemar's exact test, p = {self.p_value:.3g})"
+        )
+
+
+def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
+    """Measure answers against labels.
+
+    Args:
+        probabilities: `(N, C)`, rows sum to 1.
+        labels: `(N,)` in [0, C).
+        classes: C folder names.
+
+    Returns:
+        `n`, `accuracy`, `accuracy_ci` (Wilson, 95 %), `precision`, `recall`, `f1_score` (macro over the classes that
+        occur), `per_class`, `loss` (cross-entropy, nats), `brier` (squared distance of the probabilities from the
+        truth, in [0, 2]; halved for two classes, where that is the usual form), `ece` (expected calibration error,
+        15 bins), `roc_auc` (macro, one against the rest; None where a class is missing), `confusion_matrix` (rows:
+        true classes).
+
+    Raises:
+        ValueError: no pictures, or shapes that do not fit.
+    """
+    if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
+        raise ValueError(
+            f"At least one picture and (N, {len(classes)}) probabilities are needed. "
+            f"Received: {len(labels)} labels and {probabilities.shape}"
+        )
+    numbers = list(range(len(classes)))
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
+    predicted = exact.argmax(axis=1)
+    correct = predicted == labels
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=numbers, zero_division=0.0
+    )
+    present = support > 0
+    names = [probability_key(name) for name in classes]
+    return {
+        "n": len(labels),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "accuracy_ci": wilson_interval(int(correct.sum()), len(labels)),
+        "precision": float(precision[present].mean()),
+        "recall": float(recall[present].mean()),
+        "f1_score": float(f1[present].mean()),
+        "per_class": {
+            name: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1_score": float(f1[i]),
+                "support": int(support[i]),
+            }
+            for i, name in enumerate(names)
+        },
+        "loss": float(log_loss(labels, np.clip(exact, 1e-12, 1), labels=numbers)),
+        "brier": brier_score(exact, labels),
+        "ece": expected_calibration_error(exact, labels),
+        "roc_auc": _roc_auc(exact, labels, numbers),
+        "confusion_matrix": confusion_matrix(labels, predicted, labels=numbers).tolist(),
+    }
+
+
+def coverage_metrics(answered: NDArray[np.bool_], correct: NDArray[np.bool_]) -> dict[str, Any]:
+    """Say how many of N pictures get a class for a verdict, and how right these are.
+
+    Returns:
+        `coverage`, the share answered, in [0, 1], and `selective_accuracy`, the accuracy on them; None where none is.
+    """
+    selective = float(correct[answered].mean()) if answered.any() else None
+    return {"coverage": float(answered.mean()), "selective_accuracy": selective}
+
+
+def wilson_interval(successes: int, n: int) -> list[float]:
+    """Give Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
+    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def brier_score(probabilities: NDArray[np.float64], labels: Labels) -> float:
+    """Give the mean squared distance of probabilities `(N, C)` from the truth; halved for two classes."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    score = float(((probabilities - truth) ** 2).sum(axis=1).mean())
+    return score / 2 if probabilities.shape[1] == 2 else score
+
+
+def calibration_bins(probabilities: NDArray[Any], labels: Labels, bins: int = ECE_BINS) -> list[dict[str, float]]:
+    """Sort answers by confidence into equal bins; of each non-empty one: from, to, n, mean confidence, accuracy."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    numbers = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "from": i / bins,
+            "to": (i + 1) / bins,
+            "n": int((numbers == i).sum()),
+            "confidence": float(confidence[numbers == i].mean()),
+            "accuracy": float(correct[numbers == i].mean()),
+        }
+        for i in np.unique(numbers)
+    ]
+
+
+def expected_calibration_error(probabilities: NDArray[Any], labels: Labels) -> float:
+    """Average, over 15 equal bins of confidence, how far confidence and accuracy are apart.
+
+    https://arxiv.org/abs/1706.04599
+    """
+    bins = calibration_bins(probabilities, labels)
+    return sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(labels)
+
+
+def compare(champion_correct: NDArray[np.bool_], challenger_correct: NDArray[np.bool_]) -> Comparison:
+    """Compare two versions by McNemar's exact test on the same pictures, `(N,)` each.
+
+    Raises:
+        ValueError: not as many answers of one as of the other.
+    """
+    if champion_correct.shape != challenger_correct.shape:
+        raise ValueError(
+            f"Both need answers for the same pictures. Received: {champion_correct.shape}, {challenger_correct.shape}"
+        )
+    only_champion = int((champion_correct & ~challenger_correct).sum())
+    only_challenger = int((challenger_correct & ~champion_correct).sum())
+    differing = only_champion + only_challenger
+    p_value = float(binomtest(only_challenger, differing).pvalue) if differing else 1.0
+    return Comparison(len(champion_correct), only_champion, only_challenger, p_value)
+
+
+def _roc_auc(probabilities: NDArray[np.float64], labels: Labels, numbers: list[int]) -> float | None:
+    if len(np.unique(labels)) < len(numbers):
+        return None
+    if len(numbers) == 2:
+        return float(roc_auc_score(labels, probabilities[:, 1]))
+    return float(roc_auc_score(labels, probabilities, multi_class="ovr", labels=numbers))

@@ -1,0 +1,67 @@
+"""Features of some pictures of a version, without the pictures: what it is measured and refitted with anywhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catdog.errors import VersionCorruptError
+from catdog.features import Embedded
+
+TRAINING: Final = 1000
+"""Most training pictures that are kept, equally many a class."""
+
+TEST: Final = 2000
+"""Most test pictures that are kept."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Features `(M, D) float16`, labels `(M,) int64`, hex hashes `(M,)` and splits (`train` or `test`) `(M,)`."""
+
+    features: NDArray[np.float16]
+    labels: NDArray[np.int64]
+    sha256: NDArray[np.str_]
+    split: NDArray[np.str_]
+
+    @classmethod
+    def choose(cls, train: Embedded, test: Embedded) -> "Replay":
+        """Keep some training pictures of each class and the test pictures, chosen by hash."""
+        classes = int(train.labels.max()) + 1
+        kept = np.concatenate(
+            [_first_by_hash(train, np.flatnonzero(train.labels == c), TRAINING // classes) for c in range(classes)]
+        )
+        tested = _first_by_hash(test, np.arange(len(test.labels)), TEST)
+        return cls(
+            np.concatenate([train.vectors[kept, 0], test.vectors[tested, 0]]),
+            np.concatenate([train.labels[kept], test.labels[tested]]),
+            np.array([train.pictures[i].sha256 for i in kept] + [test.pictures[i].sha256 for i in tested]),
+            np.array(["train"] * len(kept) + ["test"] * len(tested)),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the arrays to an `.npz` file."""
+        np.savez(path, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "Replay":
+        """Read what `save` wrote; nothing is unpickled.
+
+        Raises:
+            VersionCorruptError: not such a file, or its arrays do not fit together.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                replay = cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise VersionCorruptError(f"The replay memory cannot be read. Received: {path} ({error}).") from error
+        if len({len(array) for array in vars(replay).values()}) != 1:
+            raise VersionCorruptError(f"The replay memory's arrays do not fit together. Received: {path}.")
+        return replay
+
+
+def _first_by_hash(embedded: Embedded, indices: NDArray[Any], most: int) -> NDArray[np.int64]:
+    ordered = sorted(indices.tolist(), key=lambda i: embedded.pictures[i].sha256)
+    return np.array(ordered[:most], np.int64)
