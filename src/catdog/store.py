@@ -1,0 +1,277 @@
+"""Model versions on disk: whole or absent, checksummed, one of them the champion.
+
+    models/<n>/             head.npz, head.keras, metadata.json, manifest.csv, report.html
+    models/backbones/<id>/  shared by every version on that backbone (see `backbone.py`)
+    models/champion.json    the version that is served, replaced by rename, with the history of promotions
+
+A version is written in a temporary folder, flushed, and renamed to the next free number, so that two trainings at
+once give two versions. A version is never changed afterwards.
+"""
+
+import contextlib
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock
+
+from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
+from catdog.files import file_sha256, require_checksums, sync_folder, sync_tree, write_json
+from catdog.head import Head
+from catdog.novelty import NoveltyReference
+
+FORMAT: Final = 1
+"""Layout of a version; a reader refuses one that it does not know."""
+
+HISTORY_LENGTH: Final = 1000
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version that was found whole: its number, folder and `metadata.json`."""
+
+    number: int
+    path: Path
+    metadata: Mapping[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Folder names of the classes, in the order of the probabilities."""
+        return tuple(self.metadata["classes"])
+
+    @property
+    def backbone_path(self) -> Path:
+        """Folder of the backbone that the head was fitted on."""
+        return self.path.parent / "backbones" / str(self.metadata["backbone"])
+
+    def load_head(self) -> Head:
+        """Read the head and check that it has an output for each class.
+
+        Raises:
+            VersionCorruptError: it cannot be read, or has not.
+        """
+        head = Head.load(self.path / "head.npz")
+        if len(head.output_bias) != len(self.classes):
+            raise VersionCorruptError(
+                f"Version {self.number} names {len(self.classes)} classes. "
+                f"Received: a head with {len(head.output_bias)} outputs."
+            )
+        return head
+
+    def load_novelty(self) -> NoveltyReference:
+        """Read what novelty is measured against.
+
+        Raises:
+            VersionCorruptError: it cannot be read.
+        """
+        return NoveltyReference.load(self.path / "novelty.npz")
+
+    def training_hashes(self) -> set[str]:
+        """Return the SHA-256 of every picture that the version was fitted or chosen on."""
+        path = self.path / "manifest.csv"
+        if not path.exists():
+            return set()
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["sha256"] for row in csv.DictReader(file) if row["split"] != "test"}
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One change of champion: which version, when (UTC, ISO 8601), why."""
+
+    version: int
+    at: str
+    reason: str
+
+
+class ModelStore:
+    """The versions under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def numbers(self) -> list[int]:
+        """List the numbers of all versions, lowest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdecimal() and p.is_dir())
+
+    def get(self, number: int | None = None) -> ModelVersion:
+        """Find a version, the champion where none is named, and check its files.
+
+        Raises:
+            VersionNotFoundError: there is no such version, or no champion yet.
+            VersionCorruptError: its files are not as they were saved.
+        """
+        if number is None:
+            number = self.champion()
+            if number is None:
+                raise VersionNotFoundError(
+                    f"No model yet in {self.folder}. Train one with `catdog train DATA`, or promote one that is "
+                    f"there. Received: versions {self.numbers() or 'none'}."
+                )
+        folder = self.folder / str(number)
+        if not folder.is_dir():
+            raise VersionNotFoundError(
+                f"There is no version {number} in {self.folder}. Received: versions {self.numbers() or 'none'}."
+            )
+        metadata = read_metadata(folder)
+        require_checksums(folder, metadata["checksums"])
+        return ModelVersion(number, folder, metadata)
+
+    def save(self, metadata: Mapping[str, Any], write_files: Callable[[Path], None]) -> ModelVersion:
+        """Add a version under the next free number.
+
+        Args:
+            metadata: what `metadata.json` is to hold; `version`, `format`, `created_at` and `checksums` are added.
+            write_files: writes the version's files into the folder it is given.
+
+        Raises:
+            StoreError: the disk does not take it; nothing is left behind.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder, ignore_cleanup_errors=True) as temporary:
+                new = Path(temporary) / "version"
+                new.mkdir()
+                write_files(new)
+                checksums = {path.name: file_sha256(path) for path in sorted(new.iterdir())}
+                document = {**metadata, "format": FORMAT, "created_at": _now(), "checksums": checksums}
+                return self._settle(new, document)
+        except OSError as error:
+            raise StoreError(
+                f"The version could not be saved in {self.folder}: {error.strerror or error}. Nothing was changed."
+            ) from error
+
+    def adopt(self, folder: Path) -> ModelVersion:
+        """Add a copy of a version that was saved elsewhere, under the next free number."""
+        metadata = read_metadata(folder)
+        require_checksums(folder, metadata["checksums"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder, ignore_cleanup_errors=True) as temporary:
+            return self._settle(Path(shutil.copytree(folder, Path(temporary) / "version")), metadata)
+
+    def champion(self) -> int | None:
+        """Name the version that is served; None before the first promotion.
+
+        Raises:
+            VersionCorruptError: `champion.json` cannot be read.
+        """
+        history = self.history()
+        return history[-1].version if history else None
+
+    def history(self) -> list[Promotion]:
+        """List the promotions, the oldest first; the last one is in force."""
+        path = self.folder / "champion.json"
+        try:
+            return [Promotion(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["history"]]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise VersionCorruptError(f"The champion cannot be read. Received: {path} ({error}).") from error
+
+    def promote(self, number: int, reason: str) -> None:
+        """Make a version the champion; one that is not whole is refused.
+
+        Raises:
+            VersionNotFoundError: there is no such version.
+            VersionCorruptError: its files are not as they were saved.
+        """
+        version = self.get(number)
+        version.load_head()
+        version.load_novelty()
+        with self._locked():
+            history = [*self.history(), Promotion(number, _now(), reason)][-HISTORY_LENGTH:]
+            write_json(
+                self.folder / "champion.json",
+                {"version": number, "history": [vars(entry) for entry in history]},
+            )
+
+    def rollback(self) -> int:
+        """Promote again the version that was champion before this one; returns its number.
+
+        Rolling back twice goes back two versions, not forth again.
+
+        Raises:
+            StoreError: there was none before.
+        """
+        stack: list[int] = []
+        for entry in self.history():
+            if len(stack) > 1 and entry.version == stack[-2] and entry.reason.startswith(_ROLLBACK):
+                stack.pop()
+            elif not stack or stack[-1] != entry.version:
+                stack.append(entry.version)
+        if len(stack) < 2:
+            only = f"version {stack[0]} alone" if stack else "no champion"
+            raise StoreError(f"There is no earlier champion to go back to. Received: {only}.")
+        self.promote(stack[-2], f"{_ROLLBACK} from version {stack[-1]}")
+        return stack[-2]
+
+    def _settle(self, new: Path, document: dict[str, Any]) -> ModelVersion:
+        """Rename into the next free number, trying the one after where another training took it."""
+        number = max(self.numbers(), default=0) + 1
+        while True:
+            metadata = {"version": number, **document}
+            write_json(new / "metadata.json", metadata)
+            sync_tree(new)
+            target = self.folder / str(number)
+            try:
+                new.rename(target)  # onto a folder that is not empty this fails, and changes nothing
+            except OSError:
+                if not target.exists():
+                    raise
+                number += 1
+                continue
+            sync_folder(self.folder)
+            return ModelVersion(number, target, metadata)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with FileLock(self.folder / ".lock"):
+            yield
+
+
+_ROLLBACK: Final = "rolled back"
+
+
+def remove_leftovers(folder: Path, older_than_seconds: float) -> list[Path]:
+    """Remove temporary folders that a killed process left in the store; returns what was removed."""
+    now = datetime.now(UTC).timestamp()
+    stale = [p for p in folder.glob("**/.new-*") if p.is_dir() and now - p.stat().st_mtime > older_than_seconds]
+    for path in stale:
+        shutil.rmtree(path, ignore_errors=True)
+    return stale
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read `metadata.json` of a version's folder.
+
+    Raises:
+        VersionCorruptError: missing, unreadable, of another format, or without what a version needs.
+    """
+    path = folder / "metadata.json"
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        if metadata["format"] != FORMAT:
+            raise VersionCorruptError(
+                f"This catdog reads versions of format {FORMAT}. Received: {metadata['format']} in {path}."
+            )
+        if not {"classes", "backbone", "checksums"} <= metadata.keys() or not (
+            {"head.npz", "novelty.npz"} <= metadata["checksums"].keys()
+        ):
+            raise VersionCorruptError(
+                f"A version needs classes, a backbone, a head and a novelty reference. Received: {path}."
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VersionCorruptError(f"The version cannot be read. Received: {path} ({error}).") from error
+    return dict(metadata)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
