@@ -1,0 +1,98 @@
+"""Where a backbone comes from: the bundle, ImageNet, a file, an earlier version, or tuning one of these."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from catdog import starter
+from catdog.backbone import IMAGENET, download_imagenet, halve_weights, install_backbone, read_info
+from catdog.dataset import Manifest
+from catdog.errors import BackboneError
+from catdog.finetune import BLOCKS, FineTuneOptions, FineTuneProgress, fine_tune
+from catdog.preprocessing import IMAGE_SIZE
+from catdog.settings import Settings
+from catdog.starter import STARTER
+from catdog.store import ModelStore
+
+
+def resolve_backbone(name: str, settings: Settings, image_size: int = IMAGE_SIZE) -> Path:
+    """Find or make the folder of a backbone.
+
+    Args:
+        name: `starter` (the bundled one), `imagenet`, the path of a weights file, or the number of a version.
+        settings: where models lie.
+        image_size: pixels a side that it is given; the backbone of a version or the starter keeps its own.
+
+    Raises:
+        BackboneError: none of these.
+        DownloadError: the ImageNet weights cannot be fetched.
+    """
+    if name == STARTER:
+        return starter.install_backbone(settings.models_dir)
+    if name == IMAGENET:
+        weights = download_imagenet(settings.weights_url, settings.models_dir)
+        origin = "ImageNet weights of Keras Applications"
+        return install_backbone(weights, settings.models_dir, image_size=image_size, source=origin)
+    if name.isdecimal():
+        return ModelStore(settings.models_dir).get(int(name)).backbone_path
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise BackboneError(
+            "A backbone is starter, imagenet, a file of weights (PATH.weights.h5) or the number of a version. "
+            f"Received: {name!r}."
+        )
+    return install_backbone(path, settings.models_dir, image_size=image_size)
+
+
+def tune_backbone(
+    folder: Path,
+    manifest: Manifest,
+    settings: Settings,
+    options: FineTuneOptions,
+    on_progress: Callable[[int, int], None],
+) -> Path:
+    """Tune a backbone end to end on a data set and install the result; picks up where a stopped run stood.
+
+    Args:
+        folder: the backbone to begin with.
+        manifest: its training pictures are tuned on, its validation pictures measured after each epoch.
+        settings: where models lie; what a stopped run needs is kept there, in `fine-tune/`.
+        options: the recipe; its image size is the backbone's.
+        on_progress: called with (steps done, steps in all).
+
+    Returns:
+        The folder of the tuned backbone.
+    """
+    options = replace(options, image_size=read_info(folder).image_size)
+    work_dir = settings.models_dir / "fine-tune"
+
+    def tell(progress: FineTuneProgress) -> None:
+        done = (progress.epoch - 1) * progress.steps + progress.step
+        on_progress(done, progress.epochs * progress.steps)
+
+    tuned = fine_tune(
+        folder / "backbone.weights.h5",
+        manifest.paths("train"),
+        manifest.labels("train"),
+        (manifest.paths("validation"), manifest.labels("validation")),
+        len(manifest.classes),
+        options,
+        work_dir,
+        tell,
+    )
+    source = f"{folder.name}, tuned on {manifest.root.name} ({manifest.digest[:12]})"
+    half = halve_weights(tuned, work_dir / "half.weights.h5", options.image_size)
+    return install_backbone(half, settings.models_dir, image_size=options.image_size, source=source)
+
+
+def parse_tuning(layers: str | None, epochs: int, seed: int) -> FineTuneOptions | None:
+    """Read what a person asked to tune: None for nothing, `all`, or a number of blocks.
+
+    Raises:
+        BackboneError: neither of these.
+    """
+    if layers is None:
+        return None
+    if layers != "all" and not (layers.isdecimal() and 1 <= int(layers) <= BLOCKS):
+        raise BackboneError(f"--fine-tune takes `all` or a number of blocks from 1 to {BLOCKS}. Received: {layers!r}.")
+    return FineTuneOptions(blocks=None if layers == "all" else int(layers), epochs=epochs, seed=seed)

@@ -1,0 +1,314 @@
+"""The main job: scan, embed, fit, evaluate, save, promote."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from catdog import dataset, tracking
+from catdog.backbone import Backbone
+from catdog.backbone_sources import resolve_backbone, tune_backbone
+from catdog.database import open_database
+from catdog.dataset import Manifest, Rejected
+from catdog.errors import CatdogError
+from catdog.evaluation import Mistake
+from catdog.features import Embedded, FeatureCache, embed
+from catdog.finetune import FineTuneOptions
+from catdog.fitting import Fitted, Measured, fit, measure
+from catdog.gate import decide
+from catdog.importing import import_pictures, is_archive
+from catdog.layout import SPLITS, Split
+from catdog.preprocessing import IMAGE_SIZE, Limits
+from catdog.replay import Replay
+from catdog.report import write_report
+from catdog.settings import Settings
+from catdog.starter import STARTER
+from catdog.store import ModelStore, ModelVersion
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, in all); stages are import, fine_tune, embed, fit and evaluate."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `catdog train` can be told.
+
+    Attributes:
+        backbone: `starter`, `imagenet`, the path of a weights file, or the number of a version whose backbone is used.
+        image_size: pixels a side, a multiple of 32, for `imagenet` and weights files.
+        fine_tune: how to tune the backbone end to end first; None leaves it as it is.
+        views: views of each training picture, at least 1: the plain one and augmented ones.
+        epochs: most epochs.
+        batch: features a step.
+        seed: of shuffling, dropout and views.
+        limit: take at most so many training pictures a class; None for all.
+        promote: True promotes whatever comes out, False never, None if not significantly worse than the champion.
+    """
+
+    backbone: str = STARTER
+    image_size: int = IMAGE_SIZE
+    fine_tune: FineTuneOptions | None = None
+    views: int = 4
+    epochs: int = 30
+    batch: int = 256
+    seed: int = 42
+    limit: int | None = None
+    promote: bool | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training gave."""
+
+    version: ModelVersion
+    promoted: bool
+    reason: str
+    images: dict[str, int]
+    embedded: int
+    seconds: dict[str, float]
+    metrics: dict[str, Any]
+    mistakes: tuple[Mistake, ...]
+    rejected: tuple[Rejected, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the result in its public form, ready for JSON."""
+        return {
+            "version": self.version.number,
+            "promoted": self.promoted,
+            "reason": self.reason,
+            "images": self.images,
+            "embedded": self.embedded,
+            "seconds": self.seconds,
+            "metrics": self.metrics,
+            "mistakes": [vars(mistake) for mistake in self.mistakes],
+            "rejected": [{"path": str(item.path), "error": item.reason} for item in self.rejected],
+        }
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def rounded(self) -> dict[str, float]:
+        total = time.perf_counter() - self.started
+        return {stage: round(spent, 3) for stage, spent in {**self.seconds, "total": total}.items()}
+
+
+def train(
+    data: Path,
+    settings: Settings,
+    options: TrainOptions = TrainOptions(),
+    on_progress: Progress | None = None,
+) -> TrainingResult:
+    """Train on a folder or archive of photographs, and save what comes out as a new version.
+
+    A folder is read where it lies; an archive is imported into `data/` first, and the whole of that is trained on.
+
+    Raises:
+        DatasetError: not enough usable pictures; nothing was written.
+        BackboneError, DownloadError: the backbone cannot be had.
+        StoreError: the version cannot be saved.
+    """
+    _check(options)
+    report = on_progress or _silence
+    clock = _Clock()
+    with clock.time("import"):
+        scanned = _import(data, settings, report)
+        engine = open_database(settings)
+        dataset.remember(engine, scanned.read)
+        manifest = _limited(scanned.manifest, options.limit)
+    folder = resolve_backbone(options.backbone, settings, options.image_size)
+    if options.fine_tune is not None:
+        with clock.time("fine_tune"):
+            folder = tune_backbone(
+                folder,
+                manifest,
+                settings,
+                options.fine_tune,
+                lambda done, total: report("fine_tune", done, total),
+            )
+    with clock.time("embed"):
+        threads = settings.resolved_threads
+        backbone = Backbone(folder, precision=settings.precision, threads=threads)
+        embedded = _embed(manifest, backbone, engine, settings, options.views, report)
+    with clock.time("fit"):
+        fitted = fit(
+            embedded["train"],
+            embedded["validation"],
+            len(manifest.classes),
+            epochs=options.epochs,
+            batch_size=options.batch,
+            seed=options.seed,
+            on_epoch=lambda epoch: report("fit", epoch, options.epochs),
+        )
+        report("fit", options.epochs, options.epochs)
+    with clock.time("evaluate"):
+        report("evaluate", 0, 1)
+        measured = measure(fitted, embedded["test"], manifest.classes, settings.unsure_below)
+        promote, reason = decide(
+            manifest.classes, embedded["test"], measured.correct, engine, settings, wanted=options.promote
+        )
+        report("evaluate", 1, 1)
+    metadata = _metadata(manifest, embedded, backbone, fitted, measured.metrics, options)
+    version = _save(settings, metadata, manifest, embedded, fitted, measured)
+    if promote:
+        ModelStore(settings.models_dir).promote(version.number, reason)
+    engine.dispose()
+    result = TrainingResult(
+        version,
+        promote,
+        reason,
+        metadata["images"],
+        sum(part.computed for part in embedded.values()),
+        clock.rounded(),
+        measured.metrics,
+        measured.mistakes,
+        manifest.rejected,
+    )
+    _track(settings, result)
+    return result
+
+
+def _silence(_stage: str, _done: int, _total: int) -> None:
+    """Report progress to nobody."""
+
+
+def _check(options: TrainOptions) -> None:
+    for name in ("views", "epochs", "batch", "limit"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise CatdogError(f"--{name} must be at least 1. Received: {value}.")
+
+
+def _import(data: Path, settings: Settings, report: Progress) -> dataset.ScanResult:
+    if is_archive(data):
+        import_pictures(data, settings, on_progress=lambda done, total: report("import", done, total))
+        data = settings.data_dir
+    return dataset.scan(data, settings, on_progress=lambda done, total: report("import", done, total))
+
+
+def _limited(manifest: Manifest, limit: int | None) -> Manifest:
+    """Keep the first `limit` training pictures of each class, by hash, so that the choice does not follow names."""
+    if limit is None:
+        return manifest
+    training = sorted(manifest.select("train"), key=lambda picture: picture.sha256)
+    by_class = [[p.sha256 for p in training if p.label == label][:limit] for label in range(len(manifest.classes))]
+    chosen = {sha256 for hashes in by_class for sha256 in hashes}
+    kept = tuple(p for p in manifest.pictures if p.split != "train" or p.sha256 in chosen)
+    return Manifest(manifest.root, manifest.classes, kept, manifest.rejected, manifest.duplicates)
+
+
+def _embed(
+    manifest: Manifest, backbone: Backbone, engine: Engine, settings: Settings, views: int, report: Progress
+) -> dict[Split, Embedded]:
+    cache = FeatureCache(engine, backbone.info.id)
+    total, before = len(manifest.pictures), 0
+    result: dict[Split, Embedded] = {}
+    for split in SPLITS:
+        pictures = manifest.select(split)
+        offset = before
+        result[split] = embed(
+            pictures,
+            backbone,
+            cache,
+            views=views if split == "train" else 1,
+            threads=settings.resolved_threads,
+            limits=Limits(settings.max_pixels, settings.max_side),
+            on_progress=lambda done, _, offset=offset: report("embed", offset + done, total),  # type: ignore[misc]
+        )
+        before += len(pictures)
+        report("embed", before, total)
+    return result
+
+
+def _save(
+    settings: Settings,
+    metadata: dict[str, Any],
+    manifest: Manifest,
+    embedded: Mapping[Split, Embedded],
+    fitted: Fitted,
+    measured: Measured,
+) -> ModelVersion:
+    def write_files(folder: Path) -> None:
+        fitted.head.save(folder / "head.npz")
+        fitted.novelty.save(folder / "novelty.npz")
+        fitted.network.save(folder / "head.keras")
+        manifest.write_csv(folder / "manifest.csv")
+        Replay.choose(embedded["train"], embedded["test"]).save(folder / "replay.npz")
+        write_report(
+            folder / "report.html",
+            title=f"Training on {manifest.root.name}",
+            classes=manifest.classes,
+            metrics=measured.metrics,
+            probabilities=measured.probabilities,
+            labels=embedded["test"].labels,
+            mistakes=measured.mistakes,
+            facts={name: metadata[name] for name in ("backbone", "parameters", "images")},
+        )
+
+    return ModelStore(settings.models_dir).save(metadata, write_files)
+
+
+def _metadata(
+    manifest: Manifest,
+    embedded: Mapping[Split, Embedded],
+    backbone: Backbone,
+    fitted: Fitted,
+    metrics: dict[str, Any],
+    options: TrainOptions,
+) -> dict[str, Any]:
+    failed = sum(len(part.failed) for part in embedded.values())
+    return {
+        "classes": list(manifest.classes),
+        "backbone": backbone.info.id,
+        "image_size": backbone.info.image_size,
+        "precision": backbone.precision,
+        "metrics": metrics,
+        "temperature": fitted.temperature,
+        "images": {
+            # The validation pictures are training pictures too: they choose the epoch and the temperature.
+            "train": len(embedded["train"].pictures) + len(embedded["validation"].pictures),
+            "validation": len(embedded["validation"].pictures),
+            "test": len(embedded["test"].pictures),
+            "rejected": len(manifest.rejected) + failed,
+            "duplicates": manifest.duplicates,
+        },
+        "data": {
+            "name": manifest.root.name,
+            "root": str(manifest.root),
+            "digest": manifest.digest,
+            "counts": manifest.counts(),
+        },
+        "parameters": {
+            **{name: getattr(options, name) for name in ("views", "epochs", "batch", "seed", "limit")},
+            "fine_tune": asdict(options.fine_tune) if options.fine_tune else None,
+        },
+        "best_epoch": fitted.history.best_epoch,
+        "history": fitted.history.epochs,
+    }
+
+
+def _track(settings: Settings, result: TrainingResult) -> None:
+    metadata = result.version.metadata
+    tracking.record_run(
+        settings,
+        name=f"version {result.version.number}",
+        parameters={**metadata["parameters"], "backbone": metadata["backbone"], "data": metadata["data"]["digest"]},
+        metrics={
+            **{name: value for name, value in result.metrics.items() if isinstance(value, int | float)},
+            **{f"seconds_{stage}": spent for stage, spent in result.seconds.items()},
+        },
+        epochs=metadata["history"],
+        tags={"version": str(result.version.number), "promoted": str(result.promoted).lower()},
+    )

@@ -1,0 +1,181 @@
+import json
+from pathlib import Path
+
+import pytest
+from drawing import write_dataset, write_pictures
+
+from catdog import dataset
+from catdog.errors import BackboneError, DatasetError
+from catdog.settings import Settings
+from catdog.store import ModelStore
+from catdog.training import TrainOptions, train
+
+FAST = {"views": 1, "epochs": 2, "batch": 16}
+
+
+def test_training_learns_to_tell_drawn_cats_from_dogs(trained: Settings) -> None:
+    version = ModelStore(trained.models_dir).get()
+    metrics = version.metadata["metrics"]
+    assert version.classes == ("cats", "dogs")
+    assert metrics["n"] == 20
+    assert metrics["accuracy"] >= 0.9
+    images = version.metadata["images"]
+    assert (images["train"], images["test"], images["rejected"], images["duplicates"]) == (60, 20, 0, 0)
+    assert 4 <= images["validation"] < 20
+
+
+def test_a_version_holds_what_the_design_says(trained: Settings) -> None:
+    version = ModelStore(trained.models_dir).get(1)
+    names = {path.name for path in version.path.iterdir()}
+    assert names == {
+        "head.npz",
+        "novelty.npz",
+        "replay.npz",
+        "head.keras",
+        "metadata.json",
+        "manifest.csv",
+        "report.html",
+    }
+    assert {path.name for path in version.backbone_path.iterdir()} == {
+        "backbone.xml",
+        "backbone.bin",
+        "backbone.weights.h5",
+        "backbone.json",
+    }
+
+
+def test_a_second_training_embeds_only_new_pictures(home: Settings, weights: Path, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "pets")
+    first = train(data, home, TrainOptions(backbone=str(weights), **FAST))
+    assert first.embedded == 0  # the same bytes as `drawn`, whatever folder they lie in
+    write_pictures(data / "train" / "cats", "cat", 7, first=500)
+    second = train(data, home, TrainOptions(backbone=str(weights), **FAST))
+    assert second.embedded == 7
+    third = train(data, home, TrainOptions(backbone=str(weights), **FAST))
+    assert third.embedded == 0
+    assert (first.version.number, second.version.number, third.version.number) == (2, 3, 4)
+
+
+def test_more_views_embed_only_what_is_missing(home: Settings, drawn: Path, weights: Path) -> None:
+    seen = []
+    train(
+        drawn,
+        home,
+        TrainOptions(backbone=str(weights), views=3, epochs=1, batch=16),
+        lambda stage, done, total: seen.append((stage, done, total)),
+    )
+    stages = [stage for stage, _, _ in seen]
+    assert sorted(set(stages), key=stages.index) == ["import", "embed", "fit", "evaluate"]
+    assert all(0 <= done <= total for _, done, total in seen)
+
+
+def test_the_same_seed_and_data_give_the_same_head(home: Settings, drawn: Path, weights: Path) -> None:
+    options = TrainOptions(backbone=str(weights), seed=3, **FAST)
+    heads = [train(drawn, home, options).version.load_head() for _ in range(2)]
+    for name in vars(heads[0]):
+        assert (getattr(heads[0], name) == getattr(heads[1], name)).all()
+    other = train(drawn, home, TrainOptions(backbone=str(weights), seed=4, **FAST)).version.load_head()
+    assert (other.hidden_weights != heads[0].hidden_weights).any()
+
+
+@pytest.mark.parametrize("counts", [{"cats": 9, "dogs": 30}, {"cats": 30}])
+def test_too_little_data_is_refused_and_nothing_is_written(
+    settings: Settings, weights: Path, tmp_path: Path, counts: dict[str, int]
+) -> None:
+    for name, count in counts.items():
+        write_pictures(tmp_path / "few" / name, name.rstrip("s"), count)
+    with pytest.raises(DatasetError, match=r"At least \d+ .* Received: cats: \d+"):
+        train(tmp_path / "few", settings, TrainOptions(backbone=str(weights)))
+    assert not settings.home.exists()
+
+
+def test_an_unknown_backbone_is_refused(settings: Settings, drawn: Path) -> None:
+    with pytest.raises(BackboneError, match="Received: 'resnet'"):
+        train(drawn, settings, TrainOptions(backbone="resnet"))
+
+
+def test_the_backbone_of_a_version_can_be_used_again(home: Settings, drawn: Path) -> None:
+    result = train(drawn, home, TrainOptions(backbone="1", **FAST))
+    assert result.embedded == 0
+    assert result.version.metadata["backbone"] == ModelStore(home.models_dir).get(1).metadata["backbone"]
+
+
+def test_limit_takes_so_many_training_pictures_a_class(home: Settings, drawn: Path, weights: Path) -> None:
+    result = train(drawn, home, TrainOptions(backbone=str(weights), limit=5, **FAST))
+    assert result.version.metadata["data"]["counts"]["train"] == {"cats": 5, "dogs": 5}
+    assert result.images["test"] == 20
+
+
+def test_a_worse_version_is_kept_but_not_promoted(home: Settings, weights: Path) -> None:
+    # Trained on swapped labels, tested on right ones: wrong nearly always.
+    data = home.home / "swapped"
+    write_pictures(data / "train" / "cats", "dog", 30)
+    write_pictures(data / "train" / "dogs", "cat", 30)
+    for animal in ("cat", "dog"):
+        write_pictures(data / "test" / f"{animal}s", animal, 10, first=10_000)
+    result = train(data, home, TrainOptions(backbone=str(weights), epochs=60, views=1, batch=4))
+    assert not result.promoted
+    assert "significantly worse than version 1" in result.reason
+    assert ModelStore(home.models_dir).champion() == 1
+    forced = train(data, home, TrainOptions(backbone=str(weights), promote=True, **FAST))
+    assert ModelStore(home.models_dir).champion() == forced.version.number
+
+
+def test_no_promote_leaves_the_champion(home: Settings, drawn: Path, weights: Path) -> None:
+    result = train(drawn, home, TrainOptions(backbone=str(weights), promote=False, **FAST))
+    assert not result.promoted
+    assert ModelStore(home.models_dir).champion() == 1
+
+
+def test_other_classes_do_not_replace_the_champion(home: Settings, weights: Path, tmp_path: Path) -> None:
+    for name, animal in (("siamese", "cat"), ("beagle", "dog"), ("tabby", "cat2")):
+        write_pictures(tmp_path / "breeds" / name, animal, 12)
+    result = train(tmp_path / "breeds", home, TrainOptions(backbone=str(weights), **FAST))
+    assert not result.promoted
+    assert "other classes" in result.reason
+    assert result.version.classes == ("beagle", "siamese", "tabby")
+    assert result.metrics["n"] >= 6  # held out by hash, since the data has no test folder
+
+
+def test_an_archive_is_imported_first(home: Settings, drawn: Path, weights: Path, tmp_path: Path) -> None:
+    import shutil
+
+    archive = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", drawn))
+    result = train(archive, home, TrainOptions(backbone=str(weights), **FAST))
+    assert result.images["train"] == 60
+    assert len(list((home.data_dir / "train" / "cats").glob("*.jpg"))) == 30
+
+
+def test_interrupting_keeps_what_was_computed(
+    settings: Settings, drawn: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catdog.features.FLUSH_EVERY", 8)
+
+    def interrupt(stage: str, done: int, _total: int) -> None:
+        if stage == "embed" and done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn, settings, TrainOptions(backbone=str(weights), **FAST), interrupt)
+    assert ModelStore(settings.models_dir).numbers() == []
+    again = train(drawn, settings, TrainOptions(backbone=str(weights), **FAST))
+    assert again.embedded == 80 - 20
+
+
+def test_the_result_is_a_document(home: Settings, drawn: Path, weights: Path) -> None:
+    (home.home / "junk.txt").write_text("x")
+    document = json.loads(json.dumps(train(drawn, home, TrainOptions(backbone=str(weights), **FAST)).as_dict()))
+    assert {"version", "promoted", "images", "seconds", "metrics"} <= document.keys()
+    assert {"train", "test", "rejected", "duplicates"} <= document["images"].keys()
+    assert {"import", "embed", "fit", "evaluate", "total"} == document["seconds"].keys()
+
+
+@pytest.mark.shared
+def test_real_photographs_reach_the_promised_accuracy_on_a_share(settings: Settings, shared: Path) -> None:
+    weights = shared / "weights" / "mobilenet_v2_imagenet_no_top.weights.h5"
+    options = TrainOptions(backbone=str(weights), views=1, limit=400)
+    result = train(shared / "cat-and-dog", settings, options)
+    assert result.metrics["n"] > 950
+    assert result.metrics["accuracy"] > 0.97
+    assert result.images["rejected"] == 4  # a stray _DS_Store in each class folder
+    assert dataset.read_folder(shared / "cat-and-dog" / "test", settings).manifest.classes == ("cats", "dogs")
