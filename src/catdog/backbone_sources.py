@@ -1,7 +1,6 @@
 """Where a backbone comes from: the bundle, ImageNet, a file, an earlier version, or tuning one of these."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from catdog import starter
@@ -57,13 +56,14 @@ def tune_backbone(
         folder: the backbone to begin with.
         manifest: its training pictures are tuned on, its validation pictures measured after each epoch.
         settings: where models lie; what a stopped run needs is kept there, in `fine-tune/`.
-        options: the recipe; its image size is the backbone's.
+        options: the recipe. Its image size may be smaller than the one the backbone is given in the end, and should be:
+            a network tuned on random crops sees larger animals than in whole pictures, and does better on these at a
+            somewhat larger size (https://arxiv.org/abs/1906.06423). See `parse_tuning`.
         on_progress: called with (steps done, steps in all).
 
     Returns:
         The folder of the tuned backbone.
     """
-    options = replace(options, image_size=read_info(folder).image_size)
     work_dir = settings.models_dir / "fine-tune"
 
     def tell(progress: FineTuneProgress) -> None:
@@ -82,11 +82,13 @@ def tune_backbone(
     )
     source = f"{folder.name}, tuned on {manifest.root.name} ({manifest.digest[:12]})"
     half = halve_weights(tuned, work_dir / "half.weights.h5", options.image_size)
-    return install_backbone(half, settings.models_dir, image_size=options.image_size, source=source)
+    return install_backbone(half, settings.models_dir, image_size=read_info(folder).image_size, source=source)
 
 
-def parse_tuning(layers: str | None, epochs: int, seed: int) -> FineTuneOptions | None:
+def parse_tuning(layers: str | None, epochs: int, seed: int, image_size: int) -> FineTuneOptions | None:
     """Read what a person asked to tune: None for nothing, `all`, or a number of blocks.
+
+    It is tuned at 7/8 of the size that the backbone is to be given, rounded down to a multiple of 32: 224 for 256.
 
     Raises:
         BackboneError: neither of these.
@@ -95,4 +97,6 @@ def parse_tuning(layers: str | None, epochs: int, seed: int) -> FineTuneOptions 
         return None
     if layers != "all" and not (layers.isdecimal() and 1 <= int(layers) <= BLOCKS):
         raise BackboneError(f"--fine-tune takes `all` or a number of blocks from 1 to {BLOCKS}. Received: {layers!r}.")
-    return FineTuneOptions(blocks=None if layers == "all" else int(layers), epochs=epochs, seed=seed)
+    blocks = None if layers == "all" else int(layers)
+    size = max(32, image_size * 7 // 8 // 32 * 32)
+    return FineTuneOptions(blocks=blocks, epochs=epochs, image_size=size, seed=seed)
