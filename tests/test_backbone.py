@@ -53,6 +53,17 @@ def test_the_same_weights_are_converted_once(weights: Path, trained: Settings) -
     assert not list(first.parent.glob(".new-*"))
 
 
+def test_the_map_comes_with_the_features_that_are_its_mean(folder: Path) -> None:
+    backbone = Backbone(folder, threads=2)
+    pictures = [np.asarray(draw("cat", i, (224, 224))) for i in range(12)]
+    with ThreadPoolExecutor(4) as pool:  # the first call compiles
+        found = list(pool.map(backbone.features_and_map, pictures))
+    for picture, (features, last_map) in zip(pictures, found, strict=True):
+        assert (last_map.shape, last_map.dtype) == ((7, 7, 1280), np.float32)
+        assert np.abs(last_map.mean(axis=(0, 1)) - features).max() < 0.01 * features.max()
+        assert np.abs(backbone.features(picture) - features).max() < 0.01 * features.max()
+
+
 @pytest.mark.parametrize("name", ["backbone.bin", "backbone.xml", "backbone.weights.h5"])
 def test_a_damaged_file_is_noticed(folder: Path, name: str) -> None:
     data = bytearray((folder / name).read_bytes())

@@ -18,6 +18,7 @@ from catdog.preprocessing import (
     Limits,
     PictureInfo,
     decode,
+    decode_upright,
     decode_views,
     prepare_dataset,
     read_picture,
@@ -451,3 +452,26 @@ def test_a_picture_that_cannot_be_used_is_named_when_its_batch_is_read(pictures:
 def test_senseless_arguments_are_refused(labels: list[int], options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prepare_dataset([b"a", b"b"], labels, **options)
+
+
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [((640, 480), 320, (240, 320, 3)), ((90, 60), 320, (60, 90, 3)), ((1000, 1), 100, (1, 100, 3))],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_picture_to_look_at_keeps_its_ratio_and_is_never_enlarged(
+    size: tuple[int, int], longest: int, expected: tuple[int, ...], kind: str
+) -> None:
+    pixels = decode_upright(encode(Image.new("RGB", size, RED), kind), longest)
+    assert (pixels.shape, pixels.dtype) == (expected, np.uint8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_to_look_at_is_as_upright_as_the_one_that_is_answered(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(quadrants(448).resize((448, 224)), "PNG", exif=exif)
+    shown = decode_upright(data, 224)
+    assert shown.shape == ((224, 112, 3) if orientation >= 5 else (112, 224, 3))
+    square = np.asarray(Image.fromarray(shown).resize((64, 64)))
+    assert np.abs(corners(square) - corners(decode(data, 64))).max() < 10

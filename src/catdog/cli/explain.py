@@ -1,0 +1,65 @@
+"""The command that shows why a picture got its answer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from catdog.cli import console
+from catdog.cli.console import JsonOption, out, print_json
+from catdog.dataset import match_class
+from catdog.errors import CatdogError
+from catdog.settings import load_settings
+
+
+def explain(
+    path: Annotated[Path, typer.Argument(help="The picture.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for heat_map.png, overlay.jpg and explanation.json.")],
+    version: Annotated[int | None, typer.Option(help="Version to ask; the champion where not given.")] = None,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Class to explain; the answered one where not given.")
+    ] = None,
+    opacity: Annotated[float, typer.Option(min=0, max=1, help="How much the heat map hides, in the overlay.")] = 0.5,
+    similar: Annotated[int, typer.Option(min=0, help="How many similar training pictures to list.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Show why a picture gets its answer: where the evidence lies, and which training pictures are most alike."""
+    from catdog import explain as explaining
+    from catdog.files import write_atomically, write_json
+    from catdog.prediction import Predictor
+    from catdog.preprocessing import decode_upright, read_picture
+
+    predictor = Predictor(version, settings=load_settings(), threads=1)
+    class_id = None if class_name is None else match_class(class_name, predictor.version.classes)
+    if class_name is not None and class_id is None:
+        raise typer.BadParameter(f"--class must be one of {', '.join(predictor.keys)}. Received: {class_name}")
+    data = read_picture(path)
+    found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
+    height, width, _ = decode_upright(data, explaining.OVERLAY_SIDE, predictor.limits).shape
+    heat_map = explaining.render_heat_map(found.heat_map, (width, height))
+    laid_over = explaining.overlay(data, found.heat_map, opacity, predictor.limits)
+    document = {"picture": explaining.readable(path), **found.as_dict()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "heat_map.png", heat_map)
+        write_atomically(folder / "overlay.jpg", laid_over)
+        write_json(folder / "explanation.json", document)
+    except OSError as error:
+        raise CatdogError(
+            f"--out must be a folder that can be written to. Received: {folder} ({error.strerror})."
+        ) from error
+    if as_json:
+        print_json(document)
+        return
+    answer = found.prediction
+    verdict = "" if answer.is_answered else f"  ({answer.verdict})"
+    line = f"{document['picture']}: {answer.class_name}  {console.percent(answer.confidence)}{verdict}"
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
+    rows = [
+        (escape(s.class_name), f"{s.distance:.4f}", escape(explaining.readable(s.path)) if s.path else s.sha256[:12])
+        for s in found.similar
+    ]
+    if rows:
+        out.print(console.table("Most similar training pictures", ("Class", "Distance", "Picture"), rows))
+    out.print(f"Evidence for {found.class_name}: {folder / 'overlay.jpg'}", markup=False, soft_wrap=True)
