@@ -19,12 +19,12 @@ from catdog.errors import VersionCorruptError
 NEIGHBOUR: Final = 10
 """k: one odd picture in the training data does not make its like familiar."""
 
-BANK_SIZE: Final = 2000
+BANK_SIZE: Final = 4000
 COMPONENTS: Final = 256
 SHRINKAGE: Final = 0.1
 """Share of the mean spread that is mixed into each dimension's, so that near-constant ones do not dominate."""
 
-ANSWERED_SHARE: Final = 0.988
+ANSWERED_SHARE: Final = 0.9875
 """Share of held-out pictures that are to count as familiar; a little over the 98 % that are promised."""
 
 MIN_HELD_OUT: Final = 100

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         0.1, gt=0, lt=1, description="Share of training pictures held out to choose the best epoch."
     )
     unsure_below: float = Field(
-        0.7, ge=0, le=1, description="Confidence under which the verdict is `unsure` and not a class."
+        0.65, ge=0, le=1, description="Confidence under which the verdict is `unsure` and not a class."
     )
     weights_url: str = Field(
         "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"

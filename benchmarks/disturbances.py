@@ -1,0 +1,70 @@
+"""How a version stands disturbed pictures: accuracy and coverage under blur, compression, rotation, darkness.
+
+python benchmarks/disturbances.py --data ../shared/cat-and-dog/test [--version V]
+"""
+
+import argparse
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+from catdog.dataset import match_class, read_folder
+from catdog.metrics import wilson_interval
+from catdog.prediction import Prediction, Predictor
+from catdog.settings import load_settings
+from catdog.starter import ensure_champion
+
+DISTURBANCES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "none": lambda picture: picture,
+    "JPEG quality 10": lambda picture: picture,
+    "blur, radius 3": lambda picture: picture.filter(ImageFilter.GaussianBlur(3)),
+    "rotated 90 degrees": lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
+    "half size": lambda picture: picture.resize((max(1, picture.width // 2), max(1, picture.height // 2))),
+    "grey": lambda picture: ImageOps.grayscale(picture).convert("RGB"),
+    "dark, a quarter of the light": lambda picture: ImageEnhance.Brightness(picture).enhance(0.25),
+}
+
+
+def disturb(path: Path, name: str) -> bytes:
+    """Read a picture, disturb it and encode it again."""
+    with Image.open(path) as opened:
+        picture = DISTURBANCES[name](ImageOps.exif_transpose(opened).convert("RGB"))
+    buffer = io.BytesIO()
+    if name == "JPEG quality 10":
+        picture.save(buffer, "JPEG", quality=10)
+    else:
+        picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def main() -> None:
+    """Measure each disturbance and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--version", type=int)
+    arguments = parser.parse_args()
+
+    settings = load_settings()
+    ensure_champion(settings.models_dir)
+    predictor = Predictor(arguments.version, settings=settings)
+    manifest = read_folder(arguments.data, settings).manifest
+    labels = np.array([match_class(manifest.classes[p.label], predictor.version.classes) for p in manifest.pictures])
+    print(f"| disturbance | accuracy | 95 % interval | answered | right of these |\n|{' --- |' * 5}")
+    for name in DISTURBANCES:
+        stream = predictor.predict_stream(disturb(picture.path, name) for picture in manifest.pictures)
+        answers = [answer for answer in stream if isinstance(answer, Prediction)]
+        correct = np.array([answer.class_id for answer in answers]) == labels
+        answered = np.array([answer.is_answered for answer in answers])
+        low, high = wilson_interval(int(correct.sum()), len(correct))
+        print(
+            f"| {name} | {100 * correct.mean():.2f} % | {100 * low:.1f} to {100 * high:.1f} | "
+            f"{100 * answered.mean():.1f} % | {100 * correct[answered].mean():.2f} % |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""How fast training is: embedding against a bare pass, and the whole of `catdog train` against the usual way.
+
+    python benchmarks/train.py --data ../shared/cat-and-dog --weights PATH.weights.h5 [--views 4] [--pictures 2000]
+
+Everything runs in the same minutes on the same machine, in alternation; what counts are the ratios.
+
+- embed / bare: `features.embed` with its scan, hashes and cache, against decode and inference alone, one view.
+- usual / catdog: Keras with a frozen MobileNetV2, augmentation layers and 20 epochs with the same callbacks. Of that,
+  a part of an epoch is timed and extrapolated to the whole.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from catdog.backbone import Backbone, install_backbone
+from catdog.database import open_database
+from catdog.dataset import Picture, scan
+from catdog.features import FeatureCache, embed
+from catdog.parallel import bounded_map
+from catdog.preprocessing import decode
+from catdog.settings import Settings, load_settings
+
+USUAL_EPOCHS = 20
+USUAL_BATCH = 32
+
+
+def time_embed(pictures: list[Picture], backbone: Backbone, settings: Settings) -> float:
+    """Seconds to embed `pictures` into an empty cache."""
+    with tempfile.TemporaryDirectory() as home:
+        engine = open_database(load_settings(home=home))
+        start = time.perf_counter()
+        embed(pictures, backbone, FeatureCache(engine, backbone.info.id), threads=settings.resolved_threads)
+        spent = time.perf_counter() - start
+        engine.dispose()
+    return spent
+
+
+def time_bare(pictures: list[Picture], backbone: Backbone, settings: Settings) -> float:
+    """Seconds of reading, decoding and inference, with nothing around them."""
+    start = time.perf_counter()
+
+    def one(picture: Picture) -> object:
+        return backbone.features(decode(picture.path.read_bytes()))
+
+    for _ in bounded_map(one, pictures, settings.resolved_threads + 1):
+        pass
+    return time.perf_counter() - start
+
+
+def time_usual_way(data: Path, weights: Path, steps: int) -> float:
+    """Seconds that the usual Keras training would take, from a timed part of an epoch; runs in a process of its own."""
+    code = Path(__file__).with_name("usual_training.py")
+    command = [sys.executable, str(code), str(data), str(weights), str(USUAL_EPOCHS), str(USUAL_BATCH), str(steps)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(answer.stdout.splitlines()[-1])["seconds"])
+
+
+def time_catdog(data: Path, weights: Path, views: int) -> tuple[float, dict[str, object]]:
+    """Seconds of the whole `catdog train` command on an empty home, and the document it prints."""
+    with tempfile.TemporaryDirectory() as home:
+        start = time.perf_counter()
+        answer = subprocess.run(
+            [sys.executable, "-m", "catdog", "train", data, "--backbone", weights, "--views", str(views), "--json"],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "CATDOG_HOME": home},
+        )
+        return time.perf_counter() - start, json.loads(answer.stdout)
+
+
+def main() -> None:
+    """Measure and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=30, help="timed steps of the usual way, each round")
+    arguments = parser.parse_args()
+
+    settings = load_settings()
+    pictures = scan(arguments.data, settings).manifest.select("train")[: arguments.pictures]
+    with tempfile.TemporaryDirectory() as models:
+        folder = install_backbone(arguments.weights, Path(models))
+        backbone = Backbone(folder, precision=settings.precision, threads=settings.resolved_threads)
+        time_bare(pictures[:200], backbone, settings)
+        ratios = []
+        for _ in range(arguments.rounds):
+            bare, embedding = (f(pictures, backbone, settings) for f in (time_bare, time_embed))
+            ratios.append(embedding / bare)
+            print(
+                f"embed {embedding:.1f} s / bare {bare:.1f} s = {ratios[-1]:.2f}  ({len(pictures) / bare:.0f} pictures/s)"
+            )
+    print(f"embed / bare: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})\n")
+
+    for views in arguments.views:
+        ratios = []
+        for _ in range(arguments.rounds):
+            usual = time_usual_way(arguments.data, arguments.weights, arguments.steps)
+            spent, result = time_catdog(arguments.data, arguments.weights, views)
+            ratios.append(usual / spent)
+            print(
+                f"usual way {usual:.0f} s (extrapolated) / catdog {spent:.1f} s = {ratios[-1]:.1f}; {result['seconds']}"
+            )
+        middle = statistics.median(ratios)
+        print(f"usual / catdog, {views} views: median {middle:.1f} ({min(ratios):.1f} to {max(ratios):.1f})\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""The commands of the main job: train, evaluate, predict; and how errors become exit codes."""
+
+import csv
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.logging import RichHandler
+
+from catdog import __version__
+from catdog.cli import console
+from catdog.cli.console import JsonOption, notes, out, print_json, print_json_line
+from catdog.cli.data import data_commands
+from catdog.cli.explain import explain
+from catdog.cli.models import model_commands
+from catdog.errors import CatdogError, PictureError
+from catdog.settings import load_settings
+
+if TYPE_CHECKING:
+    from catdog.prediction import Prediction
+
+app = typer.Typer(
+    name="catdog",
+    help="From a folder of photographs to a measured classifier that answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_commands, name="data")
+app.add_typer(model_commands, name="models")
+app.command()(explain)
+
+
+def main() -> None:
+    """Run the command line; the one place where errors become messages and exit codes."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except CatdogError as error:
+        _tell(str(error))
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _tell("Stopped. What was computed so far is kept; run the same command to go on.")
+        sys.exit(130)
+    except BrokenPipeError:  # `catdog predict … | head`
+        sys.stderr.close()
+        sys.exit(141)
+    except typer.TyperException as error:  # wrong usage
+        _tell(getattr(error, "format_message", error.__str__)())
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+def _tell(message: str) -> None:
+    if "--json" in sys.argv:
+        print_json({"error": message})
+    notes.print("[red]Error:[/] ", end="")
+    notes.print(message, markup=False, highlight=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"catdog {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def catdog(
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Where catdog keeps everything; otherwise CATDOG_HOME, or this folder."),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+    ] = False,
+) -> None:
+    """From a folder of photographs to a measured classifier that answers."""
+    if home:  # whatever reads the settings later finds the same home
+        os.environ["CATDOG_HOME"] = str(home)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=notes, show_path=False)]
+    )
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder, zip or tar of photographs, in class folders.")],
+    backbone: Annotated[
+        str, typer.Option(help="starter, imagenet, a weights file (PATH.weights.h5), or the number of a version.")
+    ] = "starter",
+    image_size: Annotated[int, typer.Option(help="Pixels a side, for imagenet and weights files.")] = 224,
+    fine_tune: Annotated[
+        str | None,
+        typer.Option(help="Tune the backbone end to end first: all layers, or so many of the last blocks (1 to 17)."),
+    ] = None,
+    tune_epochs: Annotated[int, typer.Option(min=1, help="Epochs of the tuning.")] = 5,
+    views: Annotated[int, typer.Option(min=1, help="Views of each training picture: plain and augmented.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; early stopping may end sooner.")] = 30,
+    batch: Annotated[int, typer.Option(min=1, help="Features a step.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of shuffling, dropout and initial weights.")] = 42,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most training pictures a class.")] = None,
+    promote: Annotated[
+        bool | None,
+        typer.Option(
+            "--promote/--no-promote",
+            help="Serve the new version, or not, whatever it measures; by default if not significantly worse.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train on a folder of photographs: import, embed, fit, evaluate, save, promote."""
+    from catdog.backbone_sources import parse_tuning
+    from catdog.training import TrainOptions
+    from catdog.training import train as run
+
+    tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
+    options = TrainOptions(backbone, image_size, tuning, views, epochs, batch, seed, limit, promote)
+    with console.progress_bars() as report:
+        result = run(data, load_settings(), options, report)
+    if as_json:
+        print_json(result.as_dict())
+        return
+    console.list_rejected((str(item.path), item.reason) for item in result.rejected)
+    out.print(console.metrics_table(f"Version {result.version.number}", result.metrics))
+    images = ", ".join(f"{count} {name}" for name, count in result.images.items())
+    out.print(f"Pictures: {images}; {result.embedded} embedded, the others from the cache")
+    out.print("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
+    out.print(("Promoted: " if result.promoted else "Not promoted: ") + result.reason)
+    out.print(f"Report: {result.version.path / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Labelled folder; its test split where it has one.")],
+    version: Annotated[int | None, typer.Option(help="Version to measure; the champion where not given.")] = None,
+    other: Annotated[
+        Path | None, typer.Option(help="Folder of pictures that show none of the classes, to measure 'neither' with.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a version on labelled pictures, through the path that serves."""
+    from catdog.evaluation import evaluate as run
+    from catdog.report import write_report
+
+    settings = load_settings()
+    predictor = console.open_predictor(settings, version)
+    with console.progress_bars() as bars:
+        result, probabilities, labels = run(
+            predictor, data, settings, other=other, on_progress=lambda done, total: bars("evaluate", done, total)
+        )
+    if report:
+        write_report(
+            report,
+            title=f"Version {result.model_version} on {data.resolve().name}",
+            classes=result.classes,
+            metrics=result.metrics,
+            probabilities=probabilities,
+            labels=labels,
+            mistakes=result.mistakes,
+            facts={"Data": data, "Version": result.model_version, "Precision": predictor.precision},
+        )
+    if as_json:
+        print_json(result.as_dict())
+        return
+    console.list_rejected(result.rejected)
+    if result.seen_in_training:
+        notes.print(f"[yellow]{result.seen_in_training} of these pictures were trained on; the figures flatter.[/]")
+    out.print(console.metrics_table(f"Version {result.model_version} on {data}", result.metrics))
+    if result.other:
+        accepted = f"{console.percent(result.other.accepted_share)} were given a class all the same"
+        out.print(f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}")
+    rows = [(m.path, m.true, m.predicted, console.percent(m.confidence)) for m in result.mistakes[:10]]
+    if rows:
+        out.print(console.table("Surest mistakes", ("Picture", "Is", "Answered", "Confidence"), rows))
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="PATH…")],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the answers to this CSV file too.")] = None,
+    version: Annotated[int | None, typer.Option(help="Version to ask; the champion where not given.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer for pictures, one JSON line each; exit code 1 if one of them could not be read.
+
+    On a terminal the lines are made for people, unless --json is given.
+    """
+    from catdog.prediction import find_pictures
+
+    predictor = console.open_predictor(load_settings(), version)
+    show = print_json_line if as_json or not out.is_terminal else _show_answer
+    failed = False
+    sources, asked = tee(find_pictures(paths, recursive=recursive))
+    with _csv_writer(csv_file, predictor.keys) as write:
+        for path, outcome in zip(sources, predictor.predict_stream(asked), strict=True):
+            row = {"path": str(path), **_as_row(outcome)}
+            failed = failed or isinstance(outcome, PictureError)
+            write(row)
+            show(row)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine and installation can do, what is missing and how to get it."""
+    from catdog.doctor import diagnose
+
+    diagnosis = diagnose(load_settings())
+    if as_json:
+        print_json({**diagnosis.facts, "problems": list(diagnosis.problems)})
+        return
+    out.print(console.table("catdog doctor", ("What", "Found"), _flatten(diagnosis.facts)))
+    for problem in diagnosis.problems:
+        out.print(f"[yellow]![/] {problem}", soft_wrap=True)
+    if not diagnosis.problems:
+        out.print("Nothing is missing.")
+
+
+def _as_row(outcome: "Prediction | PictureError") -> dict[str, Any]:
+    return {"error": str(outcome)} if isinstance(outcome, PictureError) else outcome.as_dict()
+
+
+def _show_answer(row: dict[str, Any]) -> None:
+    answer = row.get("error") or f"{row['verdict']}  ({row['class']} {console.percent(row['confidence'])})"
+    out.print(f"{row['path']}: {answer}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _csv_writer(path: Path | None, keys: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Open a CSV file for answers, one column a class; where `path` is None, what is written goes nowhere."""
+    if path is None:
+        yield lambda _: None
+        return
+    columns = [
+        "path",
+        "class",
+        "class_id",
+        "confidence",
+        *(f"probability_{k}" for k in keys),
+        "model_version",
+        "error",
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        yield lambda row: writer.writerow(
+            {**row, **{f"probability_{key}": value for key, value in row.get("probabilities", {}).items()}}
+        )
+
+
+def _flatten(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from ((f"{name} {key}", str(item)) for key, item in value.items())
+        else:
+            yield name, ", ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,104 @@
+"""Commands about pictures: import, check, count, download."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catdog.cli import console
+from catdog.cli.console import JsonOption, out, print_json
+from catdog.dataset import Manifest, read_folder, scan
+from catdog.importing import ImportResult, download, import_pictures
+from catdog.settings import load_settings
+
+data_commands = typer.Typer(help="Import, check, count and download pictures.", no_args_is_help=True)
+
+
+@data_commands.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="Folder, zip or tar, with pictures in class folders.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the usable pictures of a folder, zip or tar into data/."""
+    with console.progress_bars() as bars:
+        result = import_pictures(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
+    _show_import(result, as_json)
+
+
+@data_commands.command("download")
+def download_command(
+    name: Annotated[str, typer.Argument(help="Known data set, such as kaggle:tongpython/cat-and-dog.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Download a known data set and import it into data/."""
+    with console.progress_bars() as bars:
+        result = download(name, load_settings(), on_progress=lambda done, total: bars("import", done, total))
+    _show_import(result, as_json)
+
+
+@data_commands.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Data set to look at; nothing is changed.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a data set: what would be trained and tested on, and what cannot be used and why."""
+    with console.progress_bars() as bars:
+        manifest = scan(folder, load_settings(), on_progress=lambda done, total: bars("import", done, total)).manifest
+    if as_json:
+        rejected = [{"path": str(item.path), "error": item.reason} for item in manifest.rejected]
+        print_json({**_summary(manifest), "rejected": rejected})
+        return
+    _show_counts(f"Pictures in {folder}", manifest)
+    for item in manifest.rejected:
+        out.print(f"  {item.path}: {item.reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+@data_commands.command()
+def stats(as_json: JsonOption = False) -> None:
+    """Count the pictures in data/."""
+    settings = load_settings()
+    if settings.data_dir.is_dir():
+        manifest = read_folder(settings.data_dir, settings).manifest
+    else:
+        manifest = Manifest(settings.data_dir, (), ())
+    if as_json:
+        print_json(_summary(manifest))
+    elif manifest.pictures:
+        _show_counts(f"Pictures in {settings.data_dir}", manifest)
+    else:
+        out.print(f"No pictures in {settings.data_dir} yet: catdog data import SRC", soft_wrap=True)
+
+
+def _summary(manifest: Manifest) -> dict[str, object]:
+    return {
+        "root": str(manifest.root),
+        "classes": list(manifest.classes),
+        "counts": manifest.counts(),
+        "rejected": len(manifest.rejected),
+        "duplicates": manifest.duplicates,
+        "digest": manifest.digest,
+    }
+
+
+def _show_counts(title: str, manifest: Manifest) -> None:
+    rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
+    out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
+    out.print(f"{len(manifest.rejected)} files cannot be used; {manifest.duplicates} are copies of others")
+
+
+def _show_import(result: ImportResult, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "added": result.added,
+                "present": result.present,
+                "duplicates": result.duplicates,
+                "rejected": [{"path": str(item.path), "error": item.reason} for item in result.rejected],
+                "data": str(result.data_dir),
+            }
+        )
+        return
+    console.list_rejected((str(item.path), item.reason) for item in result.rejected)
+    rows = [(split, name, count) for split, counts in result.added.items() for name, count in counts.items()]
+    out.print(console.table(f"Added to {result.data_dir}", ("Split", "Class", "Pictures"), rows))
+    out.print(f"{result.present} were there before; {result.duplicates} are copies of others")

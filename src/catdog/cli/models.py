@@ -1,0 +1,157 @@
+"""Commands about model versions: list, show, promote, roll back, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catdog.cli import console
+from catdog.cli.console import JsonOption, out, print_json
+from catdog.errors import VersionCorruptError
+from catdog.formats import Kind
+from catdog.settings import load_settings
+from catdog.starter import write_bundle
+from catdog.store import ModelStore
+
+model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
+
+VersionArgument = Annotated[int, typer.Argument(help="Number of the version.", metavar="V")]
+
+
+def _store() -> ModelStore:
+    return ModelStore(load_settings().models_dir)
+
+
+@model_commands.command("list")
+def list_command(as_json: JsonOption = False) -> None:
+    """List all versions; the champion, which is served, is marked."""
+    store = _store()
+    champion = store.champion()
+    rows = []
+    for number in store.numbers():
+        try:
+            metadata = store.get(number).metadata
+            rows.append(
+                {
+                    "version": number,
+                    "champion": number == champion,
+                    "created_at": metadata["created_at"],
+                    "classes": metadata["classes"],
+                    "accuracy": metadata["metrics"]["accuracy"],
+                    "n": metadata["metrics"]["n"],
+                    "backbone": metadata["backbone"],
+                }
+            )
+        except VersionCorruptError as error:
+            rows.append({"version": number, "champion": number == champion, "error": str(error)})
+    if as_json:
+        print_json({"champion": champion, "versions": rows})
+    elif not rows:
+        out.print(f"No versions in {store.folder} yet: catdog train DATA", soft_wrap=True)
+    else:
+        out.print(console.table("Versions", ("Version", "Made", "Classes", "Accuracy", "Backbone"), map(_cells, rows)))
+
+
+@model_commands.command()
+def show(version: VersionArgument, as_json: JsonOption = False) -> None:
+    """Show what is known about a version."""
+    found = _store().get(version)
+    if as_json:
+        print_json(dict(found.metadata))
+        return
+    metadata = found.metadata
+    out.print(console.metrics_table(f"Version {version}", metadata["metrics"]))
+    for key in ("created_at", "classes", "backbone", "precision", "images", "parameters", "data"):
+        if key in metadata:
+            out.print(f"{key}: {metadata[key]}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"path: {found.path}", soft_wrap=True)
+
+
+@model_commands.command()
+def promote(version: VersionArgument, as_json: JsonOption = False) -> None:
+    """Make a version the champion."""
+    _store().promote(version, "promoted by hand")
+    _tell(f"Version {version} is the champion now.", version, as_json)
+
+
+@model_commands.command()
+def rollback(as_json: JsonOption = False) -> None:
+    """Go back to the version that was champion before."""
+    version = _store().rollback()
+    _tell(f"Rolled back: version {version} is the champion now.", version, as_json)
+
+
+@model_commands.command()
+def export(
+    version: VersionArgument,
+    kind: Annotated[Kind, typer.Option("--format", help="Format to write.")],
+    target: Annotated[
+        Path,
+        typer.Option("--out", help="File (.keras, .h5, .onnx, .tflite), or for openvino and saved_model a folder."),
+    ],
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Pictures to compare on; by default $CATDOG_SHARED/cat-and-dog/test, or else made ones."),
+    ] = None,
+    shared: Annotated[Path | None, typer.Option(envvar="CATDOG_SHARED", hidden=True)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version in another format, run it there, and certify that it answers as catdog does.
+
+    Classes and preprocessing are stated in it and beside it, and the comparison in parity.json; exit code 1 if under
+    99.5 % of the labels agree.
+    """
+    from catdog.export import export_version
+    from catdog.parity import choose_pictures
+
+    chosen = choose_pictures(pictures, shared)
+    made = export_version(_store().get(version), kind, target, load_settings(), chosen)
+    if as_json:
+        print_json(made.as_dict())
+        return
+    out.print(f"{target}: {made.bytes / 1e6:.1f} MB", soft_wrap=True)
+    rows = [
+        (f"catdog, {name}", console.percent(found.agreement), f"{found.largest_difference:.2g}")
+        for name, found in {
+            f"as served ({made.served.precision})": made.served,
+            f"in the arithmetic of the export ({made.alike.precision})": made.alike,
+        }.items()
+    ]
+    title = f"Compared on {made.pictures} {'made ' if made.pictures_made else ''}pictures"
+    out.print(console.table(title, ("With", "Same label", "Largest difference"), rows))
+
+
+@model_commands.command()
+def bundle(
+    version: VersionArgument,
+    target: Annotated[Path, typer.Option("--out", help="Folder for the bundle; must not hold one.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version and its backbone as a bundle, such as the one that comes with catdog."""
+    size = write_bundle(_store().get(version), target)
+    if as_json:
+        print_json({"path": str(target), "bytes": size})
+    else:
+        out.print(f"Version {version} is in {target}: {size / 2**20:.1f} MiB", soft_wrap=True)
+
+
+def _tell(message: str, champion: int, as_json: bool) -> None:
+    if as_json:
+        print_json({"champion": champion})
+    else:
+        out.print(message)
+
+
+def _cells(row: dict[str, object]) -> tuple[object, ...]:
+    name = f"{row['version']}{' (champion)' if row['champion'] else ''}"
+    if "error" in row:
+        return (name, "damaged", "", "", row["error"])
+    classes = row["classes"]
+    accuracy = row["accuracy"]
+    return (
+        name,
+        row["created_at"],
+        ", ".join(classes) if isinstance(classes, list) else classes,
+        console.percent(accuracy) if isinstance(accuracy, float) else accuracy,
+        row["backbone"],
+    )

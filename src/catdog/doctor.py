@@ -1,0 +1,133 @@
+"""What this machine and this installation can do, what is missing, and how to get it."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from catdog import __version__
+from catdog.backbone import resolve_precision
+from catdog.errors import CatdogError
+from catdog.frameworks import import_openvino
+from catdog.settings import Settings, available_cores
+from catdog.store import ModelStore
+
+_ANSWERING: Final = ("openvino", "numpy", "pillow", "scikit-learn", "sqlalchemy")
+_TRAINING: Final = ("keras", "tensorflow", "mlflow-skinny", "kagglehub")
+_INSTRUCTION_SETS: Final = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "avx512_vnni",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, and what a person may want to mend."""
+
+    facts: dict[str, Any]
+    problems: tuple[str, ...]
+
+
+def diagnose(settings: Settings) -> Diagnosis:
+    """Look at versions, processor, engine, paths and models; changes nothing."""
+    problems: list[str] = []
+    facts = {
+        "catdog": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": _packages(problems),
+        "cores": available_cores(),
+        "instruction_sets": _instruction_sets(),
+        "engine": _engine(settings, problems),
+        "paths": _paths(settings, problems),
+        "model": _model(settings, problems),
+    }
+    return Diagnosis(facts, tuple(problems))
+
+
+def _packages(problems: list[str]) -> dict[str, str | None]:
+    found = {name: _version(name) for name in (*_ANSWERING, *_TRAINING)}
+    found["tensorflow"] = found["tensorflow"] or _version("tensorflow-cpu")
+    problems.extend(f"{name} is missing: pip install catdog" for name in _ANSWERING if found[name] is None)
+    if missing := [name for name in _TRAINING if found[name] is None]:
+        problems.append(f"Training needs {', '.join(missing)}: pip install 'catdog[train]'")
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _instruction_sets() -> list[str]:
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:  # not Linux
+        return []
+    return [name for name in _INSTRUCTION_SETS if name in flags]
+
+
+def _engine(settings: Settings, problems: list[str]) -> dict[str, Any]:
+    try:
+        core = import_openvino().Core()
+        precision = resolve_precision(settings.precision, core)
+        if precision == "bf16" and resolve_precision("auto", core) == "f32":
+            problems.append("CATDOG_PRECISION is bf16, which this processor does not have: auto would be faster")
+        return {
+            "device": core.get_property("CPU", "FULL_DEVICE_NAME"),
+            "precision": precision,
+            "threads": settings.resolved_threads,
+        }
+    except Exception as error:  # a broken installation may fail in any way, and that is what is being asked
+        problems.append(f"OpenVINO does not start: {error}")
+        return {}
+
+
+def _paths(settings: Settings, problems: list[str]) -> dict[str, Any]:
+    home = settings.home
+    if not home.is_dir():
+        problems.append(f"The home folder {home} does not exist: mkdir -p {home}, or set CATDOG_HOME")
+        return {"home": str(home)}
+    if not os.access(home, os.W_OK):
+        problems.append(f"The home folder {home} cannot be written: change its owner, or set CATDOG_HOME")
+    return {
+        "home": str(home),
+        "data": _existing(settings.data_dir),
+        "models": _existing(settings.models_dir),
+        "database": settings.resolved_database_url.split("@")[-1],
+        "free_gigabytes": round(shutil.disk_usage(home).free / 1e9, 1),
+    }
+
+
+def _existing(path: Path) -> str:
+    return str(path) if path.exists() else f"{path} (not made yet)"
+
+
+def _model(settings: Settings, problems: list[str]) -> dict[str, Any]:
+    store = ModelStore(settings.models_dir)
+    try:
+        versions = store.numbers()
+        if not versions:
+            problems.append("No model yet: catdog train DATA")
+            return {"versions": []}
+        champion = store.get()
+        return {
+            "versions": versions,
+            "champion": champion.number,
+            "classes": list(champion.classes),
+            "accuracy": round(champion.metadata["metrics"]["accuracy"], 4),
+        }
+    except CatdogError as error:
+        problems.append(str(error))
+        return {"versions": store.numbers()}

@@ -1,0 +1,70 @@
+"""The bundled model: answers at once, offline, on a machine that never trained.
+
+`version/` holds a version as `catdog train` saved it, `backbone/` the backbone that it was fitted on. They were made by
+the recipe in `docs/starter.md` and are installed into an empty store as version 1.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from catdog.backbone import read_info
+from catdog.errors import StoreError
+from catdog.files import sync_folder, sync_tree, write_json
+from catdog.store import ModelStore, ModelVersion
+
+STARTER: Final = "starter"
+BUNDLE: Final = Path(__file__).parent
+
+_LEFT_OUT: Final = ("metadata.json", "report.html")  # the report holds thumbnails of photographs
+
+
+def install_backbone(models_dir: Path) -> Path:
+    """Put the bundled backbone into a store, unless it is there; returns its folder."""
+    info = read_info(BUNDLE / "backbone")
+    folder = models_dir / "backbones" / info.id
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
+            new = Path(shutil.copytree(BUNDLE / "backbone", Path(temporary) / info.id))
+            sync_tree(new)
+            try:
+                new.rename(folder)
+            except OSError:  # another process was faster
+                read_info(folder)
+        sync_folder(folder.parent)
+    return folder
+
+
+def ensure_champion(models_dir: Path) -> None:
+    """Install the bundled model as version 1 of a store that has no version; otherwise do nothing."""
+    store = ModelStore(models_dir)
+    if store.numbers():
+        return
+    install_backbone(models_dir)
+    version = store.adopt(BUNDLE / "version")
+    if store.champion() is None:
+        store.promote(version.number, "the bundled model")
+
+
+def write_bundle(version: ModelVersion, target: Path) -> int:
+    """Write a version and its backbone as a bundle: what `src/catdog/starter/` holds.
+
+    Left out are the report, which shows photographs, and where the data lay.
+
+    Returns:
+        The bytes of its files together.
+
+    Raises:
+        StoreError: `target` holds a bundle.
+    """
+    if (target / "version").exists() or (target / "backbone").exists():
+        raise StoreError(f"The folder for a bundle must not hold one. Received: {target}.")
+    shutil.copytree(version.backbone_path, target / "backbone")
+    shutil.copytree(version.path, target / "version", ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    metadata = {key: value for key, value in version.metadata.items() if key != "version"}
+    metadata["data"] = {key: value for key, value in metadata["data"].items() if key != "root"}
+    metadata["checksums"] = {n: c for n, c in metadata["checksums"].items() if n not in _LEFT_OUT}
+    write_json(target / "version" / "metadata.json", metadata)
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

@@ -1,0 +1,82 @@
+"""The shape of the house: imports point downwards, and importing does nothing."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src" / "catdog"
+
+# From the top; a module may import from layers below its own only. `docs/architecture.md` shows the same picture.
+LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"doctor", "training"},
+    {"backbone_sources", "gate", "report"},
+    {"export", "fitting"},
+    {"evaluation", "explain", "finetune", "parity"},
+    {"model", "prediction", "replay", "starter"},
+    {"features", "formats", "importing", "store"},
+    {"backbone", "head", "metrics", "novelty", "tracking"},
+    {"dataset", "frameworks"},
+    {"database", "files", "split"},
+    {"layout", "preprocessing"},
+    {"augmentation", "parallel", "settings"},
+    {"errors"},
+]
+
+
+def imports(path: Path) -> set[str]:
+    """Name the catdog modules that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "catdog":
+            found |= {alias.name for alias in node.names if alias.name != "__version__"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("catdog."):
+            found.add(str(node.module).split(".")[1])
+    return found
+
+
+def modules() -> dict[str, list[Path]]:
+    """Map each module or package of catdog to its files."""
+    found = {path.stem: [path] for path in SOURCE.glob("*.py") if path.stem != "__init__"}
+    for package in SOURCE.iterdir():
+        if (package / "__init__.py").exists() and package.name != "migrations":
+            found[package.name] = list(package.glob("*.py"))
+    return found
+
+
+def test_every_module_has_a_layer() -> None:
+    assert set().union(*LAYERS) == set(modules())
+
+
+def test_imports_point_downwards() -> None:
+    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    upward = [
+        f"{name} imports {target}"
+        for name, paths in modules().items()
+        for path in paths
+        for target in imports(path) - {name}
+        if level[target] <= level[name]
+    ]
+    assert upward == []
+
+
+def test_importing_does_nothing(tmp_path: Path) -> None:
+    names = [f"catdog.{name}" for name in modules() if name != "__main__"]
+    code = (
+        "import importlib, sys, threading, logging\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        "heavy = {'tensorflow', 'keras', 'mlflow', 'kagglehub', 'openvino'} & set(sys.modules)\n"
+        "print(sorted(heavy), threading.active_count(), logging.getLogger().handlers)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert finished.stdout.strip() == "[] 1 []"
+    assert finished.stderr == ""
+    assert list(tmp_path.iterdir()) == []

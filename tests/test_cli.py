@@ -1,0 +1,128 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from drawing import write_dataset
+
+from catdog import __version__
+from catdog.settings import Settings
+
+
+def run(home: Path, *arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person does, and check its exit code."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "catdog", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CATDOG_HOME": str(home), "CATDOG_TRACKING": "false", "COLUMNS": "200", **environment},
+        cwd=home.parent,
+        check=False,
+    )
+    assert finished.returncode == code, finished.stderr + finished.stdout
+    return finished
+
+
+def test_training_prints_one_document(home: Settings, drawn: Path, weights: Path) -> None:
+    options = ("--backbone", weights, "--epochs", 2, "--batch", 16, "--views", 1)
+    document = json.loads(run(home.home, "train", drawn, *options, "--json").stdout)
+    assert document["version"] == 2
+    assert document["images"]["test"] == 20
+    assert document["embedded"] == 0
+    shown = run(home.home, "train", drawn, *options).stdout
+    assert "Version 3" in shown
+    assert "Accuracy" in shown
+
+
+def test_everything_is_written_below_the_home(tmp_path: Path, drawn: Path, weights: Path) -> None:
+    run(tmp_path / "home", "train", drawn, "--backbone", weights, "--epochs", 1, CATDOG_TRACKING="true")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    names = {path.name.removesuffix("-wal").removesuffix("-shm") for path in (tmp_path / "home").iterdir()}
+    assert names - {"catdog.db.lock"} == {"models", "catdog.db", "mlflow.db"}
+
+
+def test_evaluating_prints_the_promised_document(trained: Settings, drawn: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    arguments = ("evaluate", "--data", drawn / "test", "--report", report)
+    document = json.loads(run(trained.home, *arguments, "--json").stdout)
+    assert (document["n"], document["model_version"]) == (20, 1)
+    expected = {"accuracy", "accuracy_ci", "precision", "recall", "f1_score", "per_class", "loss", "brier", "ece"}
+    assert (
+        expected | {"roc_auc", "confusion_matrix", "n", "coverage", "selective_accuracy"} == document["metrics"].keys()
+    )
+    assert "Confusion matrix" in report.read_text()
+    assert "Calibration error" in run(trained.home, *arguments).stdout
+
+
+def test_predicting_prints_a_line_a_picture_and_fails_at_the_end(
+    trained: Settings, drawn: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    table = tmp_path / "answers.csv"
+    arguments = ("predict", broken, drawn / "test" / "cats", "--csv", table, "--json")
+    lines = [json.loads(line) for line in run(trained.home, *arguments, code=1).stdout.splitlines()]
+    assert len(lines) == 11
+    assert lines[0].keys() == {"path", "error"}
+    assert lines[1].keys() >= {"path", "class", "class_id", "confidence", "probabilities", "model_version"}
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [line["path"] for line in lines]
+    assert float(rows[1]["probability_cat"]) == pytest.approx(lines[1]["probabilities"]["cat"])
+    run(trained.home, "predict", drawn / "test", "--recursive")
+
+
+def test_the_command_line_and_python_give_the_same_answers(trained: Settings, drawn: Path) -> None:
+    from catdog.prediction import Predictor
+
+    lines = run(trained.home, "predict", drawn / "test" / "dogs", "--json").stdout.splitlines()
+    predictor = Predictor(settings=trained)
+    for line in map(json.loads, lines):
+        assert {"path": line["path"], **predictor.predict(line["path"]).as_dict()} == line
+
+
+def test_models_are_listed_shown_promoted_and_rolled_back(home: Settings, drawn: Path, weights: Path) -> None:
+    run(home.home, "train", drawn, "--backbone", weights, "--epochs", 1, "--no-promote")
+    listed = json.loads(run(home.home, "models", "list", "--json").stdout)
+    assert (listed["champion"], [row["version"] for row in listed["versions"]]) == (1, [1, 2])
+    assert json.loads(run(home.home, "models", "promote", 2, "--json").stdout) == {"champion": 2}
+    assert "(champion)" in run(home.home, "models", "list").stdout
+    assert json.loads(run(home.home, "models", "show", 2, "--json").stdout)["version"] == 2
+    assert json.loads(run(home.home, "models", "rollback", "--json").stdout) == {"champion": 1}
+    assert "no earlier champion" in run(home.home, "models", "rollback", code=1).stderr
+
+
+def test_data_is_imported_checked_and_counted(tmp_path: Path) -> None:
+    pets, home = write_dataset(tmp_path / "pets", 12, 3), tmp_path / "home"
+    (pets / "train" / "cats" / "notes.txt").write_text("no picture")
+    checked = json.loads(run(home, "data", "check", pets, "--json").stdout)
+    assert checked["counts"]["test"] == {"cats": 3, "dogs": 3}
+    assert [Path(item["path"]).name for item in checked["rejected"]] == ["notes.txt"]
+    assert not home.exists()
+    imported = json.loads(run(home, "data", "import", pets, "--json").stdout)
+    assert imported["added"]["train"] == {"cats": 12, "dogs": 12}
+    counted = json.loads(run(home, "data", "stats", "--json").stdout)
+    assert counted["counts"]["train"] == {"cats": 12, "dogs": 12}
+
+
+def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:
+    finished = run(tmp_path / "home", "predict", "x.jpg", code=1)
+    assert finished.stderr.startswith("Error: No model yet")
+    assert "Traceback" not in finished.stderr
+    document = json.loads(run(tmp_path / "home", "train", "absent", "--json", code=1).stdout)
+    assert document["error"].startswith("A folder of pictures is needed")
+    assert not (tmp_path / "home").exists()
+    wrong = run(tmp_path / "home", "doctor", code=2, CATDOG_PRECISION="f8")
+    assert "CATDOG_PRECISION" in wrong.stderr
+    assert "'f8'" in wrong.stderr
+    assert "No such option" in run(tmp_path / "home", "train", "--nonsense", code=2).stderr
+
+
+def test_doctor_and_version(trained: Settings) -> None:
+    assert json.loads(run(trained.home, "doctor", "--json").stdout)["problems"] == []
+    assert "Nothing is missing" in run(trained.home, "doctor").stdout
+    assert run(trained.home, "--version").stdout.strip() == f"catdog {__version__}"
+    assert {"train", "evaluate", "predict"} <= set(run(trained.home, "--help").stdout.split())

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from catdog.doctor import diagnose
+from catdog.settings import Settings, load_settings
+
+
+def test_a_healthy_home_has_no_problems(trained: Settings) -> None:
+    diagnosis = diagnose(trained)
+    assert diagnosis.problems == ()
+    assert diagnosis.facts["model"]["champion"] == 1
+    assert diagnosis.facts["engine"]["precision"] in ("bf16", "f32")
+    assert diagnosis.facts["cores"] >= 1
+    assert diagnosis.facts["packages"]["tensorflow"]
+
+
+def test_what_is_missing_comes_with_a_remedy(tmp_path: Path, monkeypatch) -> None:
+    diagnosis = diagnose(load_settings(home=tmp_path / "absent"))
+    assert any("mkdir -p" in problem for problem in diagnosis.problems)
+    assert any("catdog train DATA" in problem for problem in diagnosis.problems)
+    assert not (tmp_path / "absent").exists()
+    monkeypatch.setattr("catdog.doctor._version", lambda _: None)
+    missing = diagnose(load_settings(home=tmp_path)).problems
+    assert any("pip install 'catdog[train]'" in problem for problem in missing)
+
+
+def test_a_damaged_champion_is_told(home: Settings) -> None:
+    (home.models_dir / "1" / "head.npz").write_bytes(b"")
+    assert any("head.npz" in problem for problem in diagnose(home).problems)
