@@ -97,9 +97,8 @@ def main() -> None:
         for _ in range(arguments.rounds):
             bare, embedding = (f(pictures, backbone, settings) for f in (time_bare, time_embed))
             ratios.append(embedding / bare)
-            print(
-                f"embed {embedding:.1f} s / bare {bare:.1f} s = {ratios[-1]:.2f}  ({len(pictures) / bare:.0f} pictures/s)"
-            )
+            speed = len(pictures) / bare
+            print(f"embed {embedding:.1f} s / bare {bare:.1f} s ({speed:.0f} pictures/s) = {ratios[-1]:.2f}")
     print(f"embed / bare: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})\n")
 
     for views in arguments.views:

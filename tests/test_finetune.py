@@ -10,17 +10,9 @@ from PIL import Image
 
 from catdog.backbone import build_keras_backbone
 from catdog.errors import BackboneError, DatasetError
-from catdog.finetune import (
-    CACHE,
-    CHECKPOINT,
-    FineTuneOptions,
-    FineTuneProgress,
-    _read_checkpoint,
-    fine_tune,
-    fold,
-    random_view,
-    unfold,
-)
+from catdog.finetune import CACHE, CHECKPOINT, FineTuneOptions, FineTuneProgress, fine_tune, read_checkpoint
+from catdog.folding import fold, unfold
+from catdog.views import random_view
 
 # One block, so that TensorFlow has a tenth of the gradients to trace; one test tunes every layer.
 OPTIONS = FineTuneOptions(
@@ -143,10 +135,10 @@ def test_checkpoint_that_is_missing_damaged_or_of_another_run_is_not_used(
 ) -> None:
     good = (finished[0].parent / CHECKPOINT).read_bytes()
     path = tmp_path / CHECKPOINT
-    assert _read_checkpoint(path, "") is None
+    assert read_checkpoint(path, "") is None
     for content in (b"", b"junk", good[:1000], good):
         path.write_bytes(content)
-        assert _read_checkpoint(path, "another run") is None
+        assert read_checkpoint(path, "another run") is None
 
 
 def test_folding_and_unfolding_change_nothing() -> None:

@@ -7,7 +7,8 @@ from catdog import starter
 from catdog.backbone import IMAGENET, download_imagenet, halve_weights, install_backbone, read_info
 from catdog.dataset import Manifest
 from catdog.errors import BackboneError
-from catdog.finetune import BLOCKS, FineTuneOptions, FineTuneProgress, fine_tune
+from catdog.finetune import FineTuneOptions, FineTuneProgress, fine_tune
+from catdog.folding import BLOCKS
 from catdog.preprocessing import IMAGE_SIZE
 from catdog.settings import Settings
 from catdog.starter import STARTER

@@ -2,10 +2,10 @@
 
 Three things make that bearable on a processor:
 
-- Batch norm stays in inference mode and is folded into the convolutions (`fold`). On two cores TensorFlow then
+- Batch norm stays in inference mode and is folded into the convolutions (`folding.py`). On two cores TensorFlow then
   does 50 pictures a second forwards and backwards, against 20 with the layers apart (oneDNN off 12, mixed bf16 on the
   layers apart 21; PyTorch with folding 43 in f32 and 47 in bf16).
-- Pictures are decoded once, to a memory-mapped array; every epoch draws its views from that (`random_view`).
+- Pictures are decoded once, to a memory-mapped array; every epoch draws its views from that (`views.py`).
 - Each epoch ends with a checkpoint of everything, and the same call goes on after the last one.
 """
 
@@ -18,27 +18,21 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from catdog.backbone import build_keras_backbone, scale_pixels
 from catdog.errors import BackboneError, DatasetError
 from catdog.files import file_sha256, write_atomically
+from catdog.folding import BLOCKS, channel_scales, fold, scaled_adam, unfold
 from catdog.frameworks import import_keras
 from catdog.model import create_head, make_repeatable, train_model
 from catdog.parallel import bounded_map
-from catdog.preprocessing import IMAGE_SIZE, Pixels, decode, read_picture
-
-BLOCKS: Final = 17
-"""Inverted-residual blocks of MobileNetV2."""
-
-CACHE_MARGIN: Final = 8 / 7
-"""Side of a cached picture over the side of a view: room to zoom in without blur; 256 for 224."""
+from catdog.preprocessing import IMAGE_SIZE, read_picture
+from catdog.views import mix, open_cache, plain_view, random_view
 
 HEAD_EPOCHS: Final = 15
 """Most epochs that the head is fitted for on untouched features, so that its noise does not reach the backbone."""
@@ -184,7 +178,7 @@ def fine_tune(
     """
     job = _job(weights, (pictures, labels), validation, n_classes, options, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint = _read_checkpoint(work_dir / CHECKPOINT, job.identity)
+    checkpoint = read_checkpoint(work_dir / CHECKPOINT, job.identity)
     tuned = work_dir / TUNED
     if checkpoint is None:
         for name in (CHECKPOINT, CACHE, TUNED):
@@ -227,7 +221,7 @@ def _by_content(paths: Sequence[Path], labels: NDArray[np.int64], n_classes: int
     return _Pictures([Path(paths[i]) for i in order], [digests[i] for i in order], ordered)
 
 
-def _read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+def read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
     """Return the arrays of a checkpoint of this very run; None where there is none, or one of another run."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -397,162 +391,3 @@ def _out_of_fold(
         judged[rest] = 0
         judged[np.ix_(rest, probe.classes_)] = probe.predict_proba(features[rest])
     return judged
-
-
-def fold(network: Any, blocks: int | None = None) -> Any:
-    """Give a copy of MobileNetV2 in which each convolution has its batch norm folded in, as kernel and bias.
-
-    Args:
-        network: what `build_keras_backbone` returns.
-        blocks: how many of the last inverted-residual blocks stay trainable; None for every layer.
-    """
-    keras = import_keras()
-
-    def copy(layer: Any) -> Any:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            return keras.layers.Activation("linear", name=layer.name)
-        config = layer.get_config()
-        if _is_convolution(layer):
-            config |= {"use_bias": True, "trainable": blocks is None or _block(layer.name) > BLOCKS - 1 - blocks}
-        return type(layer).from_config(config)
-
-    folded = keras.models.clone_model(
-        network, clone_function=copy, call_function=lambda layer, inputs, **_: layer(inputs)
-    )
-    for convolution, norm in _convolutions_and_norms(network):
-        gamma, beta, mean, variance = norm.get_weights()
-        scale = gamma / np.sqrt(variance + norm.epsilon)
-        # A depthwise kernel is (3, 3, C, 1), any other (k, k, in, C).
-        shaped = scale.reshape(-1, 1) if _is_depthwise(convolution) else scale
-        kernel = convolution.get_weights()[0] * shaped
-        folded.get_layer(convolution.name).set_weights([kernel, beta - mean * scale])
-    return folded
-
-
-def unfold(folded: Any, network: Any) -> Any:
-    """Write a folded network's weights into a plain one: batch norm keeps the bias as `beta` and does nothing else."""
-    for convolution, norm in _convolutions_and_norms(network):
-        kernel, bias = folded.get_layer(convolution.name).get_weights()
-        convolution.set_weights([kernel])
-        one = np.ones_like(bias)
-        norm.set_weights([one, bias, 0 * one, one - np.float32(norm.epsilon)])
-    return network
-
-
-def channel_scales(network: Any, folded: Any) -> dict[str, NDArray[np.float32]]:
-    """Say how large each channel's kernel (root mean square) and output (batch norm's spread) are, by variable path.
-
-    Folded kernels differ a thousandfold between channels, so that one step size ruins the small before it moves the
-    large: with a size a layer (LAMB) cross-entropy on held-out pictures rose from 0.05 to 0.16 in 50 steps.
-    """
-    scales: dict[str, NDArray[np.float32]] = {}
-    for convolution, norm in _convolutions_and_norms(network):
-        layer = folded.get_layer(convolution.name)
-        axes = (0, 1, 3) if _is_depthwise(convolution) else (0, 1, 2)
-        scales[layer.kernel.path] = np.sqrt(np.mean(layer.get_weights()[0] ** 2, axis=axes, keepdims=True))
-        scales[layer.bias.path] = np.abs(norm.get_weights()[0])
-    return scales
-
-
-def scaled_adam(variables: list[Any], scales: dict[str, NDArray[np.float32]], rate: Any, ema: float) -> Any:
-    """Make an Adam whose step on each of `variables` is multiplied by its scale, 1 where `scales` has none.
-
-    Args:
-        variables: what it will train, in order.
-        scales: by variable path; broadcast to the variable's shape.
-        rate: learning rate or schedule.
-        ema: momentum of the running average of weights that it keeps; 0 for none.
-    """
-    keras = import_keras()
-    by_index = [scales.get(variable.path, np.float32(1)) for variable in variables]
-
-    class ScaledAdam(keras.optimizers.Adam):  # type: ignore[misc, name-defined]
-        """Keras' Adam, but for the scales."""
-
-        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            super().update_step(gradient, variable, learning_rate * by_index[self._get_variable_index(variable)])
-
-    optimizer = ScaledAdam(rate, use_ema=ema > 0, ema_momentum=ema or 0.99)
-    optimizer.build(variables)
-    return optimizer
-
-
-def _is_convolution(layer: Any) -> bool:
-    return type(layer).__name__ in ("Conv2D", "DepthwiseConv2D")
-
-
-def _is_depthwise(layer: Any) -> bool:
-    return type(layer).__name__ == "DepthwiseConv2D"
-
-
-def _block(name: str) -> int:
-    """Number a layer's inverted-residual block: -1 for the stem, 0 to 16, 17 for what follows."""
-    if name.startswith("block_"):
-        return int(name.split("_")[1])
-    return {"Conv1": -1, "Conv_1": BLOCKS}.get(name, 0)
-
-
-def _convolutions_and_norms(network: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield each convolution with its batch norm, which is the layer after it."""
-    return ((layer, norm) for layer, norm in pairwise(network.layers) if _is_convolution(layer))
-
-
-def open_cache(path: Path, pictures: Sequence[Path], image_size: int) -> Pixels:
-    """Decode every picture once: `(N, S, S, 3) uint8 in [0, 255]`, S a seventh over `image_size`, memory-mapped."""
-    side = round(image_size * CACHE_MARGIN)
-    if not path.exists():
-        unfinished = path.with_name(f".{path.name}")
-        array = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(pictures), side, side, 3))
-        decoded = bounded_map(lambda p: decode(read_picture(p), side), pictures, os.cpu_count() or 1)
-        for index, picture in enumerate(decoded):
-            array[index] = picture
-        array.flush()
-        unfinished.replace(path)
-    cached: Pixels = np.load(path, mmap_mode="r")
-    return cached
-
-
-def plain_view(picture: Pixels, size: int) -> Pixels:
-    """Resize a cached picture, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255]."""
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
-
-
-def random_view(picture: Pixels, size: int, rng: np.random.Generator) -> Pixels:
-    """Draw an augmented view of a cached picture, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255].
-
-    Around the whole picture: 70 to 110 % of its sides, unequal by up to 10 %, turned up to 15 degrees, mirrored or
-    not, reflected at its borders; brightness and contrast by up to 25 %, colour by 5 %; one in twenty grey.
-    """
-    side = picture.shape[0]
-    margin = side // 4  # corners reach a fifth of a side outside: 1.1 * (cos 15 + sin 15) / 2 - 1 / 2
-    padded = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    stretch = np.exp(rng.uniform(-0.1, 0.1) / 2)
-    zoom = rng.uniform(0.7, 1.1)
-    turn = np.deg2rad(rng.uniform(-15, 15))
-    step = np.array([zoom * stretch, zoom / stretch]) * side / size
-    mirror = rng.choice([-1, 1])
-    slack = max(0.0, 1 - zoom) * side / 2
-    # A view's pixel (u, v) comes from (a u + b v + x, d u + e v + y).
-    a, b = step[0] * np.cos(turn) * mirror, step[1] * np.sin(turn)
-    d, e = -step[0] * np.sin(turn) * mirror, step[1] * np.cos(turn)
-    x, y = padded.shape[0] / 2 + rng.uniform(-slack, slack, 2) - size / 2 * np.array([a + b, d + e])
-    image = Image.fromarray(padded)
-    view = image.transform((size, size), Image.Transform.AFFINE, (a, b, x, d, e, y), Image.Resampling.BILINEAR)
-    if rng.random() < 0.05:
-        view = view.convert("L").convert("RGB")
-    contrast = rng.uniform(0.75, 1.25) * rng.uniform(0.95, 1.05, 3)
-    levels = (np.arange(256) - 128) * contrast[:, np.newaxis] + 128 * rng.uniform(0.75, 1.25)
-    return np.asarray(view.point(np.clip(levels, 0, 255).astype(np.uint8).ravel().tolist()))
-
-
-def mix(
-    images: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Blend a batch with itself backwards, pictures and labels alike, by a share from beta(alpha, alpha); 0 does not.
-
-    Source: mixup, https://arxiv.org/abs/1710.09412.
-    """
-    if alpha == 0:
-        return images, targets
-    share = np.float32(rng.beta(alpha, alpha))
-    return share * images + (1 - share) * images[::-1], share * targets + (1 - share) * targets[::-1]
