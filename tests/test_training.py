@@ -5,7 +5,10 @@ import pytest
 from drawing import write_dataset, write_pictures
 
 from catdog import dataset
+from catdog.backbone_sources import parse_tuning
 from catdog.errors import BackboneError, DatasetError
+from catdog.finetune import FineTuneOptions
+from catdog.prediction import Predictor
 from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.training import TrainOptions, train
@@ -179,3 +182,36 @@ def test_real_photographs_reach_the_promised_accuracy_on_a_share(settings: Setti
     assert result.metrics["accuracy"] > 0.97
     assert result.images["rejected"] == 4  # a stray _DS_Store in each class folder
     assert dataset.read_folder(shared / "cat-and-dog" / "test", settings).manifest.classes == ("cats", "dogs")
+
+
+def test_the_backbone_can_be_tuned_first(home: Settings, drawn: Path, weights: Path) -> None:
+    tuning = FineTuneOptions(blocks=1, epochs=1, batch_size=16, image_size=32, teacher_share=0.0)
+    seen = []
+    result = train(
+        drawn,
+        home,
+        TrainOptions(backbone=str(weights), fine_tune=tuning, **FAST),
+        lambda stage, done, total: seen.append((stage, done, total)),
+    )
+    before, after = (ModelStore(home.models_dir).get(number) for number in (1, result.version.number))
+    assert after.metadata["backbone"] != before.metadata["backbone"]
+    assert after.metadata["image_size"] == before.metadata["image_size"] == 224
+    assert after.metadata["parameters"]["fine_tune"]["blocks"] == 1
+    assert result.seconds["fine_tune"] > 0
+    assert result.embedded == 80  # features of another backbone
+    assert ("fine_tune", 3, 3) in seen
+    assert Predictor(result.version, settings=home).predict(sorted(drawn.rglob("*.jpg"))[0]).model_version == 2
+
+
+@pytest.mark.parametrize(("layers", "blocks"), [("all", None), ("3", 3)])
+def test_what_to_tune_is_read_from_words(layers: str, blocks: int | None) -> None:
+    options = parse_tuning(layers, 7, 1, 256)
+    assert options is not None
+    assert (options.blocks, options.epochs, options.seed, options.image_size) == (blocks, 7, 1, 224)
+    assert parse_tuning(None, 7, 1, 224) is None
+
+
+@pytest.mark.parametrize("layers", ["none", "0", "18", "-1", ""])
+def test_nonsense_to_tune_is_refused(layers: str) -> None:
+    with pytest.raises(BackboneError, match=r"`all` or a number of blocks from 1 to 17\. Received: "):
+        parse_tuning(layers, 5, 42, 224)

@@ -82,7 +82,9 @@ def tune_backbone(
         tell,
     )
     source = f"{folder.name}, tuned on {manifest.root.name} ({manifest.digest[:12]})"
-    half = halve_weights(tuned, work_dir / "half.weights.h5", options.image_size)
+    half = work_dir / "half.weights.h5"
+    if not half.exists() or half.stat().st_mtime_ns < tuned.stat().st_mtime_ns:  # two writings differ in their bytes
+        halve_weights(tuned, half, options.image_size)
     return install_backbone(half, settings.models_dir, image_size=read_info(folder).image_size, source=source)
 
 
