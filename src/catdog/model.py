@@ -24,8 +24,8 @@ STOP_PATIENCE: Final = 5
 PLATEAU_PATIENCE: Final = 3
 PLATEAU_FACTOR: Final = 0.5
 LEARNING_RATE: Final = 7e-4
-"""Adam's at the start. Cross-validated on 7,193 photographs, 5e-4 and 1e-3 differ by less than their noise (cross-entropy
-0.0309 and 0.0301); decoupled weight decay and averaged weights were worse."""
+"""Adam's at the start. Cross-validated on 7,193 photographs, 5e-4 and 1e-3 differ by less than their noise
+(cross-entropy 0.0309 and 0.0301); decoupled weight decay and averaged weights were worse."""
 
 STEPS_PER_EXECUTION: Final = 8
 """Steps of a head that the backend takes in one call: a step is so small that its start costs as much (1.6 times faster
