@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-from catdog import dataset, tracking
+from catdog import dataset
 from catdog.backbone import Backbone
 from catdog.backbone_sources import resolve_backbone, tune_backbone
 from catdog.database import open_database
@@ -18,13 +19,12 @@ from catdog.errors import CatdogError
 from catdog.evaluation import Mistake
 from catdog.features import Embedded, FeatureCache, embed
 from catdog.finetune import FineTuneOptions
-from catdog.fitting import Fitted, Measured, fit, measure
+from catdog.fitting import Fitted, fit, measure
 from catdog.gate import decide
 from catdog.importing import import_pictures, is_archive
 from catdog.layout import SPLITS, Split
 from catdog.preprocessing import IMAGE_SIZE, Limits
-from catdog.replay import Replay
-from catdog.report import write_report
+from catdog.recording import Trained, save_version, track_version
 from catdog.settings import Settings
 from catdog.starter import STARTER
 from catdog.store import ModelStore, ModelVersion
@@ -59,20 +59,46 @@ class TrainOptions:
     limit: int | None = None
     promote: bool | None = None
 
+    def parameters(self) -> dict[str, Any]:
+        """Give what is kept with the version, to make it again."""
+        kept = {name: getattr(self, name) for name in ("views", "epochs", "batch", "seed", "limit")}
+        return {**kept, "fine_tune": asdict(self.fine_tune) if self.fine_tune else None}
+
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training gave."""
+    """What a training gave: the version, whether and why it was promoted, what it was made of, seconds a stage."""
 
     version: ModelVersion
     promoted: bool
     reason: str
-    images: dict[str, int]
-    embedded: int
+    trained: Trained
     seconds: dict[str, float]
-    metrics: dict[str, Any]
-    mistakes: tuple[Mistake, ...]
-    rejected: tuple[Rejected, ...]
+
+    @property
+    def images(self) -> dict[str, int]:
+        """Count pictures: `train` (of which `validation`), `test`, `rejected`, `duplicates`."""
+        return self.trained.images()
+
+    @property
+    def embedded(self) -> int:
+        """Count the pictures that went through the backbone; the features of the others were cached."""
+        return sum(part.computed for part in self.trained.embedded.values())
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Give the metrics on the test pictures."""
+        return self.trained.measured.metrics
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """List the wrong answers on test pictures, the surest first."""
+        return self.trained.measured.mistakes
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """List the files that were not used."""
+        return self.trained.manifest.rejected
 
     def as_dict(self) -> dict[str, Any]:
         """Give the result in its public form, ready for JSON."""
@@ -131,52 +157,25 @@ def train(
     folder = resolve_backbone(options.backbone, settings, options.image_size)
     if options.fine_tune is not None:
         with clock.time("fine_tune"):
-            folder = tune_backbone(
-                folder,
-                manifest,
-                settings,
-                options.fine_tune,
-                lambda done, total: report("fine_tune", done, total),
-            )
+            folder = tune_backbone(folder, manifest, settings, options.fine_tune, partial(report, "fine_tune"))
     with clock.time("embed"):
-        threads = settings.resolved_threads
-        backbone = Backbone(folder, precision=settings.precision, threads=threads)
+        backbone = Backbone(folder, precision=settings.precision, threads=settings.resolved_threads)
         embedded = _embed(manifest, backbone, engine, settings, options.views, report)
     with clock.time("fit"):
-        fitted = fit(
-            embedded["train"],
-            embedded["validation"],
-            len(manifest.classes),
-            epochs=options.epochs,
-            batch_size=options.batch,
-            seed=options.seed,
-            on_epoch=lambda epoch: report("fit", epoch, options.epochs),
-        )
-        report("fit", options.epochs, options.epochs)
+        fitted = _fit(embedded, len(manifest.classes), options, report)
     with clock.time("evaluate"):
-        report("evaluate", 0, 1)
-        measured = measure(fitted, embedded["test"], manifest.classes, settings.unsure_below)
-        promote, reason = decide(
-            manifest.classes, embedded["test"], measured.correct, engine, settings, wanted=options.promote
-        )
+        test = embedded["test"]
+        measured = measure(fitted, test, manifest.classes, settings.unsure_below)
+        promote, reason = decide(manifest.classes, test, measured.correct, engine, settings, wanted=options.promote)
         report("evaluate", 1, 1)
-    metadata = _metadata(manifest, embedded, backbone, fitted, measured.metrics, options)
-    version = _save(settings, metadata, manifest, embedded, fitted, measured)
-    if promote:
-        ModelStore(settings.models_dir).promote(version.number, reason)
     engine.dispose()
-    result = TrainingResult(
-        version,
-        promote,
-        reason,
-        metadata["images"],
-        sum(part.computed for part in embedded.values()),
-        clock.rounded(),
-        measured.metrics,
-        measured.mistakes,
-        manifest.rejected,
-    )
-    _track(settings, result)
+    trained = Trained(manifest, embedded, backbone.info, backbone.precision, fitted, measured)
+    store = ModelStore(settings.models_dir)
+    version = save_version(trained, options.parameters(), store)
+    if promote:
+        store.promote(version.number, reason)
+    result = TrainingResult(version, promote, reason, trained, clock.rounded())
+    track_version(settings, version, result.seconds, promote)
     return result
 
 
@@ -232,83 +231,15 @@ def _embed(
     return result
 
 
-def _save(
-    settings: Settings,
-    metadata: dict[str, Any],
-    manifest: Manifest,
-    embedded: Mapping[Split, Embedded],
-    fitted: Fitted,
-    measured: Measured,
-) -> ModelVersion:
-    def write_files(folder: Path) -> None:
-        fitted.head.save(folder / "head.npz")
-        fitted.novelty.save(folder / "novelty.npz")
-        fitted.network.save(folder / "head.keras")
-        manifest.write_csv(folder / "manifest.csv")
-        Replay.choose(embedded["train"], embedded["test"]).save(folder / "replay.npz")
-        write_report(
-            folder / "report.html",
-            title=f"Training on {manifest.root.name}",
-            classes=manifest.classes,
-            metrics=measured.metrics,
-            probabilities=measured.probabilities,
-            labels=embedded["test"].labels,
-            mistakes=measured.mistakes,
-            facts={name: metadata[name] for name in ("backbone", "parameters", "images")},
-        )
-
-    return ModelStore(settings.models_dir).save(metadata, write_files)
-
-
-def _metadata(
-    manifest: Manifest,
-    embedded: Mapping[Split, Embedded],
-    backbone: Backbone,
-    fitted: Fitted,
-    metrics: dict[str, Any],
-    options: TrainOptions,
-) -> dict[str, Any]:
-    failed = sum(len(part.failed) for part in embedded.values())
-    return {
-        "classes": list(manifest.classes),
-        "backbone": backbone.info.id,
-        "image_size": backbone.info.image_size,
-        "precision": backbone.precision,
-        "metrics": metrics,
-        "temperature": fitted.temperature,
-        "images": {
-            # The validation pictures are training pictures too: they choose the epoch and the temperature.
-            "train": len(embedded["train"].pictures) + len(embedded["validation"].pictures),
-            "validation": len(embedded["validation"].pictures),
-            "test": len(embedded["test"].pictures),
-            "rejected": len(manifest.rejected) + failed,
-            "duplicates": manifest.duplicates,
-        },
-        "data": {
-            "name": manifest.root.name,
-            "root": str(manifest.root),
-            "digest": manifest.digest,
-            "counts": manifest.counts(),
-        },
-        "parameters": {
-            **{name: getattr(options, name) for name in ("views", "epochs", "batch", "seed", "limit")},
-            "fine_tune": asdict(options.fine_tune) if options.fine_tune else None,
-        },
-        "best_epoch": fitted.history.best_epoch,
-        "history": fitted.history.epochs,
-    }
-
-
-def _track(settings: Settings, result: TrainingResult) -> None:
-    metadata = result.version.metadata
-    tracking.record_run(
-        settings,
-        name=f"version {result.version.number}",
-        parameters={**metadata["parameters"], "backbone": metadata["backbone"], "data": metadata["data"]["digest"]},
-        metrics={
-            **{name: value for name, value in result.metrics.items() if isinstance(value, int | float)},
-            **{f"seconds_{stage}": spent for stage, spent in result.seconds.items()},
-        },
-        epochs=metadata["history"],
-        tags={"version": str(result.version.number), "promoted": str(result.promoted).lower()},
+def _fit(embedded: Mapping[Split, Embedded], classes: int, options: TrainOptions, report: Progress) -> Fitted:
+    fitted = fit(
+        embedded["train"],
+        embedded["validation"],
+        classes,
+        epochs=options.epochs,
+        batch_size=options.batch,
+        seed=options.seed,
+        on_epoch=lambda epoch: report("fit", epoch, options.epochs),
     )
+    report("fit", options.epochs, options.epochs)  # early stopping may have left some out
+    return fitted

@@ -1,0 +1,107 @@
+"""What a training leaves behind: the files and metadata of a version, and a record of the run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catdog import tracking
+from catdog.backbone import BackboneInfo
+from catdog.dataset import Manifest
+from catdog.features import Embedded
+from catdog.fitting import Fitted, Measured
+from catdog.layout import Split
+from catdog.replay import Replay
+from catdog.report import write_report
+from catdog.settings import Settings
+from catdog.store import ModelStore, ModelVersion
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All that a version is made of: data, features by split, backbone and its arithmetic, fit, measurement."""
+
+    manifest: Manifest
+    embedded: Mapping[Split, Embedded]
+    backbone: BackboneInfo
+    precision: str
+    fitted: Fitted
+    measured: Measured
+
+    def images(self) -> dict[str, int]:
+        """Count pictures; the validation pictures are training pictures too, since they choose the epoch."""
+        counts = {split: len(part.pictures) for split, part in self.embedded.items()}
+        failed = sum(len(part.failed) for part in self.embedded.values())
+        return {
+            "train": counts["train"] + counts["validation"],
+            "validation": counts["validation"],
+            "test": counts["test"],
+            "rejected": len(self.manifest.rejected) + failed,
+            "duplicates": self.manifest.duplicates,
+        }
+
+
+def save_version(trained: Trained, parameters: Mapping[str, Any], store: ModelStore) -> ModelVersion:
+    """Save what was trained as a new version, with its report.
+
+    Raises:
+        StoreError: the disk does not take it.
+    """
+    metadata = _describe(trained, parameters)
+
+    def write_files(folder: Path) -> None:
+        trained.fitted.head.save(folder / "head.npz")
+        trained.fitted.novelty.save(folder / "novelty.npz")
+        trained.fitted.network.save(folder / "head.keras")
+        trained.manifest.write_csv(folder / "manifest.csv")
+        Replay.choose(trained.embedded["train"], trained.embedded["test"]).save(folder / "replay.npz")
+        write_report(
+            folder / "report.html",
+            title=f"Training on {trained.manifest.root.name}",
+            classes=trained.manifest.classes,
+            metrics=trained.measured.metrics,
+            probabilities=trained.measured.probabilities,
+            labels=trained.embedded["test"].labels,
+            mistakes=trained.measured.mistakes,
+            facts={name.capitalize(): metadata[name] for name in ("backbone", "parameters", "images")},
+        )
+
+    return store.save(metadata, write_files)
+
+
+def track_version(settings: Settings, version: ModelVersion, seconds: Mapping[str, float], promoted: bool) -> None:
+    """Record the training of a version with MLflow, if that is on; a failure is a logged warning."""
+    metadata = version.metadata
+    tracking.record_run(
+        settings,
+        name=f"version {version.number}",
+        parameters={**metadata["parameters"], "backbone": metadata["backbone"], "data": metadata["data"]["digest"]},
+        metrics={
+            **{name: value for name, value in metadata["metrics"].items() if isinstance(value, int | float)},
+            **{f"seconds_{stage}": spent for stage, spent in seconds.items()},
+        },
+        epochs=metadata["history"],
+        tags={"version": str(version.number), "promoted": str(promoted).lower()},
+    )
+
+
+def _describe(trained: Trained, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    manifest, fitted = trained.manifest, trained.fitted
+    return {
+        "classes": list(manifest.classes),
+        "backbone": trained.backbone.id,
+        "image_size": trained.backbone.image_size,
+        "precision": trained.precision,
+        "metrics": trained.measured.metrics,
+        "temperature": fitted.temperature,
+        "images": trained.images(),
+        "data": {
+            "name": manifest.root.name,
+            "root": str(manifest.root),
+            "digest": manifest.digest,
+            "counts": manifest.counts(),
+        },
+        "parameters": dict(parameters),
+        "best_epoch": fitted.history.best_epoch,
+        "history": fitted.history.epochs,
+    }
