@@ -109,8 +109,8 @@ def test_data_is_imported_checked_and_counted(tmp_path: Path) -> None:
 
 
 def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:
-    finished = run(tmp_path / "home", "predict", "x.jpg", code=1)
-    assert finished.stderr.startswith("Error: No model yet")
+    finished = run(tmp_path / "home", "data", "import", "absent", code=1)
+    assert finished.stderr.startswith("Error: A folder, zip or tar of pictures is needed. Received: ")
     assert "Traceback" not in finished.stderr
     document = json.loads(run(tmp_path / "home", "train", "absent", "--json", code=1).stdout)
     assert document["error"].startswith("A folder of pictures is needed")
@@ -119,6 +119,15 @@ def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:
     assert "CATDOG_PRECISION" in wrong.stderr
     assert "'f8'" in wrong.stderr
     assert "No such option" in run(tmp_path / "home", "train", "--nonsense", code=2).stderr
+
+
+def test_a_fresh_home_answers_with_the_bundled_model(tmp_path: Path, drawn: Path) -> None:
+    picture = next((drawn / "test" / "cats").iterdir())
+    (line,) = run(tmp_path / "home", "predict", picture).stdout.splitlines()
+    assert json.loads(line)["model_version"] == 1
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"models"}
+    listed = json.loads(run(tmp_path / "home", "models", "list", "--json").stdout)
+    assert listed["champion"] == 1
 
 
 def test_doctor_and_version(trained: Settings) -> None:

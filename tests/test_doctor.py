@@ -16,7 +16,7 @@ def test_a_healthy_home_has_no_problems(trained: Settings) -> None:
 def test_what_is_missing_comes_with_a_remedy(tmp_path: Path, monkeypatch) -> None:
     diagnosis = diagnose(load_settings(home=tmp_path / "absent"))
     assert any("mkdir -p" in problem for problem in diagnosis.problems)
-    assert any("catdog train DATA" in problem for problem in diagnosis.problems)
+    assert "bundled" in diagnosis.facts["model"]["champion"]
     assert not (tmp_path / "absent").exists()
     monkeypatch.setattr("catdog.doctor._version", lambda _: None)
     missing = diagnose(load_settings(home=tmp_path)).problems
