@@ -173,7 +173,7 @@ def test_one_shape_for_every_problem(app: APIFlask, client: FlaskClient) -> None
     for rule in ("/api/predict", "/api/predict/batch", "/api/explain"):
         require_problem(client.post(rule), 400, "no picture", "image")
         require_problem(client.post(rule, data={"picture": (io.BytesIO(CAT), "x.jpg")}), 400, "picture")
-        require_problem(client.post(rule, data={"image": "text"}), 400)
+        require_problem(client.post(rule, data={"image": "text"}, content_type="multipart/form-data"), 400)
         require_problem(client.post(rule, data=b"{}", content_type="application/json"), 415, "application/json")
     require_problem(client.post("/api/predict", data=form(CAT, CAT)), 400, "batch")
 
