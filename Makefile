@@ -16,13 +16,11 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-7s %s\n", $$1, $$2}'
 
-run: $(VENV)/.installed  ## make .venv, install, and train on DATA=folder (with BACKBONE=weights, if given)
+run: $(VENV)/.installed  ## make .venv, install, train on DATA=folder if given (with BACKBONE=weights), and serve
 ifdef DATA
 	$(BIN)/catdog train "$(DATA)" $(if $(BACKBONE),--backbone "$(BACKBONE)")
-else
-	@echo 'catdog is installed in $(VENV). Train on a folder of photographs with one folder a class (pets/cats, pets/dogs):'
-	@echo '    make run DATA=pets        or, without a network, make run DATA=pets BACKBONE=mobilenet.weights.h5'
 endif
+	$(BIN)/catdog serve
 
 test: $(VENV)/.installed-dev  ## make .venv with what developing needs, and run all tests (ARGS= goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)

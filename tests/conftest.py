@@ -2,11 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from apiflask import APIFlask
 from drawing import draw, write_dataset
+from flask.testing import FlaskClient
 
 from catdog.settings import Settings, load_settings
 
@@ -18,8 +21,19 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Run all tests in an empty folder, without the settings of the person who runs them."""
     for name in [name for name in os.environ if name.startswith(("CATDOG_", "MLFLOW_")) and name != "CATDOG_SHARED"]:
         del os.environ[name]
+    for name in ("PORT", "WEB_CONCURRENCY"):
+        os.environ.pop(name, None)
     os.environ.setdefault("CATDOG_SHARED", str(Path(__file__).parents[2] / "shared"))
     os.chdir(tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Undo what a test, or a command that it runs, sets in the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture
@@ -77,3 +91,53 @@ def home(trained: Settings, tmp_path: Path) -> Settings:
     """Settings of a home of its own with one trained version, which a test may change."""
     shutil.copytree(trained.home, tmp_path / "home")
     return load_settings(home=tmp_path / "home", tracking=False)
+
+
+@pytest.fixture
+def app(home: Settings) -> Iterator[APIFlask]:
+    """The server's application on a home of its own, whose threads end with the test."""
+    from catdog.web.application import create_app
+
+    made = create_app(home)
+    yield made
+    made.extensions["catdog"].stop()
+
+
+@pytest.fixture
+def client(app: APIFlask) -> FlaskClient:
+    """A client of `app`, on the same machine."""
+    return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def trained_client(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    """A client of one application for many tests, on a copy of the trained home; not to be changed."""
+    from catdog.web.application import create_app
+
+    home = Path(shutil.copytree(trained.home, tmp_path_factory.mktemp("served") / "home"))
+    made = create_app(load_settings(home=home, tracking=False))
+    yield made.test_client()
+    made.extensions["catdog"].stop()
+
+
+@pytest.fixture(scope="session")
+def add_constant() -> Callable[[Settings, int], int]:
+    """Give a function that saves a version which answers the same class for every picture; returns its number."""
+    from catdog.head import Head
+    from catdog.store import ModelStore
+
+    def add(settings: Settings, class_id: int) -> int:
+        store = ModelStore(settings.models_dir)
+        version = store.get(1)
+        head = version.load_head()
+        bias = np.where(np.arange(len(version.classes)) == class_id, 10, -10).astype(np.float32)
+
+        def write(folder: Path) -> None:
+            Head(head.hidden_weights, head.hidden_bias, head.output_weights * 0, bias).save(folder / "head.npz")
+            for name in ("novelty.npz", "manifest.csv"):
+                shutil.copyfile(version.path / name, folder / name)
+
+        kept = {k: v for k, v in version.metadata.items() if k not in ("version", "format", "created_at", "checksums")}
+        return store.save(kept, write).number
+
+    return add

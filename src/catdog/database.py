@@ -1,6 +1,7 @@
 """Tables and engine: SQLite by default, another database by URL; Alembic keeps the tables up to date.
 
-What stands here is derived (scan results, features): it can be deleted and is made again.
+What stands here is derived (scan results, features), can be deleted and is made again; only the counts of predictions
+would begin anew.
 """
 
 from pathlib import Path
@@ -54,6 +55,16 @@ features = Table(
     Column("vector", LargeBinary, nullable=False, comment="float16, little-endian"),
     UniqueConstraint("backbone", "view", "sha256"),
     comment="pooled features of a picture under a backbone; view 0 is the plain picture",
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("class_name", String(255), primary_key=True, comment="as it is shown, such as Cat"),
+    Column("verdict", String(255), primary_key=True, comment="a class key, neither, or unsure"),
+    Column("count", BigInteger, nullable=False),
+    comment="how many pictures the server answered for, over all processes and restarts",
 )
 
 

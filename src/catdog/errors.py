@@ -61,5 +61,29 @@ class VersionCorruptError(StoreError):
     """A stored version whose files do not match what was saved."""
 
 
+class NoModelError(StoreError):
+    """A server that has no model to answer with."""
+
+
+class RequestError(CatdogError):
+    """A request that lacks what it needs, or names what there is not."""
+
+
+class UploadTooLargeError(RequestError):
+    """More bytes or pictures in one request than the limits allow."""
+
+
+class MediaTypeError(RequestError):
+    """A request whose body is of a kind that is not read."""
+
+
+class KeyNeededError(CatdogError):
+    """A request that needs a key and brings none, or a wrong one."""
+
+
+class ForbiddenError(CatdogError):
+    """A request that is not allowed from where it comes, whatever it brings."""
+
+
 class ExportError(CatdogError):
     """An export that cannot be written, cannot be run, or does not answer as catdog does."""

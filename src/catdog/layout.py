@@ -64,6 +64,15 @@ def place(root: Path, files: Sequence[Path]) -> tuple[dict[Path, Place], list[Pa
     return placed, [path for path in files if path not in placed]
 
 
+def count_files(folder: Path) -> int:
+    """Count the files of a class folder, without reading them; hidden ones are passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            return sum(1 for entry in entries if not entry.name.startswith(".") and entry.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def _split_depth(parts: tuple[str, ...], holders: Set[tuple[str, ...]]) -> int:
     """Count the folders down to and including the split; 0 where none is named like one.
 

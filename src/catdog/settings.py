@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catdog.errors import SettingsError
@@ -62,6 +62,29 @@ class Settings(BaseSettings):
     )
     tracking_experiment: str = Field("catdog", min_length=1, description="Name of the MLflow experiment.")
 
+    host: str | None = Field(
+        None,
+        min_length=1,
+        description="Address that the server listens on. Unset: `127.0.0.1`, or `0.0.0.0` where `PORT` is set.",
+    )
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        validation_alias="PORT",
+        description="Port that the server listens on; hosting services set it. Unset: 5000, for this machine only.",
+    )
+    workers: int = Field(
+        0, ge=0, le=256, validation_alias="WEB_CONCURRENCY", description="Web processes; 0 means one a core."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        description="Key that a request needs to change anything. Unset: only this machine may change something.",
+    )
+    max_upload_bytes: int = Field(10 * 2**20, ge=1, description="Most bytes of one picture that is sent to the server.")
+    max_request_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of one request to the server.")
+    max_batch: int = Field(100, ge=1, description="Most pictures in one request to the server.")
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -69,6 +92,15 @@ class Settings(BaseSettings):
             return value.expanduser().absolute()
         except RuntimeError as error:
             raise ValueError(f"The home folder of that user is not known: {error}") from error
+
+    @field_validator("api_key")
+    @classmethod
+    def _no_weak_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():  # a variable that is set to nothing, as in compose files
+            return None
+        if len(value.get_secret_value()) < 16:
+            raise ValueError("A key needs at least 16 characters; `openssl rand -hex 32` makes one")
+        return value
 
     @field_validator("database_url")
     @classmethod
@@ -81,6 +113,11 @@ class Settings(BaseSettings):
     def data_dir(self) -> Path:
         """Imported pictures: `train/<class>/…` and `test/<class>/…`."""
         return self.home / "data"
+
+    @property
+    def retrain_dir(self) -> Path:
+        """Pictures kept for the next training: `<class>/…`."""
+        return self.home / "retrain_data"
 
     @property
     def models_dir(self) -> Path:
@@ -96,6 +133,21 @@ class Settings(BaseSettings):
     def resolved_tracking_uri(self) -> str:
         """The MLflow store in use."""
         return self.tracking_uri or _sqlite_url(self.home / "mlflow.db")
+
+    @property
+    def resolved_host(self) -> str:
+        """The address in use: this machine only, unless a host or a hosting service's port is set."""
+        return self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")
+
+    @property
+    def resolved_port(self) -> int:
+        """The port in use."""
+        return self.port or 5000
+
+    @property
+    def resolved_workers(self) -> int:
+        """Web processes in use: the setting, or one for each core that this process may run on."""
+        return self.workers or available_cores()
 
     @property
     def resolved_threads(self) -> int:
@@ -136,5 +188,7 @@ def _sqlite_url(path: Path) -> str:
 
 def _explain(problem: Any) -> str:
     location = str(problem["loc"][0]) if problem["loc"] else "settings"
+    location = next((name for name in Settings.model_fields if variable_name(name) == location), location)
     name = variable_name(location) if location in Settings.model_fields else location
-    return f"{name}: {problem['msg']}. Received: {problem['input']!r}"
+    received = "a value that is not shown" if location == "api_key" else repr(problem["input"])
+    return f"{name}: {problem['msg']}. Received: {received}"

@@ -176,6 +176,21 @@ class ModelStore:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise VersionCorruptError(f"The champion cannot be read. Received: {path} ({error}).") from error
 
+    def summaries(self) -> list[dict[str, Any]]:
+        """Describe every version, lowest number first, ready for JSON; a damaged one has its `error`."""
+        champion = self.champion()
+        rows: list[dict[str, Any]] = []
+        for number in self.numbers():
+            row: dict[str, Any] = {"version": number, "champion": number == champion}
+            try:
+                metadata = self.get(number).metadata
+                row |= {key: metadata[key] for key in ("created_at", "classes", "backbone")}
+                row |= {key: metadata["metrics"][key] for key in ("accuracy", "n")}
+            except (VersionCorruptError, KeyError, TypeError) as error:
+                row["error"] = str(error)
+            rows.append(row)
+        return rows
+
     def promote(self, number: int, reason: str) -> None:
         """Make a version the champion; one that is not whole is refused.
 

@@ -19,6 +19,7 @@ from catdog.cli.console import JsonOption, notes, out, print_json, print_json_li
 from catdog.cli.data import data_commands
 from catdog.cli.explain import explain
 from catdog.cli.models import model_commands
+from catdog.cli.serve import serve
 from catdog.errors import CatdogError, PictureError
 from catdog.settings import load_settings
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(data_commands, name="data")
 app.add_typer(model_commands, name="models")
 app.command()(explain)
+app.command()(serve)
 
 
 def main() -> None:

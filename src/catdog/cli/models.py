@@ -7,7 +7,6 @@ import typer
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
-from catdog.errors import VersionCorruptError
 from catdog.formats import Kind
 from catdog.settings import load_settings
 from catdog.starter import write_bundle
@@ -26,24 +25,7 @@ def _store() -> ModelStore:
 def list_command(as_json: JsonOption = False) -> None:
     """List all versions; the champion, which is served, is marked."""
     store = _store()
-    champion = store.champion()
-    rows = []
-    for number in store.numbers():
-        try:
-            metadata = store.get(number).metadata
-            rows.append(
-                {
-                    "version": number,
-                    "champion": number == champion,
-                    "created_at": metadata["created_at"],
-                    "classes": metadata["classes"],
-                    "accuracy": metadata["metrics"]["accuracy"],
-                    "n": metadata["metrics"]["n"],
-                    "backbone": metadata["backbone"],
-                }
-            )
-        except VersionCorruptError as error:
-            rows.append({"version": number, "champion": number == champion, "error": str(error)})
+    champion, rows = store.champion(), store.summaries()
     if as_json:
         print_json({"champion": champion, "versions": rows})
     elif not rows:

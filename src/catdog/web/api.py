@@ -1,0 +1,165 @@
+"""The routes of the REST API."""
+
+import base64
+from typing import Any, Final, cast
+
+from apiflask import APIBlueprint
+from flask import current_app, request
+
+from catdog.dataset import match_class
+from catdog.errors import NoModelError, PictureError, RequestError
+from catdog.explain import render_heat_map
+from catdog.preprocessing import decode_upright
+from catdog.web import schemas
+from catdog.web.problems import describe, problem, without_paths
+from catdog.web.schemas import answers
+from catdog.web.service import Service
+from catdog.web.uploads import read_many, read_one, too_large
+
+HEAT_MAP_SIDE: Final = 512
+
+api = APIBlueprint("api", __name__, tag="API", url_prefix="/api")
+probes = APIBlueprint("probes", __name__, tag="Probes")
+
+Document = dict[str, Any]
+
+
+def service() -> Service:
+    """Give the service of the app that handles this request."""
+    return cast(Service, current_app.extensions["catdog"])
+
+
+@api.post("/predict")
+@api.doc(responses=answers(schemas.Prediction, 400, 413, 415, 422, 503))
+def predict() -> Document:
+    """Say what a picture shows.
+
+    The picture is the field `image` (or `file`) of multipart/form-data, or the body itself with its Content-Type.
+    """
+    prediction, milliseconds = service().predict(read_one(request, service().settings))
+    return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
+
+
+@api.post("/predict/batch")
+@api.doc(responses=answers(schemas.Batch, 400, 413, 415, 503))
+def predict_batch() -> Document:
+    """Say what each of several pictures shows, in order; one that cannot be used has a problem in its place."""
+    pictures = read_many(request, service().settings)
+    if not service().is_ready:
+        raise NoModelError("There is no model to answer with.")
+    return {"results": [_one_of_many(picture) for picture in pictures]}
+
+
+@api.post("/explain")
+@api.doc(responses=answers(schemas.Explanation, 400, 413, 415, 422, 503))
+def explain() -> Document:
+    """Say why a picture gets its answer: a heat map to lay over it, and the training pictures most like it.
+
+    `?class=` names the class to explain, where it is not to be the answered one.
+    """
+    picture = read_one(request, service().settings)
+    predictor = service().predictor
+    wanted = request.args.get("class")
+    class_id = None if wanted is None else match_class(wanted, predictor.version.classes)
+    if wanted is not None and class_id is None:
+        raise RequestError(f"`class` must be one of {', '.join(predictor.keys)}. Received: {wanted[:100]}")
+    found = service().explain(picture, class_id)
+    height, width, _ = decode_upright(picture, HEAT_MAP_SIDE, predictor.limits).shape
+    image = base64.b64encode(render_heat_map(found.heat_map, (width, height))).decode()
+    document = found.as_dict()
+    similar = [{key: one[key] for key in ("class", "distance", "sha256")} for one in document["similar"]]
+    return {
+        **document["prediction"],
+        "explained": document["explained"],
+        "heat_map": f"data:image/png;base64,{image}",
+        "heat_map_width": width,
+        "heat_map_height": height,
+        "contributions": document["heat_map"],
+        "similar": similar,
+    }
+
+
+@api.get("/health")
+@api.doc(responses=answers(schemas.Health))
+def health() -> Document:
+    """Say whether the server works, since when, and how much it answered."""
+    return {
+        "status": "healthy" if service().is_ready else "unhealthy",
+        "model_status": "loaded" if service().is_ready else "not_loaded",
+        "uptime_seconds": round(service().uptime_seconds, 1),
+        "total_predictions": service().counts.totals().total,
+    }
+
+
+@api.get("/model/status")
+@api.doc(responses=answers(schemas.ModelStatus))
+def model_status() -> Document:
+    """Say which version answers, how good it is, how fast, and which could not be loaded."""
+    document = service().status()
+    if document["refused"]:
+        error = without_paths(document["refused"]["error"], service().settings)
+        document["refused"] = {**document["refused"], "error": error}
+    return document
+
+
+@api.get("/stats")
+@api.doc(responses=answers(schemas.Stats))
+def stats() -> Document:
+    """Count the pictures of the data set and the predictions, over all processes and restarts."""
+    return service().stats()
+
+
+@api.get("/models")
+@api.doc(responses=answers(schemas.Models, 409))
+def models() -> Document:
+    """List all versions; the champion is the one that answers."""
+    rows = service().store.summaries()
+    for row in rows:
+        if "error" in row:
+            row["error"] = without_paths(row["error"], service().settings)
+    return {"champion": service().store.champion(), "versions": rows}
+
+
+@api.post("/models/<int:version>/promote")
+@api.doc(responses=answers(schemas.Promoted, 401, 403, 404, 409), security=schemas.KEYS)
+def promote(version: int) -> Document:
+    """Make a version the champion; it answers within a second or two in every process."""
+    service().store.promote(version, "promoted by hand")
+    service().refresh()
+    return {"champion": version}
+
+
+@api.post("/models/rollback")
+@api.doc(responses=answers(schemas.Promoted, 401, 403, 409), security=schemas.KEYS)
+def rollback() -> Document:
+    """Go back to the version that was champion before."""
+    version = service().store.rollback()
+    service().refresh()
+    return {"champion": version}
+
+
+@probes.get("/livez")
+@probes.doc(responses=answers(schemas.Probe))
+def livez() -> Document:
+    """Answer, as long as the process can."""
+    return {"status": "alive"}
+
+
+@probes.get("/readyz")
+@probes.doc(responses=answers(schemas.Probe, 503))
+def readyz() -> Document:
+    """Answer 200 when a model is loaded and was tried, else 503."""
+    return {"status": "ready", "version": service().predictor.version.number}
+
+
+def _one_of_many(picture: bytes) -> Document:
+    settings = service().settings
+    try:
+        if not picture:
+            raise RequestError("There is no picture. Received: 0 bytes.")
+        if error := too_large(picture, settings):
+            raise error
+        prediction, milliseconds = service().predict(picture)
+        return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
+    except (PictureError, RequestError) as error:
+        return problem(*describe(error, settings))

@@ -1,0 +1,101 @@
+"""The one place where errors become HTTP: one shape, RFC 9457, on every route.
+
+    {"type": "about:blank", "title": "Unsupported Media Type", "status": 415, "error": "The file is …", "request_id": …}
+
+`error` is the sentence for people. An error that was not raised on purpose is logged, and tells nothing of itself.
+"""
+
+import json
+import logging
+import re
+import secrets
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from catdog import errors
+from catdog.settings import Settings
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+STATUSES: Final[dict[type[errors.CatdogError], int]] = {
+    errors.RequestError: 400,
+    errors.KeyNeededError: 401,
+    errors.ForbiddenError: 403,
+    errors.VersionNotFoundError: 404,
+    errors.StoreError: 409,
+    errors.UploadTooLargeError: 413,
+    errors.MediaTypeError: 415,
+    errors.PictureFormatError: 415,
+    errors.PictureError: 422,
+    errors.NoModelError: 503,
+}
+"""The status of each class of error; a class that is not listed has that of the nearest one above it."""
+
+_FAILED: Final = "The server failed. Its log says more under this request id."
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = logging.getLogger(__name__)
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Let every error of an app become a problem."""
+
+    def handle(error: Exception) -> Response:
+        status, sentence = describe(error, settings)
+        response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
+        if isinstance(error, HTTPException):
+            response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
+        if status == 401:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="catdog"'
+        return response
+
+    app.register_error_handler(Exception, handle)
+
+
+_OF_THE_BODY: Final = {"content-type", "content-length"}
+
+
+def problem(status: int, sentence: str) -> dict[str, Any]:
+    """Make the document of a problem."""
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "error": sentence, "request_id": request_id()}
+
+
+def describe(error: Exception, settings: Settings) -> tuple[int, str]:
+    """Give the status and the sentence of an error, and log it where it was not raised on purpose."""
+    if isinstance(error, HTTPException) and (error.code or 500) < 500:
+        return error.code or 400, _sentence(error, settings)
+    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+    if status == 500:
+        _log.error("Request %s failed", request_id(), exc_info=error)
+        return 500, _FAILED
+    return status, without_paths(str(error), settings)
+
+
+def without_paths(sentence: str, settings: Settings) -> str:
+    """Take out of a sentence where on this machine things lie."""
+    return sentence.replace(str(settings.home), "…")
+
+
+def request_id() -> str:
+    """Name the request: as the client or a proxy named it, else anew."""
+    if "request_id" not in g:
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+    return str(g.request_id)
+
+
+def _sentence(error: HTTPException, settings: Settings) -> str:
+    if isinstance(error, RequestEntityTooLarge):
+        return (
+            f"The request is too large; at most {settings.max_request_bytes:,} bytes are allowed "
+            f"(CATDOG_MAX_REQUEST_BYTES). Received: {request.content_length or 'more'} bytes."
+        )
+    if isinstance(error, NotFound):
+        return f"There is nothing at this address; /api/docs lists what there is. Received: {request.path}"
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        return f"This address does not take that method; allowed are {allowed}. Received: {request.method}"
+    return f"{HTTPStatus(error.code or 400).phrase}: {error.description}"

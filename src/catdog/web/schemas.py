@@ -1,0 +1,183 @@
+"""What the API takes and gives, for its OpenAPI document. `tests/test_web_api.py` holds answers to it."""
+
+from typing import Any, Final
+
+from apiflask import Schema
+from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
+
+KEYS: Final[list[str | dict[str, list[Any]]]] = ["ApiKey", "Bearer"]
+SECURITY_SCHEMES: Final = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+PICTURES: Final = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+
+
+def _about(text: str, **more: Any) -> dict[str, Any]:
+    return {"required": True, "metadata": {"description": text, **more}}
+
+
+class Problem(Schema):
+    """Any error, as RFC 9457 has it."""
+
+    type = String(**_about("always about:blank: the status says it all"))
+    title = String(**_about("name of the status"))
+    status = Integer(**_about("the status"))
+    error = String(**_about("what was wrong, what is allowed, what was received"))
+    request_id = String(**_about("name of the request, in the log and in X-Request-ID"))
+
+
+class PredictionFields(Schema):
+    """The answer of a model for one picture."""
+
+    class_ = String(data_key="class", **_about("the class, as shown to people", example="Cat"))
+    class_id = Integer(**_about("its number"))
+    confidence = Float(**_about("its probability, 0 to 1"))
+    probabilities = Dict(keys=String(), values=Float(), **_about("one for each class, by key; they sum to 1"))
+    verdict = String(**_about("a class key, `neither` (unlike anything seen), or `unsure`", example="cat"))
+    novelty = Float(**_about("0 to 1; from 0.5 on the verdict is `neither`"))
+    model_version = Integer(**_about("the version that answered"))
+
+
+class Prediction(PredictionFields):
+    """The answer for one picture, and how long it took."""
+
+    latency_ms = Float(**_about("milliseconds for decoding and the network"))
+
+
+class Batch(Schema):
+    """Answers in the order of the pictures."""
+
+    results = List(Raw(), **_about("for each picture what /api/predict answers, or a problem"))
+
+
+class Explained(Schema):
+    """The class that is explained."""
+
+    class_ = String(data_key="class", **_about("as shown to people"))
+    class_id = Integer(**_about("its number"))
+
+
+class Similar(Schema):
+    """A training picture."""
+
+    class_ = String(data_key="class", **_about("its class"))
+    distance = Float(**_about("cosine distance of the features, 0 to 2"))
+    sha256 = String(**_about("hash of its bytes"))
+
+
+class Explanation(PredictionFields):
+    """Why a picture got its answer."""
+
+    explained = Nested(Explained, **_about("the class that the heat map is for"))
+    heat_map = String(**_about("a PNG with transparency to lay over the upright picture, as a data URL"))
+    heat_map_width = Integer(**_about("its pixels across"))
+    heat_map_height = Integer(**_about("its pixels down"))
+    contributions = List(List(Float()), **_about("what speaks for the class, by row and column, 0 to 1"))
+    similar = List(Nested(Similar), **_about("the nearest training pictures, nearest first"))
+
+
+class Health(Schema):
+    """Whether the server works."""
+
+    status = String(**_about("`healthy`, or `unhealthy` without a model"))
+    model_status = String(**_about("`loaded` or `not_loaded`"))
+    uptime_seconds = Float(**_about("since the server started"))
+    total_predictions = Integer(**_about("over all processes and restarts"))
+
+
+class ModelStatus(Schema):
+    """The model that answers."""
+
+    status = String(**_about("`ready` or `no_model`"))
+    version = Integer(allow_none=True, **_about("the version that answers"))
+    precision = String(allow_none=True, **_about("`bf16` or `f32`"))
+    uptime_seconds = Float(**_about("since the server started"))
+    uptime_hours = Float(**_about("the same in hours"))
+    total_predictions = Integer(**_about("over all processes and restarts"))
+    last_training = String(allow_none=True, **_about("when the version was made"))
+    metadata = Dict(**_about("classes, metrics, parameters of the version"))
+    history = List(Dict(), **_about("promotions: version, at, reason; the last is in force"))
+    latency_ms = Dict(**_about("p50, p95, p99 of the last n answers of the process that answers this"))
+    refused = Dict(allow_none=True, **_about("a champion that could not be loaded: version, error"))
+
+
+class Stats(Schema):
+    """What there is and what was done."""
+
+    dataset = Dict(keys=String(), values=Integer(), **_about("files by split and class, such as train_cats"))
+    model_metrics = Dict(allow_none=True, **_about("measured on the test pictures when the version was made"))
+    predictions = Dict(**_about("total, by_class, by_verdict, by_version, over all processes and restarts"))
+
+
+class Version(Schema):
+    """A version."""
+
+    version = Integer(**_about("its number"))
+    champion = Boolean(**_about("whether it answers"))
+    created_at = String(metadata={"description": "when it was made"})
+    classes = List(String(), metadata={"description": "folder names of its classes"})
+    backbone = String(metadata={"description": "the backbone it is on"})
+    accuracy = Float(metadata={"description": "on its test pictures"})
+    n = Integer(metadata={"description": "how many test pictures"})
+    error = String(metadata={"description": "what is wrong with a damaged one"})
+
+
+class Models(Schema):
+    """All versions."""
+
+    champion = Integer(allow_none=True, **_about("the version that answers"))
+    versions = List(Nested(Version), **_about("lowest number first"))
+
+
+class Promoted(Schema):
+    """The champion after a change."""
+
+    champion = Integer(**_about("the version that answers from now on"))
+
+
+class Probe(Schema):
+    """The state of the process."""
+
+    status = String(**_about("`alive` or `ready`"))
+    version = Integer(metadata={"description": "the version that answers"})
+
+
+_REASONS: Final = {
+    400: "No picture, or an unusable parameter",
+    401: "The key is missing or wrong",
+    403: "Not allowed from here without a key",
+    404: "No such version",
+    409: "Damaged, or nothing to go back to",
+    413: "Over a limit, which the problem names",
+    415: "Not JPEG, PNG or WebP",
+    422: "The picture cannot be decoded, or has too many pixels",
+    500: "The server failed",
+    503: "No model to answer with",
+}
+
+
+def answers(schema: type[Schema], *problems: int) -> dict[int, Any]:
+    """Describe what a route answers: `schema`, or a problem with one of the statuses."""
+    content = {"application/problem+json": {"schema": Problem}}
+    return {
+        200: {"description": "Done", "content": {"application/json": {"schema": schema}}},
+        **{status: {"description": _REASONS[status], "content": content} for status in (*problems, 500)},
+    }
+
+
+def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Add to an OpenAPI document what it takes to send pictures, which APIFlask has no words for."""
+    if isinstance(spec, str):  # YAML, which is not asked for
+        return spec
+    picture = {"type": "string", "format": "binary"}
+    one = {"type": "object", "required": ["image"], "properties": {"image": picture}}
+    many = {"type": "object", "required": ["image"], "properties": {"image": {"type": "array", "items": picture}}}
+    raw = {kind: {"schema": picture} for kind in PICTURES}
+    for path, form in {"/predict": one, "/predict/batch": many, "/explain": one}.items():
+        content = {"multipart/form-data": {"schema": form}, **raw}
+        spec["paths"][f"/api{path}"]["post"]["requestBody"] = {"required": True, "content": content}
+    spec["paths"]["/api/explain"]["post"]["parameters"] = [
+        {"name": "class", "in": "query", "schema": {"type": "string"}, "description": "class to explain"}
+    ]
+    return spec

@@ -1,0 +1,235 @@
+"""What a web process keeps: the model that answers, swapped while it serves, and the counts.
+
+A thread looks at `champion.json` once a second. A new champion is loaded and tried on a picture beside the old one,
+then takes its place by one reference: each answer comes from one version, whole. One that cannot be loaded leaves the
+old one serving, and is told in the status.
+"""
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from filelock import FileLock
+
+from catdog.errors import CatdogError, NoModelError, VersionCorruptError
+from catdog.explain import Explanation, explain
+from catdog.layout import count_files
+from catdog.monitoring import PredictionCounts
+from catdog.prediction import Prediction, Predictor
+from catdog.settings import Settings
+from catdog.starter import ensure_champion
+from catdog.store import ModelStore
+from catdog.web import STARTED_VARIABLE
+
+POLL_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 30.0
+"""How long a champion that could not be loaded is left alone, where it is not replaced."""
+
+LATENCIES_KEPT: Final = 1000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A champion that does not answer because it could not be loaded, and why."""
+
+    version: int | None
+    error: str
+
+
+class Service:
+    """The model in use and the counts of one process. Any number of threads may use it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = ModelStore(settings.models_dir)
+        self.counts = PredictionCounts(settings)
+        self.refusal: Refusal | None = None
+        self.started_at = float(os.environ.get(STARTED_VARIABLE) or time.time())
+        self._predictor: Predictor | None = None
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._seen: object = None
+        self._retry_at = 0.0
+        self._loading = threading.Lock()
+        # A process works on one picture at a time: more would not be faster, and each may take a hundred megabytes.
+        self._turn = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Load the champion, the bundled model where there is no version yet, and start looking for new ones."""
+        try:
+            self.settings.models_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.settings.models_dir / ".starter.lock"):  # several processes start at once
+                ensure_champion(self.settings.models_dir)
+        except (OSError, CatdogError) as error:
+            _log.error("The bundled model could not be installed. Received: %s", error)
+        self.refresh()
+        for work in (self.refresh, self.counts.flush):
+            thread = threading.Thread(target=self._repeat, args=(work,), name=f"catdog-{work.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Stop the threads and write the last counts."""
+        atexit.unregister(self.stop)
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        self.counts.close()
+
+    @property
+    def predictor(self) -> Predictor:
+        """The version that answers.
+
+        Raises:
+            NoModelError: there is none.
+        """
+        if self._predictor is None:
+            why = f" {self.refusal.error}" if self.refusal else ""
+            raise NoModelError(f"There is no model to answer with.{why}")
+        return self._predictor
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a model is loaded and was tried."""
+        return self._predictor is not None
+
+    def predict(self, picture: bytes) -> tuple[Prediction, float]:
+        """Answer for a picture; gives the milliseconds that it took, too.
+
+        Raises:
+            NoModelError: there is no model.
+            PictureError: the picture cannot be used; says why.
+        """
+        started = time.perf_counter()
+        predictor = self.predictor
+        with self._turn:
+            prediction = predictor.predict(picture)
+        milliseconds = (time.perf_counter() - started) * 1000
+        self._latencies.append(milliseconds)
+        self.counts.add(prediction.model_version, prediction.class_name, prediction.verdict)
+        return prediction, milliseconds
+
+    def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
+        """Explain the answer for a picture; raises what `predict` does."""
+        predictor = self.predictor
+        with self._turn:
+            return explain(predictor, picture, class_id=class_id)
+
+    def refresh(self) -> None:
+        """Take the champion into use, where it is another than the one that answers."""
+        with self._loading:
+            stamp = self._stamp()
+            if stamp == self._seen and (self.refusal is None or time.monotonic() < self._retry_at):
+                return
+            self._seen = stamp
+            number: int | None = None
+            try:
+                number = self.store.champion()
+                if number is None or self._predictor is None or number != self._predictor.version.number:
+                    predictor = Predictor(number, settings=self.settings, threads=1)
+                    try_out(predictor)
+                    self._predictor = predictor
+                    _log.info("Version %d answers now.", predictor.version.number)
+                self.refusal = None
+            except Exception as error:  # whatever is wrong with it, the old one goes on
+                self._retry_at = time.monotonic() + RETRY_SECONDS
+                reason = str(error) if isinstance(error, CatdogError) else f"{type(error).__name__} while loading it."
+                if self.refusal != (refusal := Refusal(number, reason)):
+                    _log.error("Version %s could not be taken into use: %s", number, error)
+                self.refusal = refusal
+
+    def status(self) -> dict[str, Any]:
+        """Say what answers, since when, how fast, and what could not be loaded; ready for JSON."""
+        predictor, uptime = self._predictor, self.uptime_seconds
+        metadata = dict(predictor.version.metadata) if predictor else {}
+        # Where the data lay is nobody's business.
+        metadata["data"] = {key: value for key, value in metadata.get("data", {}).items() if key != "root"}
+        return {
+            "status": "ready" if predictor else "no_model",
+            "version": predictor.version.number if predictor else None,
+            "precision": predictor.precision if predictor else None,
+            "uptime_seconds": round(uptime, 1),
+            "uptime_hours": round(uptime / 3600, 3),
+            "total_predictions": self.counts.totals().total,
+            "last_training": metadata.get("created_at"),
+            "metadata": {key: value for key, value in metadata.items() if key != "checksums"},
+            "history": [vars(promotion) for promotion in self._history()],
+            "latency_ms": self._percentiles(),
+            "refused": vars(self.refusal) if self.refusal else None,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Count the pictures on disk and the predictions, and give the metrics of the model; ready for JSON."""
+        version = self._predictor.version if self._predictor else None
+        classes = version.classes if version else ("cats", "dogs")
+        folders = {split: self.settings.data_dir / split for split in ("train", "test")}
+        folders["retrain"] = self.settings.retrain_dir
+        dataset = {f"{split}_{name}": count_files(at / name) for split, at in folders.items() for name in classes}
+        return {
+            "dataset": dataset,
+            "model_metrics": version.metadata.get("metrics") if version else None,
+            "predictions": self.counts.totals().as_dict(),
+        }
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Seconds since the server started."""
+        return max(0.0, time.time() - self.started_at)
+
+    def _history(self) -> list[Any]:
+        try:
+            return list(self.store.history())
+        except CatdogError:  # the refusal says so
+            return []
+
+    def _percentiles(self) -> dict[str, float | int]:
+        """Sum up how long the last answers of this process took."""
+        latencies = list(self._latencies)
+        if not latencies:
+            return {"n": 0}
+        p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
+        return {"n": len(latencies), **{k: round(float(v), 2) for k, v in {"p50": p50, "p95": p95, "p99": p99}.items()}}
+
+    def _stamp(self) -> object:
+        """Tell one `champion.json` from another: it is always replaced by rename."""
+        try:
+            found = (self.store.folder / "champion.json").stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def _repeat(self, work: Callable[[], None]) -> None:
+        while not self._stopping.wait(POLL_SECONDS):
+            try:
+                work()
+            except Exception:  # a thread that ended would end the swapping, or the counting, for good
+                _log.exception("A task of the server failed; it is tried again.")
+
+
+def try_out(predictor: Predictor) -> None:
+    """Answer for a made picture, whatever the limits are.
+
+    Raises:
+        VersionCorruptError: that fails, or gives no probabilities.
+    """
+    try:
+        size = predictor.backbone.info.image_size
+        ramp = np.linspace(0, 255, size * size * 3).astype(np.uint8).reshape(size, size, 3)
+        prediction = predictor.answer(predictor.backbone.features(ramp))
+    except (ValueError, RuntimeError) as error:
+        raise VersionCorruptError(f"Version {predictor.version.number} cannot answer. Received: {error}") from error
+    if not np.isclose(sum(prediction.probabilities.values()), 1, atol=1e-3):
+        raise VersionCorruptError(
+            f"The probabilities of version {predictor.version.number} must sum to 1. "
+            f"Received: {dict(prediction.probabilities)}."
+        )

@@ -1,0 +1,80 @@
+"""From a request to the bytes of its pictures. Names of files are never used for anything."""
+
+import io
+from typing import IO, Any, Final
+
+from flask import Request
+
+from catdog.errors import MediaTypeError, RequestError, UploadTooLargeError
+from catdog.settings import Settings
+
+FIELDS: Final = ("image", "file", "images", "files")
+MULTIPART: Final = "multipart/form-data"
+_HOW: Final = "send one as the field `image` of multipart/form-data, or as the body with Content-Type image/jpeg"
+
+
+class PictureRequest(Request):
+    """A request whose files stay in memory: its size is bounded, and the disk would only cost time."""
+
+    def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
+        return io.BytesIO()
+
+
+def read_one(request: Request, settings: Settings) -> bytes:
+    """Read the picture of a request.
+
+    Raises:
+        RequestError: there is none, or more than one.
+        MediaTypeError: the body is of another kind.
+        UploadTooLargeError: it has too many bytes.
+    """
+    pictures = _bodies(request)
+    if len(pictures) > 1:
+        raise RequestError(f"One picture is needed; /api/predict/batch takes more. Received: {len(pictures)}.")
+    if not pictures[0]:
+        raise RequestError(f"There is no picture; {_HOW}. Received: 0 bytes.")
+    if problem := too_large(pictures[0], settings):
+        raise problem
+    return pictures[0]
+
+
+def read_many(request: Request, settings: Settings) -> list[bytes]:
+    """Read the pictures of a request, in order; empty and too large ones are the caller's.
+
+    Raises:
+        RequestError: there is none.
+        MediaTypeError: the body is of another kind.
+        UploadTooLargeError: there are too many.
+    """
+    pictures = _bodies(request)
+    if len(pictures) > settings.max_batch:
+        raise UploadTooLargeError(
+            f"There are too many pictures; at most {settings.max_batch} a request are allowed (CATDOG_MAX_BATCH). "
+            f"Received: {len(pictures)}."
+        )
+    return pictures
+
+
+def too_large(picture: bytes, settings: Settings) -> UploadTooLargeError | None:
+    """Give the error of a picture that has too many bytes, else None."""
+    if len(picture) <= settings.max_upload_bytes:
+        return None
+    return UploadTooLargeError(
+        f"The picture is too large; at most {settings.max_upload_bytes:,} bytes are allowed "
+        f"(CATDOG_MAX_UPLOAD_BYTES). Received: {len(picture):,} bytes."
+    )
+
+
+def _bodies(request: Request) -> list[bytes]:
+    kind = request.mimetype
+    if kind == MULTIPART:
+        files = [file for name in FIELDS for file in request.files.getlist(name)]
+        if not files:
+            received = ", ".join(sorted({*request.files, *request.form})) or "no field"
+            raise RequestError(f"There is no picture; {_HOW}. Received: {received[:200]}, and no file in these fields.")
+        return [file.stream.read() for file in files]
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [request.get_data(cache=False)]
+    if not kind and not request.content_length:
+        raise RequestError(f"There is no picture; {_HOW}. Received: no body.")
+    raise MediaTypeError(f"A body of this kind is not read; {_HOW}. Received: {kind[:100] or 'no Content-Type'}.")

@@ -1,0 +1,159 @@
+"""A real server with two processes: swaps, counts, restarts, and what it loads."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawing import draw, encode
+
+from catdog.settings import Settings
+from catdog.store import ModelStore
+
+CAT = encode(draw("cat", 4032))
+ROOT = Path(__file__).parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, body, {"Content-Type": "image/jpeg"} if body else {})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+@contextmanager
+def serving(home: Path, *command: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run a server with two processes until the block ends; checks that it ends well."""
+    port = free_port()
+    environment = os.environ | {
+        "CATDOG_HOME": str(home), "PORT": str(port), "CATDOG_HOST": "127.0.0.1", "WEB_CONCURRENCY": "2",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, *(command or ("-m", "catdog", "serve"))], env=environment, cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(600):
+            try:
+                if ask(port, "GET", "/readyz")[0] == 200:
+                    break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+            time.sleep(0.05)
+        yield port, process
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_swaps_under_load_lose_nothing(home: Settings, add_constant: Callable[[Settings, int], int]) -> None:
+    store = ModelStore(home.models_dir)
+    expected = {"Cat": add_constant(home, 0), "Dog": add_constant(home, 1)}
+    store.promote(expected["Cat"], "test")
+    answers: list[tuple[int, dict[str, Any]]] = []
+    failures: list[BaseException] = []
+    stopped = threading.Event()
+
+    def load(port: int) -> None:
+        while not stopped.is_set():
+            try:
+                answers.append(ask(port, "POST", "/api/predict", CAT))
+            except BaseException as error:
+                failures.append(error)
+
+    with serving(home.home) as (port, _):
+        clients = [threading.Thread(target=load, args=(port,)) for _ in range(3)]
+        for thread in clients:
+            thread.start()
+        for name in ("Dog", "Cat", "Dog"):
+            store.promote(expected[name], "test")
+            time.sleep(1.6)
+        stopped.set()
+        for thread in clients:
+            thread.join()
+        assert failures == []
+        assert {status for status, _ in answers} == {200}
+        assert all(expected[answer["class"]] == answer["model_version"] for _, answer in answers)
+        assert {answer["class"] for _, answer in answers} == {"Cat", "Dog"}
+        time.sleep(1.5)
+        assert ask(port, "GET", "/api/health")[1]["total_predictions"] == len(answers)
+    with serving(home.home) as (port, _):  # and after a restart
+        predictions = ask(port, "GET", "/api/stats")[1]["predictions"]
+        assert predictions["total"] == len(answers)
+        assert predictions["by_version"].keys() == {str(version) for version in expected.values()}
+
+
+def test_sigterm_lets_requests_end(home: Settings) -> None:
+    """A request whose picture is half sent when the server is told to end is answered all the same, and counted."""
+    with serving(home.home, "-m", "gunicorn", "app:app") as (port, process):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            head = (
+                f"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(CAT)}\r\n"
+            )
+            client.sendall(head.encode() + b"\r\n" + CAT[:1000])
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            client.sendall(CAT[1000:])
+            assert client.recv(12) == b"HTTP/1.1 200"
+        assert process.wait(timeout=30) == 0
+    with serving(home.home, "app.py") as (port, _):
+        assert ask(port, "GET", "/api/health")[1]["total_predictions"] == 1
+
+
+def test_a_web_process_never_loads_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import io, sys, pathlib\n"
+        "from catdog.settings import load_settings\n"
+        "from catdog.web.application import create_app\n"
+        "app = create_app(load_settings(home=pathlib.Path('home')))\n"
+        "client = app.test_client()\n"
+        "picture = sys.stdin.buffer.read()\n"
+        "for path in ('/api/predict', '/api/explain'):\n"
+        "    assert client.post(path, data=picture, content_type='image/jpeg').status_code == 200\n"
+        "assert client.get('/api/stats').json['predictions']['total'] == 1\n"
+        "print(sorted({'tensorflow', 'keras', 'mlflow'} & set(sys.modules)))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], input=CAT, capture_output=True, check=True, cwd=tmp_path)
+    assert finished.stdout.strip() == b"[]"  # and the bundled model answered, on a machine that never trained
+
+
+def test_an_address_that_is_taken_is_told() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        command = [sys.executable, "-m", "catdog", "serve", "--port", str(listener.getsockname()[1])]
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 2
+    assert "--port" in finished.stderr
+
+
+@pytest.mark.parametrize(("variables", "bind"), [({}, "127.0.0.1:5000"), ({"PORT": "8000"}, "0.0.0.0:8000")])
+def test_it_is_for_this_machine_only_unless_told(variables: dict[str, str], bind: str) -> None:
+    code = "from catdog.web import gunicorn_config; print(gunicorn_config.bind)"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == bind
