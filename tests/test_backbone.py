@@ -1,5 +1,7 @@
 import http.server
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -117,3 +119,19 @@ def test_without_a_network_the_message_says_what_to_do(server: str, tmp_path: Pa
     with pytest.raises(DownloadError, match=r"--backbone PATH\.weights\.h5, or name a mirror in CATDOG_WEIGHTS_URL"):
         download_imagenet(f"{server}/absent.h5", tmp_path / "models")
     assert not list((tmp_path / "models" / "backbones").iterdir())
+
+
+def test_first_pictures_of_several_threads_at_once_do_not_lock_each_other_out(folder: Path) -> None:
+    code = (
+        "import sys, threading, numpy as np; from pathlib import Path; from catdog.backbone import Backbone\n"
+        "backbone, gate = Backbone(Path(sys.argv[1]), threads=3), threading.Barrier(3)\n"
+        "def first():\n"
+        "    gate.wait(); backbone.features(np.zeros((224, 224, 3), np.uint8))\n"
+        "threads = [threading.Thread(target=first, daemon=True) for _ in range(3)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]; print('done')"
+    )
+    for _ in range(4):
+        finished = subprocess.run(
+            [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert finished.stdout == "done\n"

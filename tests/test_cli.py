@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_predicting_prints_a_line_a_picture_and_fails_at_the_end(
     with table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == [line["path"] for line in lines]
+    assert rows[1]["verdict"] == lines[1]["verdict"]
     assert float(rows[1]["probability_cat"]) == pytest.approx(lines[1]["probabilities"]["cat"])
     run(trained.home, "predict", drawn / "test", "--recursive")
 
@@ -128,6 +130,28 @@ def test_a_fresh_home_answers_with_the_bundled_model(tmp_path: Path, drawn: Path
     assert {path.name for path in (tmp_path / "home").iterdir()} == {"models"}
     listed = json.loads(run(tmp_path / "home", "models", "list", "--json").stdout)
     assert listed["champion"] == 1
+
+
+def test_what_the_disk_refuses_is_one_sentence(tmp_path: Path, trained: Settings, drawn: Path) -> None:
+    picture = next((drawn / "test" / "cats").iterdir())
+    table = tmp_path / "absent" / "answers.csv"
+    finished = run(trained.home, "predict", picture, "--csv", table, "--json", code=1)
+    assert json.loads(finished.stdout) == {"error": f"No such file or directory: {table}."}
+    assert "Traceback" not in finished.stderr
+    (tmp_path / "home").write_text("a file where the home should be")
+    assert "Traceback" not in run(tmp_path / "home", "predict", picture, code=1).stderr
+    nothing = tmp_path / "empty"
+    nothing.mkdir()
+    assert "--recursive enters" in run(trained.home, "predict", nothing, code=1).stderr
+
+
+def test_file_names_that_are_no_text_are_answered(trained: Settings, drawn: Path, tmp_path: Path) -> None:
+    picture = next((drawn / "test" / "cats").iterdir())
+    (tmp_path / "odd").mkdir()
+    shutil.copy(picture, os.path.join(os.fsencode(tmp_path / "odd"), b"\xff\xfe.jpg"))  # noqa: PTH118 (bytes)
+    finished = run(trained.home, "predict", tmp_path / "odd", "--csv", tmp_path / "answers.csv", "--json")
+    assert json.loads(finished.stdout)["class"] == "Cat"
+    assert b"\xff\xfe.jpg" in (tmp_path / "answers.csv").read_bytes()
 
 
 def test_doctor_and_version(trained: Settings) -> None:

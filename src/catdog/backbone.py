@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.errors import BackboneError, DownloadError, VersionCorruptError
-from catdog.files import file_sha256, require_checksums, write_json
+from catdog.files import file_sha256, require_checksums, sync_tree, write_json
 from catdog.frameworks import import_keras, import_openvino
 from catdog.preprocessing import IMAGE_SIZE, Pixels
 from catdog.settings import Precision
@@ -111,6 +111,9 @@ class _Compiled:
     def __init__(self, network: Any) -> None:
         self._network = network
         self._idle: deque[Any] = deque()
+        # OpenVINO's Python binding sets up static tables in its first call, holding two locks in an order that two
+        # threads can take crosswise: two first calls at once may wait for each other for ever. So one comes alone.
+        self.run(np.zeros(tuple(network.input(0).shape)[1:], np.uint8))
 
     def run(self, picture: Pixels) -> list[NDArray[np.float32]]:
         """Run one picture; gives its outputs, copied, without the dimension of the batch."""
@@ -181,10 +184,13 @@ def install_backbone(
         checksums = {path.name: file_sha256(path) for path in sorted(new.iterdir())}
         info = BackboneInfo(backbone_id, image_size, width, source or weights.name, checksums)
         write_json(new / "backbone.json", asdict(info))
+        sync_tree(new)
         try:
             new.rename(folder)
-        except OSError:  # another process converted the same weights in the meantime
-            read_info(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            read_info(folder)  # another process converted the same weights in the meantime
     return folder
 
 
@@ -274,7 +280,7 @@ def _convert(weights: Path, image_size: int, folder: Path) -> int:
     last_map = network(scale_pixels(keras)(pixels))
     pooled = keras.layers.GlobalAveragePooling2D()(last_map)
     whole = keras.Model([pixels], {FEATURES_OUTPUT: pooled, MAP_OUTPUT: last_map})
-    with tempfile.TemporaryDirectory() as saved:
+    with tempfile.TemporaryDirectory(prefix=".saved-", dir=folder.parent) as saved:
         # By way of a file: converting the model in memory fails on Python 3.13.
         whole.export(saved, format="tf_saved_model", verbose=False)
         model = ov.Core().read_model(saved)

@@ -1,4 +1,4 @@
-"""Features of some pictures of a version, without the pictures: what it is measured and refitted with anywhere."""
+"""Features of some pictures of a version, without the pictures: a memory of its data that travels with it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -232,7 +232,7 @@ class ModelStore:
         """Rename into the next free number, trying the one after where another training took it."""
         number = max(self.numbers(), default=0) + 1
         while True:
-            metadata = {"version": number, **document}
+            metadata = {**document, "version": number}
             write_json(new / "metadata.json", metadata)
             sync_tree(new)
             target = self.folder / str(number)

@@ -53,10 +53,11 @@ def _record(
     # A server that is down must not hold up a finished training for the minutes that MLflow would go on trying.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
+
+    for noisy in ("mlflow", "alembic"):  # only now: importing MLflow sets levels of its own
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
     client = MlflowClient(settings.resolved_tracking_uri)
     experiment = client.get_experiment_by_name(settings.tracking_experiment)

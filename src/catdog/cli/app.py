@@ -3,15 +3,17 @@
 import csv
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.logging import RichHandler
+from sqlalchemy.exc import OperationalError
 
 from catdog import __version__
 from catdog.cli import console
@@ -51,14 +53,26 @@ def main() -> None:
     except BrokenPipeError:  # `catdog predict … | head`
         sys.stderr.close()
         sys.exit(141)
+    except (OSError, OperationalError) as error:  # a full disk, a read-only home, a folder that is not there
+        _tell(_explain(error))
+        sys.exit(1)
     except typer.TyperException as error:  # wrong usage
         _tell(getattr(error, "format_message", error.__str__)())
         sys.exit(getattr(error, "exit_code", 2))
 
 
+def _explain(error: OSError | OperationalError) -> str:
+    if isinstance(error, OperationalError):
+        return f"The database cannot be used: {error.orig}."
+    if isinstance(error, shutil.Error):  # of several files; the first says enough
+        return f"{error.args[0][0][2]}."
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."
+
+
 def _tell(message: str) -> None:
     if "--json" in sys.argv:
-        print_json({"error": message})
+        with suppress(OSError):  # stdout may be what is full
+            print_json_line({"error": message})
     notes.print("[red]Error:[/] ", end="")
     notes.print(message, markup=False, highlight=False)
 
@@ -150,6 +164,8 @@ def evaluate(
     from catdog.report import write_report
 
     settings = load_settings()
+    if report and not report.absolute().parent.is_dir():
+        raise typer.BadParameter(f"--report needs a folder that exists. Received: {report}")
     predictor = console.open_predictor(settings, version)
     with console.progress_bars() as bars:
         result, probabilities, labels = run(
@@ -197,14 +213,18 @@ def predict(
 
     predictor = console.open_predictor(load_settings(), version)
     show = print_json_line if as_json or not out.is_terminal else _show_answer
-    failed = False
+    failed, count = False, 0
     sources, asked = tee(find_pictures(paths, recursive=recursive))
     with _csv_writer(csv_file, predictor.keys) as write:
         for path, outcome in zip(sources, predictor.predict_stream(asked), strict=True):
             row = {"path": str(path), **_as_row(outcome)}
-            failed = failed or isinstance(outcome, PictureError)
+            failed, count = failed or isinstance(outcome, PictureError), count + 1
             write(row)
             show(row)
+    if not count:
+        raise PictureError(
+            f"There are no files in {', '.join(map(str, paths))}; --recursive enters folders in folders."
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -246,10 +266,12 @@ def _csv_writer(path: Path | None, keys: Sequence[str]) -> Iterator[Callable[[di
         "class_id",
         "confidence",
         *(f"probability_{k}" for k in keys),
+        "verdict",
+        "novelty",
         "model_version",
         "error",
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         yield lambda row: writer.writerow(

@@ -32,23 +32,28 @@ _STAGES: Final = {
 }
 
 
-def open_predictor(settings: Settings, version: int | None) -> "Predictor":
+def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":
     """Load a version, the champion where none is named; the bundled model where there is none yet."""
     from catdog.prediction import Predictor
     from catdog.starter import ensure_champion
 
     ensure_champion(settings.models_dir)
-    return Predictor(version, settings=settings)
+    return Predictor(version, settings=settings, threads=threads)
+
+
+def _json(document: Any, indent: int | None = None) -> str:
+    """Write JSON as UTF-8 people can read; what in a file's name is no UTF-8 is shown escaped."""
+    return json.dumps(document, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(_json(document, indent=2) + "\n")
 
 
 def print_json_line(document: Any) -> None:
     """Print one JSON document on one line of stdout, at once."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(document) + "\n")
     sys.stdout.flush()
 
 

@@ -27,10 +27,9 @@ def explain(
     """Show why a picture gets its answer: where the evidence lies, and which training pictures are most alike."""
     from catdog import explain as explaining
     from catdog.files import write_atomically, write_json
-    from catdog.prediction import Predictor
     from catdog.preprocessing import decode_upright, read_picture
 
-    predictor = Predictor(version, settings=load_settings(), threads=1)
+    predictor = console.open_predictor(load_settings(), version, threads=1)
     class_id = None if class_name is None else match_class(class_name, predictor.version.classes)
     if class_name is not None and class_id is None:
         raise typer.BadParameter(f"--class must be one of {', '.join(predictor.keys)}. Received: {class_name}")

@@ -9,7 +9,7 @@ from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
 from catdog.formats import Kind
 from catdog.settings import load_settings
-from catdog.starter import write_bundle
+from catdog.starter import ensure_champion, write_bundle
 from catdog.store import ModelStore
 
 model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
@@ -18,7 +18,10 @@ VersionArgument = Annotated[int, typer.Argument(help="Number of the version.", m
 
 
 def _store() -> ModelStore:
-    return ModelStore(load_settings().models_dir)
+    """Open the store; one without a version gets the bundled model."""
+    models_dir = load_settings().models_dir
+    ensure_champion(models_dir)
+    return ModelStore(models_dir)
 
 
 @model_commands.command("list")
@@ -28,8 +31,6 @@ def list_command(as_json: JsonOption = False) -> None:
     champion, rows = store.champion(), store.summaries()
     if as_json:
         print_json({"champion": champion, "versions": rows})
-    elif not rows:
-        out.print(f"No versions in {store.folder} yet: catdog train DATA", soft_wrap=True)
     else:
         out.print(console.table("Versions", ("Version", "Made", "Classes", "Accuracy", "Backbone"), map(_cells, rows)))
 

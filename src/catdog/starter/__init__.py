@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock
+
 from catdog.backbone import read_info
 from catdog.errors import StoreError
 from catdog.files import sync_folder, sync_tree, write_json
@@ -31,8 +33,10 @@ def install_backbone(models_dir: Path) -> Path:
             sync_tree(new)
             try:
                 new.rename(folder)
-            except OSError:  # another process was faster
-                read_info(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+                read_info(folder)  # another process was faster
         sync_folder(folder.parent)
     return folder
 
@@ -43,9 +47,10 @@ def ensure_champion(models_dir: Path) -> None:
     if store.numbers():
         return
     install_backbone(models_dir)
-    version = store.adopt(BUNDLE / "version")
-    if store.champion() is None:
-        store.promote(version.number, "the bundled model")
+    with FileLock(models_dir / ".starter.lock"):  # several processes may be the first at once
+        if not store.numbers():
+            version = store.adopt(BUNDLE / "version")
+            store.promote(version.number, "the bundled model")
 
 
 def write_bundle(version: ModelVersion, target: Path) -> int:
