@@ -157,3 +157,11 @@ def test_it_is_for_this_machine_only_unless_told(variables: dict[str, str], bind
         [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=True
     )
     assert finished.stdout.strip() == bind
+
+
+@pytest.mark.parametrize("command", [("-m", "catdog", "serve"), ("app.py",), ("-m", "gunicorn", "app:app")])
+def test_two_processes_start_on_a_machine_that_never_trained(command: tuple[str, ...], tmp_path: Path) -> None:
+    with serving(tmp_path / "fresh", *command) as (port, _):
+        status, answer = ask(port, "POST", "/api/predict", CAT)
+        assert (status, answer["model_version"]) == (200, 1)
+    assert ModelStore(tmp_path / "fresh" / "models").numbers() == [1]

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from filelock import FileLock
 
 from catdog.errors import CatdogError, NoModelError, VersionCorruptError
 from catdog.explain import Explanation, explain
@@ -66,9 +65,7 @@ class Service:
     def start(self) -> None:
         """Load the champion, the bundled model where there is no version yet, and start looking for new ones."""
         try:
-            self.settings.models_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.settings.models_dir / ".starter.lock"):  # several processes start at once
-                ensure_champion(self.settings.models_dir)
+            ensure_champion(self.settings.models_dir)
         except (OSError, CatdogError) as error:
             _log.error("The bundled model could not be installed. Received: %s", error)
         self.refresh()
