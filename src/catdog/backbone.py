@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.errors import BackboneError, DownloadError, VersionCorruptError
-from catdog.files import file_sha256, require_checksums, sync_tree, write_json
+from catdog.files import file_sha256, require_checksums, sync_folder, sync_tree, write_json
 from catdog.frameworks import import_keras, import_openvino
 from catdog.preprocessing import IMAGE_SIZE, Pixels
 from catdog.settings import Precision
@@ -184,14 +184,23 @@ def install_backbone(
         checksums = {path.name: file_sha256(path) for path in sorted(new.iterdir())}
         info = BackboneInfo(backbone_id, image_size, width, source or weights.name, checksums)
         write_json(new / "backbone.json", asdict(info))
-        sync_tree(new)
-        try:
-            new.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-            read_info(folder)  # another process converted the same weights in the meantime
+        settle(new, folder)
     return folder
+
+
+def settle(new: Path, folder: Path) -> None:
+    """Move a backbone that was written elsewhere on the same disk to its place, whole and flushed.
+
+    Where another process put the same backbone there in the meantime, that one stays.
+    """
+    sync_tree(new)
+    try:
+        new.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        read_info(folder)
+    sync_folder(folder.parent)
 
 
 def download_imagenet(url: str, models_dir: Path) -> Path:

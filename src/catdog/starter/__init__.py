@@ -11,9 +11,9 @@ from typing import Final
 
 from filelock import FileLock
 
-from catdog.backbone import read_info
+from catdog.backbone import read_info, settle
 from catdog.errors import StoreError
-from catdog.files import sync_folder, sync_tree, write_json
+from catdog.files import write_json
 from catdog.store import ModelStore, ModelVersion
 
 STARTER: Final = "starter"
@@ -29,15 +29,7 @@ def install_backbone(models_dir: Path) -> Path:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
-            new = Path(shutil.copytree(BUNDLE / "backbone", Path(temporary) / info.id))
-            sync_tree(new)
-            try:
-                new.rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
-                read_info(folder)  # another process was faster
-        sync_folder(folder.parent)
+            settle(Path(shutil.copytree(BUNDLE / "backbone", Path(temporary) / info.id)), folder)
     return folder
 
 
