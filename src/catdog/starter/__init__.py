@@ -36,11 +36,13 @@ def install_backbone(models_dir: Path) -> Path:
 def ensure_champion(models_dir: Path) -> None:
     """Install the bundled model as version 1 of a store that has no version; otherwise do nothing."""
     store = ModelStore(models_dir)
-    if store.numbers():
+    if store.champion() is not None:
         return
-    install_backbone(models_dir)
-    with FileLock(models_dir / ".starter.lock"):  # several processes may be the first at once
+    models_dir.mkdir(parents=True, exist_ok=True)
+    # Several processes may be the first at once: those that come later wait until there is a champion.
+    with FileLock(models_dir / ".starter.lock"):
         if not store.numbers():
+            install_backbone(models_dir)
             version = store.adopt(BUNDLE / "version")
             store.promote(version.number, "the bundled model")
 
