@@ -23,7 +23,7 @@ endif
 	$(BIN)/catdog serve
 
 test: $(VENV)/.installed-dev  ## make .venv with what developing needs, and run all tests (ARGS= goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev  ## lint, formatting, types
 	$(BIN)/ruff check .
