@@ -17,7 +17,16 @@ from catdog.settings import Settings
 from catdog.web.problems import request_id
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_ENDPOINTS: Final = frozenset({"api.predict", "api.predict_batch", "api.explain", "pages.answer"})
+OPEN_ENDPOINTS: Final = frozenset(
+    {
+        "api.predict",
+        "api.predict_batch",
+        "api.explain",
+        "inference.infer",
+        "inference.infer_version",
+        "pages.answer",
+    }
+)
 """What answers without changing anything but counts, though by POST."""
 
 HEADERS: Final = {

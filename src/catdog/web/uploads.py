@@ -1,12 +1,14 @@
 """From a request to the bytes of its pictures. Names of files are never used for anything."""
 
 import io
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from flask import Request
 
-from catdog.errors import MediaTypeError, RequestError, UploadTooLargeError
+from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
+
+E = TypeVar("E", bound=CatdogError)
 
 FIELDS: Final = ("image", "file", "images", "files")
 MULTIPART: Final = "multipart/form-data"
@@ -63,6 +65,11 @@ def too_large(picture: bytes, settings: Settings) -> UploadTooLargeError | None:
         f"The picture is too large; at most {settings.max_upload_bytes:,} bytes are allowed "
         f"(CATDOG_MAX_UPLOAD_BYTES). Received: {len(picture):,} bytes."
     )
+
+
+def numbered(error: E, number: int, count: int) -> E:
+    """Give the same error, with which of `count` pictures it is of, counted from 1."""
+    return error if count == 1 else type(error)(f"Picture {number} of {count}: {error}")
 
 
 def _bodies(request: Request) -> list[bytes]:
