@@ -10,6 +10,7 @@ from catdog.web.tensors import HEADER_LENGTH, INPUT, OUTPUTS
 
 KINDS: Final = ("application/json", "application/octet-stream")
 _BINARY: Final = {"type": "string", "format": "binary"}
+_GREY_PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="
 
 
 def _about(text: str) -> dict[str, Any]:
@@ -98,7 +99,9 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
         "schema": {"type": "integer", "minimum": 0},
         "description": "bytes of the JSON, where binary tensors stand behind it",
     }
-    content = dict(zip(KINDS, ({"schema": _request()}, {"schema": _BINARY}), strict=True))
+    image = {"name": INPUT, "datatype": "BYTES", "shape": [1], "data": [_GREY_PIXEL]}
+    in_json = {"schema": _request(), "example": {"inputs": [image]}}
+    content = dict(zip(KINDS, (in_json, {"schema": _BINARY}), strict=True))
     for path, operations in spec["paths"].items():
         if path.startswith("/v2/") and path.endswith("/infer"):
             operations["post"]["requestBody"] = {"required": True, "content": content}
@@ -109,12 +112,12 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
 def _request() -> dict[str, Any]:
     picture = {"type": "string", "contentEncoding": "base64"}
     image = _object(
-        ("name", "datatype", "shape"),
+        ("name", "datatype", "shape", "data"),
         name={"const": INPUT},
         datatype={"const": "BYTES"},
         shape={"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 1},
         data={"type": "array", "items": picture, "minItems": 1},
-        parameters=_object((), binary_data_size={"type": "integer", "minimum": 0}),
+        parameters=_object(()),
     )
     output = _object(
         ("name",),

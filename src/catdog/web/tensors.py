@@ -81,11 +81,9 @@ def parse(body: bytes, header_length: str | None, settings: Settings) -> InferRe
     """
     text, binary = _split(body, header_length)
     document = _load(text)
-    return InferRequest(
-        _pictures(document, binary, settings),
-        _outputs(document),
-        _take(document, "id", str) if "id" in document else None,
-    )
+    request_id = _take(document, "id", str) if "id" in document else None
+    outputs = _outputs(document)
+    return InferRequest(_pictures(document, binary, settings), outputs, request_id)
 
 
 def render(asked: InferRequest, predictions: Sequence[Prediction]) -> tuple[Document, bytes]:
@@ -122,7 +120,7 @@ def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
 
 
 def _load(text: bytes) -> Document:
-    # Each value but the first follows one of these; in base64 there are none of them.
+    # Each element, and each key with its value, follows one of these marks; base64 has none of them.
     if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
         raise UploadTooLargeError(f"The JSON of a request may have at most {MOST_VALUES:,} values. Received: more.")
     try:
@@ -153,7 +151,27 @@ def _parameters(holder: Document) -> Document:
 
 def _pictures(document: Document, binary: bytes, settings: Settings) -> list[bytes]:
     tensor = _only_input(document)
-    count = _count(tensor, settings)
+    count, data = _count(tensor), _data(tensor, binary)
+    if data is not None and len(data) != count:
+        raise RequestError(
+            f"`data` must hold as many pictures as `shape` says, {reprlib.repr(count)}. Received: {len(data):,}."
+        )
+    if count > settings.max_batch:
+        raise UploadTooLargeError(
+            f"There are too many pictures; at most {settings.max_batch} a request are allowed (CATDOG_MAX_BATCH). "
+            f"Received: {reprlib.repr(count)}."
+        )
+    pictures = _unpack(binary, count) if data is None else _decode(data)
+    for number, picture in enumerate(pictures, start=1):
+        if not picture:
+            raise numbered(RequestError("There is no picture. Received: 0 bytes."), number, count)
+        if error := too_large(picture, settings):
+            raise numbered(error, number, count)
+    return pictures
+
+
+def _data(tensor: Document, binary: bytes) -> list[Any] | None:
+    """Give the elements of the input that stand in the JSON; None where they are binary."""
     parameters = _parameters(tensor)
     size = _take(parameters, "binary_data_size", int) if "binary_data_size" in parameters else None
     if size is not None and "data" in tensor:
@@ -163,13 +181,7 @@ def _pictures(document: Document, binary: bytes, settings: Settings) -> list[byt
             f"`binary_data_size` must be the bytes behind the JSON, {len(binary):,}; {HEADER_LENGTH} says where they "
             f"begin. Received: {'nothing' if size is None else reprlib.repr(size)}"
         )
-    pictures = _decode(_take(tensor, "data", list), count) if size is None else _unpack(binary, count)
-    for number, picture in enumerate(pictures, start=1):
-        if not picture:
-            raise numbered(RequestError("There is no picture. Received: 0 bytes."), number, count)
-        if error := too_large(picture, settings):
-            raise numbered(error, number, count)
-    return pictures
+    return _take(tensor, "data", list) if size is None else None
 
 
 def _only_input(document: Document) -> Document:
@@ -183,23 +195,16 @@ def _only_input(document: Document) -> Document:
     return tensor
 
 
-def _count(tensor: Document, settings: Settings) -> int:
+def _count(tensor: Document) -> int:
     """Read how many pictures a tensor says that it holds."""
     shape = _take(tensor, "shape", list)
     if len(shape) != 1 or type(shape[0]) is not int or shape[0] < 1:
         raise RequestError(f"`shape` must be [n], for n pictures, at least 1. Received: {reprlib.repr(shape)}")
-    if shape[0] > settings.max_batch:
-        raise UploadTooLargeError(
-            f"There are too many pictures; at most {settings.max_batch} a request are allowed (CATDOG_MAX_BATCH). "
-            f"Received: {reprlib.repr(shape[0])}"
-        )
     return shape[0]
 
 
-def _decode(data: list[Any], count: int) -> list[bytes]:
+def _decode(data: list[Any]) -> list[bytes]:
     """Decode pictures given in JSON."""
-    if len(data) != count:
-        raise RequestError(f"`data` must hold as many pictures as `shape` says, {count}. Received: {len(data):,}.")
     pictures = []
     for number, text in enumerate(data, start=1):
         try:
@@ -208,7 +213,7 @@ def _decode(data: list[Any], count: int) -> list[bytes]:
             pictures.append(base64.b64decode(text, validate=True))
         except ValueError as error:  # binascii's error is one
             reason = f"A picture in JSON must be a string of base64. Received: {reprlib.repr(text)}; {error}."
-            raise numbered(RequestError(reason), number, count) from None
+            raise numbered(RequestError(reason), number, len(data)) from None
     return pictures
 
 
