@@ -6,6 +6,7 @@ from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the nam
     graceful_timeout,
     keepalive,
     on_starting,
+    post_worker_init,
     preload_app,
     threads,
     timeout,

@@ -4,6 +4,7 @@ A process a core and one picture at a time in each. Threads beside it only wait 
 which nothing is sent, as browsers open them ahead of need, keeps nobody else waiting.
 """
 
+import gc
 import os
 import time
 
@@ -36,3 +37,13 @@ control_socket_disable = True  # it would lie in the user's home, shared by all 
 def on_starting(_server: object) -> None:
     """Load the code once, for all processes to share; it starts nothing, so that it may be there before the fork."""
     import catdog.web.application  # noqa: F401
+
+
+def post_worker_init(_worker: object) -> None:
+    """Keep the garbage collector from what stays for good, and let it look at the rest less often.
+
+    Otherwise it goes through the whole of the libraries again and again while pictures wait: 2 % of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)

@@ -7,6 +7,7 @@ from flask import Request
 
 from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
+from catdog.web.forms import MAX_PARTS, read_form
 
 E = TypeVar("E", bound=CatdogError)
 
@@ -75,13 +76,24 @@ def numbered(error: E, number: int, count: int) -> E:
 def _bodies(request: Request) -> list[bytes]:
     kind = request.mimetype
     if kind == MULTIPART:
-        files = [file for name in FIELDS for file in request.files.getlist(name)]
-        if not files:
-            received = ", ".join(sorted({*request.files, *request.form})) or "no field"
-            raise RequestError(f"There is no picture; {_HOW}. Received: {received[:200]}, and no file in these fields.")
-        return [file.stream.read() for file in files]
+        return _pictures(request.get_data(cache=False), request.mimetype_params.get("boundary", ""))
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [request.get_data(cache=False)]
     if not kind and not request.content_length:
         raise RequestError(f"There is no picture; {_HOW}. Received: no body.")
     raise MediaTypeError(f"A body of this kind is not read; {_HOW}. Received: {kind[:100] or 'no Content-Type'}.")
+
+
+def _pictures(body: bytes, boundary: str) -> list[bytes]:
+    """Take the files of the picture fields out of a form, in the order in which they stand there."""
+    try:
+        parts = read_form(body, boundary)
+    except ValueError as error:
+        raise RequestError(f"The form cannot be read; {_HOW}. Received: {error}.") from error
+    except OverflowError as error:
+        raise UploadTooLargeError(f"The form has too many parts; at most {MAX_PARTS} are allowed. {error}") from error
+    files = [part.content for part in parts if part.is_file and part.name in FIELDS]
+    if not files:
+        received = ", ".join(sorted({part.name for part in parts})) or "no field"
+        raise RequestError(f"There is no picture; {_HOW}. Received: {received[:200]}, and no file in these fields.")
+    return files
