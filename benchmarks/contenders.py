@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from catdog.starter import ensure_champion
-
 HERE = Path(__file__).parent
 SERVERS = HERE / "servers"
 REQUIREMENTS = SERVERS / "requirements.txt"
@@ -101,6 +99,8 @@ NAMES = (*(server.name for server in SERVING), *LOOPS)
 
 def prepare_home(home: Path) -> None:
     """Install the bundled model into a home folder, for those that do not do it themselves."""
+    from catdog.starter import ensure_champion  # only here, so that `--help` is quick
+
     ensure_champion(home / "models")
 
 

@@ -24,10 +24,10 @@ TIMEOUT_SECONDS = 120
 
 @dataclass(frozen=True)
 class Measured:
-    """What came back: answers a second, milliseconds until half, 95 % and 99 % of them were there, and what failed.
+    """What came back: good answers, milliseconds until half, 95 % and 99 % of all were there, and what failed.
 
-    `failed` counts statuses of 400 and over, broken connections and answers that never came. `load_cores` says how many
-    cores the load itself kept busy: they are missing to the server on the same machine.
+    `failed` counts statuses of 400 and over, broken connections and answers that came too late. `load_cores` says how
+    many cores the load itself kept busy: they are missing to the server on the same machine.
     """
 
     answers: int
@@ -40,8 +40,8 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Answers a second, those that failed left out."""
-        return (self.answers - self.failed) / self.seconds
+        """Good answers a second."""
+        return self.answers / self.seconds
 
 
 def require_wrk() -> None:
@@ -63,6 +63,14 @@ def parse(output: str) -> dict[str, Any]:
     return document
 
 
+def measured_from(found: dict[str, Any], load_cores: float = 0.0) -> Measured:
+    """Turn the counts of `load.lua`, which are in microseconds, into what was measured."""
+    milliseconds = {name: found[name] / 1000 for name in ("p50", "p95", "p99")}
+    bad = found["statuses"] + found["late"]
+    answers, failed = found["answers"] - bad, bad + found["sockets"]
+    return Measured(answers, found["microseconds"] / 1e6, **milliseconds, failed=failed, load_cores=load_cores)
+
+
 def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float, body: Body) -> Measured:
     """Send pictures in turn over a number of connections for some seconds, at least one."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as names:
@@ -74,12 +82,7 @@ def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float
         busy, begun = _children_cpu(), time.perf_counter()
         finished = subprocess.run([*command, names.name, body], check=True, stdout=subprocess.PIPE, text=True)
         busy, spent = _children_cpu() - busy, time.perf_counter() - begun
-    found = parse(finished.stdout)
-    milliseconds = {name: found[name] / 1000 for name in ("p50", "p95", "p99")}
-    failed = found["statuses"] + found["sockets"] + found["late"]
-    return Measured(
-        found["answers"], found["microseconds"] / 1e6, **milliseconds, failed=failed, load_cores=busy / spent
-    )
+    return measured_from(parse(finished.stdout), load_cores=busy / spent)
 
 
 def _children_cpu() -> float:
