@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -164,6 +165,9 @@ def main() -> None:
     """Measure, and print the table and the ratios."""
     options = parse_arguments()
     require_wrk()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a server that is up is stopped, as by Ctrl-C
+    busy = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, of which other work kept {busy:.1f} busy in the last minute", flush=True)
     pictures = find_pictures(options.pictures, options.most)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -176,9 +180,14 @@ def main() -> None:
         rows = measure(place, pictures, options)
     ratios = compare(rows)
     print_rows(rows)
-    print_ratios(ratios)
+    if ratios:
+        print_ratios(ratios)
     if options.json:
-        document = {"rows": [asdict(row) for row in rows], "ratios": [asdict(ratio) for ratio in ratios]}
+        document = {
+            "rows": [asdict(row) for row in rows],
+            "ratios": [asdict(ratio) for ratio in ratios],
+            "busy_before": busy,
+        }
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

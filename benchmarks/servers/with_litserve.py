@@ -41,7 +41,7 @@ if __name__ == "__main__":
         accelerator="cpu",
         workers_per_device=int(os.environ["WORKERS"]),
         timeout=120,
-        fast_queue="FAST" in os.environ,
+        fast_queue=True,  # what LitServe recommends for many requests; it also was the faster one
     )
     port = int(sys.argv[1])
     server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)
