@@ -167,7 +167,7 @@ def main() -> None:
     require_wrk()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a server that is up is stopped, as by Ctrl-C
     busy = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, of which other work kept {busy:.1f} busy in the last minute", flush=True)
+    print(f"{os.cpu_count()} cores; {busy:.1f} processes wanted one in the last minute (load average)", flush=True)
     pictures = find_pictures(options.pictures, options.most)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
