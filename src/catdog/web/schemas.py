@@ -136,6 +136,14 @@ class Promoted(Schema):
     champion = Integer(**_about("the version that answers from now on"))
 
 
+class Session(Schema):
+    """Whether the browser is signed in."""
+
+    key_needed = Boolean(**_about("whether the server has a key, which changing something needs"))
+    signed_in = Boolean(**_about("whether the request came with a cookie that stands for it"))
+    csrf_token = String(allow_none=True, **_about("what a signed-in page must send as X-CSRF-Token"))
+
+
 class Probe(Schema):
     """The state of the process."""
 
@@ -152,8 +160,10 @@ _REASONS: Final = {
     413: "Over a limit, which the problem names",
     415: "Not JPEG, PNG or WebP",
     422: "The picture cannot be decoded, or has too many pixels",
+    429: "Too many requests; Retry-After says when to come again",
     500: "The server failed",
     503: "No model to answer with",
+    507: "The server's disk is full",
 }
 
 
