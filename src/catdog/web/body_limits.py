@@ -45,7 +45,7 @@ def install(app: Flask, settings: Settings) -> None:
     def set_limit() -> None:
         if request.endpoint in UPLOAD_ENDPOINTS:
             limit = limit_of(request.endpoint, settings)
-            request.max_content_length = limit.bytes
+            request.max_content_length = request.max_form_memory_size = limit.bytes
             request.max_form_parts = limit.files + MORE_PARTS
             if isinstance(request, PictureRequest):
                 request.files_in_memory = False

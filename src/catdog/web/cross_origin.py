@@ -22,5 +22,6 @@ def install(app: Flask, settings: Settings) -> None:
         allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         expose_headers=["Retry-After", "X-Request-ID"],
         supports_credentials=False,
+        send_wildcard=True,  # `*` is answered as it is, and not as the site that asks
         max_age=HOUR,
     )

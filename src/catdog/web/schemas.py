@@ -167,17 +167,20 @@ _REASONS: Final = {
 }
 
 
+_ANYWHERE: Final = (429, 500, 507)
+
+
 def answers(schema: type[Schema], *problems: int) -> dict[int, Any]:
     """Describe what a route answers: `schema`, or a problem with one of the statuses."""
     content = {"application/problem+json": {"schema": Problem}}
     return {
         200: {"description": "Done", "content": {"application/json": {"schema": schema}}},
-        **{status: {"description": _REASONS[status], "content": content} for status in (*problems, 500)},
+        **{status: {"description": _REASONS[status], "content": content} for status in (*problems, *_ANYWHERE)},
     }
 
 
 def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add to an OpenAPI document what it takes to send pictures, which APIFlask has no words for."""
+    """Add to an OpenAPI document what it takes to send pictures and keys, which APIFlask has no words for."""
     if isinstance(spec, str):  # YAML, which is not asked for
         return spec
     picture = {"type": "string", "format": "binary"}
@@ -187,6 +190,11 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
     for path, form in {"/predict": one, "/predict/batch": many, "/explain": one}.items():
         content = {"multipart/form-data": {"schema": form}, **raw}
         spec["paths"][f"/api{path}"]["post"]["requestBody"] = {"required": True, "content": content}
+    key = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}}
+    kinds = ("application/json", "application/x-www-form-urlencoded")
+    spec["paths"]["/session"]["post"]["requestBody"] = {
+        "required": True, "content": {kind: {"schema": key} for kind in kinds}
+    }  # fmt: skip
     spec["paths"]["/api/explain"]["post"]["parameters"] = [
         {"name": "class", "in": "query", "schema": {"type": "string"}, "description": "class to explain"}
     ]

@@ -30,6 +30,7 @@ HOW_TO_SET_A_KEY: Final = (
     "X-API-Key or as Authorization: Bearer."
 )
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+_TO_THE_PAGE: Final = {"description": "A form is sent on to the page"}
 _KEY: Final = "CATDOG_API_KEY"
 """Where an app's configuration keeps the key, for the routes below."""
 
@@ -100,7 +101,7 @@ def require_own_page() -> None:
 
 
 @sessions.post("/session")
-@sessions.doc(responses=answers(schemas.Session, 400, 401, 403, 415, 429))
+@sessions.doc(responses={**answers(schemas.Session, 400, 401, 403, 415), 303: _TO_THE_PAGE})
 def sign_in() -> dict[str, Any] | Response:
     """Sign in with the key: the field `key` of a form, or of a JSON object.
 
@@ -119,7 +120,7 @@ def sign_in() -> dict[str, Any] | Response:
 
 
 @sessions.route("/session/end", methods=["POST", "DELETE"])
-@sessions.doc(responses=answers(schemas.Session, 401, 403, 429), security=schemas.KEYS)
+@sessions.doc(responses={**answers(schemas.Session, 401, 403), 303: _TO_THE_PAGE}, security=schemas.KEYS)
 def sign_out() -> dict[str, Any] | Response:
     """Sign out: the browser forgets its cookie."""
     if session:
