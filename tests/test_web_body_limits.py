@@ -127,7 +127,9 @@ def test_a_full_database_is_a_full_disk(bundled: Settings, monkeypatch: pytest.M
     with pytest.raises(sqlite3.OperationalError, match="full") as caught:
         database.execute("INSERT INTO pictures VALUES (zeroblob(1000000))")
     database.close()
-    for original, status in ((caught.value, 507), (sqlite3.OperationalError("no such table"), 500)):
+    postgres = sqlite3.OperationalError("could not extend file")
+    postgres.sqlstate = "53100"  # type: ignore[attr-defined]  # as psycopg's errors have it
+    for original, status in ((caught.value, 507), (postgres, 507), (sqlite3.OperationalError("no such table"), 500)):
 
         def fail(original: Exception = original) -> None:
             raise OperationalError("INSERT", None, original)

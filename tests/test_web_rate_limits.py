@@ -78,6 +78,7 @@ def test_what_a_client_says_of_itself_is_believed_from_trusted_proxies_only(bund
 
     _, client = limited(bundled, rate_limit="1/day")
     assert [ask(client, f"192.0.2.{i}") for i in (1, 2, 3)] == [200, 429, 429]
+    require_problem(client.get("/api/session", headers=PROXIED), 429, "CATDOG_TRUSTED_PROXIES")
     _, client = limited(bundled, rate_limit="1/day", trusted_proxies=1)
     # The last address is the one that the proxy saw; those before it are what the client wrote.
     assert [ask(client, f"198.51.100.{i}, 192.0.2.1") for i in (1, 2)] == [200, 429]

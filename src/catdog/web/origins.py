@@ -25,9 +25,14 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def is_proxied(received: Request) -> bool:
+    """Tell whether a request bears a mark of a proxy, trusted or not."""
+    return not _FORWARDED.isdisjoint(received.environ)
+
+
 def is_direct(received: Request) -> bool:
     """Tell whether a client on this machine sent a request, and no proxy did."""
-    return _FORWARDED.isdisjoint(received.environ) and is_loopback(received.remote_addr)
+    return not is_proxied(received) and is_loopback(received.remote_addr)
 
 
 def is_local(received: Request) -> bool:

@@ -42,6 +42,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
 _FAILED: Final = "The server failed. Its log says more under this request id."
 _FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
 _FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_POSTGRES_DISK_FULL: Final = "53100"  # PostgreSQL's documentation, appendix A
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,11 @@ def is_disk_full(error: BaseException | None) -> bool:
         if isinstance(error, errors.DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL_ERRNOS):
             return True
         if isinstance(error, OperationalError):
-            return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            original = error.orig
+            return (
+                getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+                or getattr(original, "sqlstate", None) == _POSTGRES_DISK_FULL
+            )
         error = error.__cause__
     return False
 

@@ -10,22 +10,16 @@ from typing import Any, Final, cast
 
 from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from catdog.settings import Settings, variable_name
 from catdog.web.access import changes_something
-from catdog.web.origins import client_network, is_direct
+from catdog.web.origins import client_network, is_direct, is_proxied
 from catdog.web.problems import respond
 
 UNLIMITED: Final = frozenset({"/livez", "/readyz", "/metrics", "/api/health", "/v2/health/live", "/v2/health/ready"})
 """What watches the server asks often, and must get an answer."""
 
-REDIS_OPTIONS: Final[dict[str, Any]] = {
-    "socket_connect_timeout": 0.5,
-    "socket_timeout": 0.5,
-    "retry": Retry(NoBackoff(), 0),
-}
+REDIS_SECONDS: Final = 0.5
 """A request waits for Redis: one that does not answer within these seconds is given up, and asked again later."""
 
 
@@ -55,6 +49,8 @@ def install(app: Flask, settings: Settings) -> None:
             f"Too many {error.description}; {rate.amount:,} in {rate.get_expiry():,} seconds are allowed. "
             f"Try again in {error.retry_after} seconds."
         )
+        if is_proxied(request) and not settings.trusted_proxies:
+            error.description += " All clients of a proxy count as one until CATDOG_TRUSTED_PROXIES is set."
         return respond(error, settings)
 
     app.before_request(before)
@@ -96,11 +92,23 @@ def _make_limiter(limits: list[ApplicationLimit], storage: str) -> Limiter:
     return Limiter(
         lambda: client_network(request),
         application_limits=cast(list[Any], limits),
+        key_prefix="catdog",
         storage_uri="memory://" if is_memory else storage,
-        storage_options={} if is_memory else REDIS_OPTIONS,
+        storage_options={} if is_memory else _redis_options(),
         in_memory_fallback_enabled=not is_memory,
         swallow_errors=True,  # watching never breaks working
     )
+
+
+def _redis_options() -> dict[str, Any]:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "socket_connect_timeout": REDIS_SECONDS,
+        "socket_timeout": REDIS_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 def _is_unlimited() -> bool:
