@@ -3,6 +3,7 @@
 from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the names
     bind,
     control_socket_disable,
+    forwarded_allow_ips,
     graceful_timeout,
     keepalive,
     on_starting,

@@ -65,6 +65,10 @@ class NoModelError(StoreError):
     """A server that has no model to answer with."""
 
 
+class DiskFullError(CatdogError):
+    """The disk, or this user's share of it, has no room for what was to be written."""
+
+
 class RequestError(CatdogError):
     """A request that lacks what it needs, or names what there is not."""
 

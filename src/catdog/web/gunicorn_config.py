@@ -11,7 +11,7 @@ import time
 from catdog.settings import load_settings
 from catdog.web import STARTED_VARIABLE
 
-_settings = load_settings()
+_settings = load_settings(serving=True)
 
 # Processes do not help each other's matrix products; must stand before NumPy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -31,6 +31,7 @@ graceful_timeout = 30
 keepalive = 5
 # Workers show that they live by touching a file, which must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+forwarded_allow_ips = ""  # CATDOG_TRUSTED_PROXIES says what is believed, and nothing else does
 control_socket_disable = True  # it would lie in the user's home, shared by all servers
 
 

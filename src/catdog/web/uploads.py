@@ -17,10 +17,15 @@ _HOW: Final = "send one as the field `image` of multipart/form-data, or as the b
 
 
 class PictureRequest(Request):
-    """A request whose files stay in memory: its size is bounded, and the disk would only cost time."""
+    """A request whose files stay in memory: its size is bounded, and the disk would only cost time.
 
-    def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
-        return io.BytesIO()
+    Not so where it may bring hundreds of pictures: larger files of such a request go over the disk.
+    """
+
+    files_in_memory = True
+
+    def _get_file_stream(self, *args: Any, **kwargs: Any) -> IO[bytes]:
+        return io.BytesIO() if self.files_in_memory else super()._get_file_stream(*args, **kwargs)
 
 
 def read_one(request: Request, settings: Settings) -> bytes:
