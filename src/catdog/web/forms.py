@@ -8,9 +8,9 @@ refused: a part inside a part, an encoding of its own, header lines that are fol
 from dataclasses import dataclass
 from typing import Final
 
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
-MAX_PARTS: Final = 1000
 MAX_HEADER_BYTES: Final = 8192
 """Most bytes of the header lines of a part; names of files are at most a few hundred."""
 
@@ -24,16 +24,17 @@ class Part:
     content: bytes
 
 
-def read_form(body: bytes, boundary: str) -> list[Part]:
+def read_form(body: bytes, boundary: str, most: int) -> list[Part]:
     """Cut a form into its parts, in their order.
 
     Args:
         body: all of it.
         boundary: as the Content-Type names it, 1 to 70 characters (RFC 2046).
+        most: parts that it may have.
 
     Raises:
         ValueError: it is cut off, or not such a form; says where.
-        OverflowError: it has more parts than `MAX_PARTS`.
+        RequestEntityTooLarge: it has more parts than `most`.
     """
     if not 1 <= len(boundary) <= 70 or not boundary.isascii():
         raise ValueError(f"a boundary of {len(boundary)} characters")
@@ -49,8 +50,8 @@ def read_form(body: bytes, boundary: str) -> list[Part]:
             return parts
         if after != b"\r\n":
             raise ValueError(f"{after!r} behind a boundary at byte {at:,}")
-        if len(parts) == MAX_PARTS:
-            raise OverflowError("Received: more.")
+        if len(parts) == most:
+            raise RequestEntityTooLarge
         begin = body.find(b"\r\n\r\n", at, at + MAX_HEADER_BYTES)
         if begin < 0:
             raise ValueError(f"a part whose header does not end within {MAX_HEADER_BYTES:,} bytes, at byte {at:,}")

@@ -7,12 +7,15 @@ from flask import Request
 
 from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
-from catdog.web.forms import MAX_PARTS, read_form
+from catdog.web.forms import read_form
 
 E = TypeVar("E", bound=CatdogError)
 
 FIELDS: Final = ("image", "file", "images", "files")
 MULTIPART: Final = "multipart/form-data"
+MAX_PARTS: Final = 1000
+"""Most parts of a form, where the application sets no limit."""
+
 _HOW: Final = "send one as the field `image` of multipart/form-data, or as the body with Content-Type image/jpeg"
 
 
@@ -81,7 +84,7 @@ def numbered(error: E, number: int, count: int) -> E:
 def _bodies(request: Request) -> list[bytes]:
     kind = request.mimetype
     if kind == MULTIPART:
-        return _pictures(request.get_data(cache=False), request.mimetype_params.get("boundary", ""))
+        return _pictures(request)
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [request.get_data(cache=False)]
     if not kind and not request.content_length:
@@ -89,14 +92,13 @@ def _bodies(request: Request) -> list[bytes]:
     raise MediaTypeError(f"A body of this kind is not read; {_HOW}. Received: {kind[:100] or 'no Content-Type'}.")
 
 
-def _pictures(body: bytes, boundary: str) -> list[bytes]:
+def _pictures(request: Request) -> list[bytes]:
     """Take the files of the picture fields out of a form, in the order in which they stand there."""
+    most = request.max_form_parts or MAX_PARTS
     try:
-        parts = read_form(body, boundary)
+        parts = read_form(request.get_data(cache=False), request.mimetype_params.get("boundary", ""), most)
     except ValueError as error:
         raise RequestError(f"The form cannot be read; {_HOW}. Received: {error}.") from error
-    except OverflowError as error:
-        raise UploadTooLargeError(f"The form has too many parts; at most {MAX_PARTS} are allowed. {error}") from error
     files = [part.content for part in parts if part.is_file and part.name in FIELDS]
     if not files:
         received = ", ".join(sorted({part.name for part in parts})) or "no field"
