@@ -1,6 +1,7 @@
 """The WSGI application."""
 
 import logging
+from typing import Any, cast
 
 from apiflask import APIFlask
 
@@ -43,11 +44,16 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     app.spec_processor(lambda spec: inference_schemas.add_bodies(schemas.add_bodies(spec)))
+
+    def spec() -> dict[str, Any]:
+        document = cast(dict[str, Any], app.spec)
+        return schemas.name_classes(document, service.predictor.keys) if service.is_ready else document
+
     problems.install(app, settings)
     access.install(app, settings)
     for blueprint in (api, inference, probes, pages):
         app.register_blueprint(blueprint)
-    app.add_url_rule("/api/openapi.json", "spec", lambda: app.json.response(app.spec))
+    app.add_url_rule("/api/openapi.json", "spec", spec)
     app.extensions["catdog"] = service = Service(settings)
     service.start()
     return app
