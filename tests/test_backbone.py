@@ -1,4 +1,5 @@
 import http.server
+import json
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,14 @@ import numpy as np
 import pytest
 from drawing import draw
 
-from catdog.backbone import Backbone, build_keras_backbone, download_imagenet, install_backbone, read_info
+from catdog.backbone import (
+    Backbone,
+    build_keras_backbone,
+    download_imagenet,
+    install_backbone,
+    load_backbone,
+    read_info,
+)
 from catdog.errors import BackboneError, DownloadError, VersionCorruptError
 from catdog.settings import Settings
 from catdog.store import ModelStore
@@ -76,6 +84,22 @@ def test_a_damaged_file_is_noticed(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(VersionCorruptError, match="missing"):
         Backbone(folder)
+
+
+def test_a_loaded_backbone_is_used_on_only_where_it_is_the_same_and_whole(folder: Path, tmp_path: Path) -> None:
+    loaded = Backbone(folder)
+    assert load_backbone(folder, loaded=loaded) is loaded
+    assert load_backbone(folder, threads=2, loaded=loaded) is not loaded
+    assert load_backbone(folder, precision="f32", loaded=loaded) is not loaded
+    elsewhere = Path(shutil.copytree(folder, tmp_path / "elsewhere" / folder.name))
+    assert load_backbone(elsewhere, loaded=loaded) is loaded
+    document = json.loads((elsewhere / "backbone.json").read_text())
+    (elsewhere / "backbone.json").write_text(json.dumps(document | {"source": "other weights"}))
+    assert load_backbone(elsewhere, loaded=loaded) is not loaded
+    with (folder / "backbone.bin").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(VersionCorruptError, match=r"backbone\.bin"):
+        load_backbone(folder, loaded=loaded)
 
 
 def test_unfit_weights_are_refused_and_leave_nothing(tmp_path: Path) -> None:

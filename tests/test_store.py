@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
+from catdog.files import file_sha256
 from catdog.head import Head
 from catdog.novelty import NoveltyReference
 from catdog.store import ModelStore, remove_leftovers
@@ -23,6 +24,10 @@ def write_head(folder: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> ModelStore:
+    backbone = tmp_path / "models" / "backbones" / "none"
+    backbone.mkdir(parents=True)
+    info = {"id": "none", "image_size": 224, "features": 4, "source": "none", "checksums": {}}
+    (backbone / "backbone.json").write_text(json.dumps(info))
     return ModelStore(tmp_path / "models")
 
 
@@ -77,10 +82,10 @@ def test_a_failed_save_leaves_nothing(store: ModelStore) -> None:
 
     with pytest.raises(StoreError, match=r"No space left on device.*Nothing was changed"):
         store.save(METADATA, fail)
-    assert list(store.folder.iterdir()) == []
+    assert [path.name for path in store.folder.iterdir()] == ["backbones"]
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "metadata", "format"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "metadata", "list", "format", "backbone"])
 def test_a_damaged_version_is_refused_and_the_champion_stays(store: ModelStore, damage: str) -> None:
     save(store, 2)
     store.promote(1, "test")
@@ -95,12 +100,40 @@ def test_a_damaged_version_is_refused_and_the_champion_stays(store: ModelStore, 
         head.unlink()
     elif damage == "metadata":
         metadata.write_text("{")
+    elif damage == "list":
+        metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "checksums": []}))
+    elif damage == "backbone":
+        (store.folder / "backbones" / "none" / "backbone.json").unlink()
     else:
         metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "format": 99}))
     with pytest.raises(VersionCorruptError):
         store.promote(2, "test")
     assert store.champion() == 1
     assert store.get().number == 1
+
+
+def test_listing_reads_a_file_once_and_tells_of_damage(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+
+    def count(path: Path) -> str:
+        hashed.append(path)
+        return file_sha256(path)
+
+    monkeypatch.setattr("catdog.files.file_sha256", count)
+    save(store, 2)
+    first = store.summaries()
+    assert len(hashed) == 4
+    assert store.summaries() == first
+    assert len(hashed) == 4
+    save(store)
+    assert [row["version"] for row in store.summaries()] == [1, 2, 3]
+    assert len(hashed) == 6
+    data = bytearray((store.folder / "2" / "head.npz").read_bytes())
+    data[100] ^= 255
+    (store.folder / "2" / "head.npz").write_bytes(data)  # as long as before
+    for _ in range(2):
+        assert ["error" in row for row in store.summaries()] == [False, True, False]
+    assert len(hashed) == 7
 
 
 def test_a_head_that_does_not_fit_the_classes_is_refused(store: ModelStore) -> None:

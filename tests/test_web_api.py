@@ -13,6 +13,7 @@ from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
 
+from catdog.files import write_json
 from catdog.prediction import Predictor
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore
@@ -116,16 +117,23 @@ def test_promoting_and_rolling_back_swaps_at_once(
     require_problem(client.post("/api/models/99/promote"), 404, "99")
 
 
-@pytest.mark.parametrize("damage", ["head", "missing", "metadata", "novelty", "champion"])
+DAMAGED = {
+    "head": "head.npz", "missing": "head.npz", "metadata": "metadata.json", "novelty": "novelty.npz",
+    "backbone": "backbone.weights.h5", "champion": "champion.json",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
 def test_a_corrupt_version_is_refused_while_the_old_one_serves(
     client: FlaskClient, home: Settings, add_constant: Callable[[Settings, int], int], damage: str
 ) -> None:
-    version = add_constant(home, 1)
-    folder = home.models_dir / str(version)
-    ModelStore(home.models_dir).promote(version, "test")
-    broken = {"head": "head.npz", "missing": "head.npz", "metadata": "metadata.json", "novelty": "novelty.npz"}
-    path = home.models_dir / "champion.json" if damage == "champion" else folder / broken[damage]
+    version = ModelStore(home.models_dir).get(add_constant(home, 1))
+    folder = {"backbone": version.backbone_path, "champion": home.models_dir}.get(damage, version.path)
+    path = folder / DAMAGED[damage]
     path.unlink() if damage == "missing" else path.write_bytes(b"damaged")
+    if damage != "champion":
+        promotion = {"version": version.number, "at": "2026-01-01T00:00:00+00:00", "reason": "test"}
+        write_json(home.models_dir / "champion.json", {"version": version.number, "history": [promotion]})
     refused = None
     for _ in range(100):
         answer = client.post("/api/predict", data=form(CAT)).json
@@ -134,10 +142,12 @@ def test_a_corrupt_version_is_refused_while_the_old_one_serves(
             break
         time.sleep(0.05)
     assert refused
+    assert DAMAGED[damage] in refused["error"]
+    assert ("missing" in refused["error"]) == (damage == "missing")
     assert str(home.home) not in refused["error"]
     if damage != "champion":
-        assert refused["version"] == version
-        require_problem(client.post(f"/api/models/{version}/promote"), 409)
+        assert refused["version"] == version.number
+        require_problem(client.post(f"/api/models/{version.number}/promote"), 409, DAMAGED[damage])
 
 
 def test_without_a_model_it_says_so(home: Settings) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,10 +69,30 @@ def serving(home: Path, *command: str) -> Iterator[tuple[int, subprocess.Popen[b
         process.wait()
 
 
-def test_swaps_under_load_lose_nothing(home: Settings, add_constant: Callable[[Settings, int], int]) -> None:
+def wait_for(port: int, version: int, processes: set[int]) -> None:
+    """Wait until each process says that a version answers in it."""
+    waiting, deadline = set(processes), time.monotonic() + 30
+    while waiting:
+        assert time.monotonic() < deadline, f"version {version} does not answer in {waiting}"
+        status = ask(port, "GET", "/api/model/status")[1]
+        if status["version"] == version:
+            waiting.discard(status["process"])
+        else:
+            time.sleep(0.02)
+
+
+def processes_of(port: int) -> set[int]:
+    """Name the two processes of a server."""
+    found: set[int] = set()
+    while len(found) < 2:
+        found.add(ask(port, "GET", "/api/model/status")[1]["process"])
+    return found
+
+
+def test_fifty_swaps_under_load_lose_nothing(home: Settings, add_constant: Callable[[Settings, int], int]) -> None:
     store = ModelStore(home.models_dir)
     expected = {"Cat": add_constant(home, 0), "Dog": add_constant(home, 1)}
-    store.promote(expected["Cat"], "test")
+    store.promote(expected["Dog"], "test")
     answers: list[tuple[int, dict[str, Any]]] = []
     failures: list[BaseException] = []
     stopped = threading.Event()
@@ -84,19 +105,27 @@ def test_swaps_under_load_lose_nothing(home: Settings, add_constant: Callable[[S
                 failures.append(error)
 
     with serving(home.home) as (port, _):
+        processes = processes_of(port)
         clients = [threading.Thread(target=load, args=(port,)) for _ in range(3)]
         for thread in clients:
             thread.start()
-        for name in ("Dog", "Cat", "Dog"):
-            store.promote(expected[name], "test")
-            time.sleep(1.6)
-        stopped.set()
-        for thread in clients:
-            thread.join()
+        try:
+            for swap in range(50):
+                version = expected["Cat" if swap % 2 == 0 else "Dog"]
+                store.promote(version, "test")
+                before = len(answers)
+                wait_for(port, version, processes)
+                while len(answers) < before + 3 and not failures:  # some of them by what was promoted
+                    time.sleep(0.01)
+        finally:
+            stopped.set()
+            for thread in clients:
+                thread.join()
         assert failures == []
+        assert len(store.history()) == 52  # with the one that was trained, and the first constant one
         assert {status for status, _ in answers} == {200}
         assert all(expected[answer["class"]] == answer["model_version"] for _, answer in answers)
-        assert {answer["class"] for _, answer in answers} == {"Cat", "Dog"}
+        assert min(Counter(answer["class"] for _, answer in answers)[name] for name in expected) >= 25
         time.sleep(1.5)
         assert ask(port, "GET", "/api/health")[1]["total_predictions"] == len(answers)
     with serving(home.home) as (port, _):  # and after a restart
@@ -137,6 +166,46 @@ def test_only_a_trusted_proxy_says_that_there_is_tls(
         connection.close()
     assert cookie.startswith("catdog_session=")
     assert ("; Secure" in cookie) is secure
+
+
+def test_a_body_whose_length_is_wrong_is_refused(tmp_path: Path) -> None:
+    head = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+    form = b"POST /api/predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=X\r\n"
+    picture = b'--X\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n' + CAT + b"\r\n--X--\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+
+    def chunks(body: bytes) -> bytes:
+        return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:1000], body[1000:])) + b"0\r\n\r\n"
+
+    def long(number: object) -> bytes:
+        return f"Content-Length: {number}\r\n\r\n".encode()
+
+    requests = [
+        (head + long(len(CAT)) + CAT, 200),
+        (head + chunked + chunks(CAT), 200),
+        (form + chunked + chunks(picture), 200),
+        (head + chunked + b"zz\r\n" + CAT, 400),
+        (form + chunked + b"zz\r\n" + picture, 400),
+        (head + chunked + chunks(CAT)[:2000], 400),
+        (form + chunked + chunks(picture)[:2000], 400),
+        (head + b"\r\n", 400),
+        (form + b"\r\n", 400),
+        (head + long(-1) + CAT, 400),
+        (head + long("many") + CAT, 400),
+        (head + long(len(CAT) + 10) + CAT, 400),
+        (head + long(len(CAT) // 2) + CAT, 422),
+        (head + long(99_999_999_999) + CAT, 413),
+        (form + long(99_999_999_999) + picture, 413),
+        (head + b"Content-Length: 5\r\n" + long(len(CAT)) + CAT, 400),
+        (head + b"Content-Length: 5\r\n" + chunked + chunks(CAT), 400),
+        (head + b"X-Long: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+    ]
+    with serving(tmp_path / "fresh") as (port, _):
+        for request, status in requests:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+                client.sendall(request)
+                client.shutdown(socket.SHUT_WR)
+                assert client.recv(13) == f"HTTP/1.1 {status} ".encode(), request[:200]
 
 
 def test_a_web_process_never_loads_tensorflow(tmp_path: Path) -> None:

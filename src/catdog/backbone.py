@@ -62,6 +62,7 @@ class Backbone:
         ov = import_openvino()
         self.info = read_info(directory)
         self.directory = directory
+        self._asked = precision, threads
         self.precision = resolve_precision(precision, ov.Core())
         self._threads = threads
         self._plain = self._compile(FEATURES_OUTPUT)
@@ -89,6 +90,15 @@ class Backbone:
                 self._with_map = self._compile(FEATURES_OUTPUT, MAP_OUTPUT)
         features, last_map = self._with_map.run(picture)
         return features, last_map
+
+    def is_from(self, directory: Path, precision: Precision, threads: int) -> bool:
+        """Tell whether loading a folder in this way would give the same backbone again.
+
+        Raises:
+            VersionCorruptError: it has the same id, and a file of it is missing or not as it was written.
+        """
+        is_alike = directory.name == self.info.id and (precision, threads) == self._asked
+        return is_alike and read_info(directory) == self.info
 
     def _compile(self, *outputs: str) -> "_Compiled":
         ov = import_openvino()
@@ -126,6 +136,21 @@ class _Compiled:
             return [results[index][0].copy() for index in range(len(results))]
         finally:
             self._idle.append(request)
+
+
+def load_backbone(
+    directory: Path, *, precision: Precision = "auto", threads: int = 1, loaded: Backbone | None = None
+) -> Backbone:
+    """Load a backbone folder, or give `loaded` where that is the same one: compiling it takes most of a second.
+
+    The files are checked in either case: one that was damaged since is refused, not hidden by what is in memory.
+
+    Raises:
+        VersionCorruptError: a file is missing or not as it was written.
+    """
+    if loaded is not None and loaded.is_from(directory, precision, threads):
+        return loaded
+    return Backbone(directory, precision=precision, threads=threads)
 
 
 def resolve_precision(precision: Precision, core: Any) -> str:
@@ -245,33 +270,6 @@ def build_keras_backbone(weights: Path | None, image_size: int) -> Any:
                 f"The weights do not fit MobileNetV2 (alpha 1.0, no top). Received: {weights} ({error})."
             ) from error
     return network
-
-
-def halve_weights(weights: Path, target: Path, image_size: int) -> Path:
-    """Write a backbone's weights in half precision, half the size; returns `target`.
-
-    Installed from this file, the OpenVINO and the Keras form of the backbone hold the same numbers.
-    """
-    import h5py
-
-    network = build_keras_backbone(weights, image_size)
-    network.set_weights([array.astype(np.float16).astype(np.float32) for array in network.get_weights()])
-    network.save_weights(target)
-    with h5py.File(target, "r") as full, h5py.File(target.with_suffix(".part"), "w") as half:
-
-        def copy(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                half.create_dataset(name, data=item[()].astype(np.float16))
-            else:
-                half.require_group(name)
-            for key, value in item.attrs.items():
-                half[name].attrs[key] = value
-
-        full.visititems(copy)
-        for key, value in full.attrs.items():
-            half.attrs[key] = value
-    target.with_suffix(".part").replace(target)
-    return target
 
 
 def scale_pixels(keras: Any) -> Callable[[Any], Any]:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from catdog import starter
-from catdog.backbone import IMAGENET, download_imagenet, halve_weights, install_backbone, read_info
+from catdog.backbone import IMAGENET, build_keras_backbone, download_imagenet, install_backbone, read_info
 from catdog.dataset import Manifest
 from catdog.errors import BackboneError
 from catdog.finetune import FineTuneOptions, FineTuneProgress, fine_tune
@@ -86,6 +89,33 @@ def tune_backbone(
     if not half.exists() or half.stat().st_mtime_ns < tuned.stat().st_mtime_ns:  # two writings differ in their bytes
         halve_weights(tuned, half, options.image_size)
     return install_backbone(half, settings.models_dir, image_size=read_info(folder).image_size, source=source)
+
+
+def halve_weights(weights: Path, target: Path, image_size: int) -> Path:
+    """Write a backbone's weights in half precision, half the size; returns `target`.
+
+    Installed from this file, the OpenVINO and the Keras form of the backbone hold the same numbers.
+    """
+    import h5py
+
+    network = build_keras_backbone(weights, image_size)
+    network.set_weights([array.astype(np.float16).astype(np.float32) for array in network.get_weights()])
+    network.save_weights(target)
+    with h5py.File(target, "r") as full, h5py.File(target.with_suffix(".part"), "w") as half:
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                half.create_dataset(name, data=item[()].astype(np.float16))
+            else:
+                half.require_group(name)
+            for key, value in item.attrs.items():
+                half[name].attrs[key] = value
+
+        full.visititems(copy)
+        for key, value in full.attrs.items():
+            half.attrs[key] = value
+    target.with_suffix(".part").replace(target)
+    return target
 
 
 def parse_tuning(layers: str | None, epochs: int, seed: int, image_size: int) -> FineTuneOptions | None:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,32 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def require_checksums(folder: Path, checksums: Mapping[str, str]) -> None:
-    """Check that each named file in `folder` has its SHA-256.
+class DigestMemory:
+    """SHA-256 of files, hashed again only where size, times or inode have changed. Any number of threads may use it.
+
+    For looking, not for loading: a disk that loses a bit tells no new time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, ...], str]] = {}
+        self._lock = threading.Lock()
+
+    def sha256(self, path: Path) -> str:
+        """Give the hash of a file's bytes, in hex, from memory where the file is the same."""
+        found = path.stat()
+        stamp = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+        with self._lock:
+            known = self._known.get(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        digest = file_sha256(path)
+        with self._lock:
+            self._known[path] = stamp, digest
+        return digest
+
+
+def require_checksums(folder: Path, checksums: Mapping[str, str], sha256: Callable[[Path], str] = file_sha256) -> None:
+    """Check that each named file in `folder` has its SHA-256, as the function `sha256` gives it.
 
     Raises:
         VersionCorruptError: one is missing or differs.
@@ -27,7 +52,11 @@ def require_checksums(folder: Path, checksums: Mapping[str, str]) -> None:
         path = folder / name
         if not path.is_file():
             raise VersionCorruptError(f"A file of the model is missing. Received: no {path}.")
-        if (actual := file_sha256(path)) != expected:
+        try:
+            actual = sha256(path)
+        except OSError as error:
+            raise VersionCorruptError(f"A file of the model cannot be read. Received: {path} ({error}).") from error
+        if actual != expected:
             raise VersionCorruptError(
                 f"A file of the model is not as it was saved: {path} should have SHA-256 {expected[:12]}…. "
                 f"Received: {actual[:12]}…."

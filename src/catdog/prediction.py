@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.backbone import Backbone
+from catdog.backbone import Backbone, load_backbone
 from catdog.dataset import display_name, probability_key
 from catdog.errors import PictureError
 from catdog.parallel import bounded_map
@@ -68,6 +68,7 @@ class Predictor:
         *,
         settings: Settings | None = None,
         threads: int | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         """Load a version.
 
@@ -75,6 +76,7 @@ class Predictor:
             version: its number, or the version itself; the champion where not given.
             settings: where models lie, arithmetic, limits; from the environment where not given.
             threads: pictures under way at once; the setting where not given.
+            backbone: one that is loaded; used where it is the version's own, which makes loading quick.
 
         Raises:
             VersionNotFoundError: there is no such version.
@@ -87,7 +89,9 @@ class Predictor:
         self.threads = threads or self.settings.resolved_threads
         self.head = version.load_head()
         self.novelty = version.load_novelty()
-        self.backbone = Backbone(version.backbone_path, precision=self.settings.precision, threads=self.threads)
+        self.backbone = load_backbone(
+            version.backbone_path, precision=self.settings.precision, threads=self.threads, loaded=backbone
+        )
         self.names = [display_name(name) for name in version.classes]
         self.keys = [probability_key(name) for name in version.classes]
         self.limits = Limits(self.settings.max_pixels, self.settings.max_side)

@@ -236,6 +236,10 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, PictureInfo]:
             f"The picture has too many pixels; at most {limits.max_pixels:,} are allowed. Received: {error}"
         ) from error
     except Exception as error:  # Pillow's parsers raise whatever hostile bytes make them raise.
+        if kind := _begins_like(data):
+            raise PictureBrokenError(
+                f"The {kind} picture cannot be decoded: it is truncated or damaged. Received: {len(data):,} bytes."
+            ) from error
         raise PictureFormatError(
             f"The file is not a JPEG, PNG or WebP picture that can be read. Received: {_describe(data)}."
         ) from error
@@ -277,6 +281,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _begins_like(data: bytes) -> str | None:
+    """Name the accepted format that the first bytes are of, where they are of one."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
+    return next((name for start, name in starts.items() if data.startswith(start)), None)
 
 
 def _describe(data: bytes) -> str:

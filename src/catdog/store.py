@@ -21,8 +21,9 @@ from typing import Any, Final
 
 from filelock import FileLock
 
+from catdog.backbone import read_info
 from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
-from catdog.files import file_sha256, require_checksums, sync_folder, sync_tree, write_json
+from catdog.files import DigestMemory, file_sha256, require_checksums, sync_folder, sync_tree, write_json
 from catdog.head import Head
 from catdog.novelty import NoveltyReference
 
@@ -95,6 +96,7 @@ class ModelStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._digests = DigestMemory()
 
     def numbers(self) -> list[int]:
         """List the numbers of all versions, lowest first."""
@@ -177,13 +179,17 @@ class ModelStore:
             raise VersionCorruptError(f"The champion cannot be read. Received: {path} ({error}).") from error
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Describe every version, lowest number first, ready for JSON; a damaged one has its `error`."""
+        """Describe every version, lowest number first, ready for JSON; a damaged one has its `error`.
+
+        A file that has not changed since the last call is not read again: a version is never changed.
+        """
         champion = self.champion()
         rows: list[dict[str, Any]] = []
         for number in self.numbers():
             row: dict[str, Any] = {"version": number, "champion": number == champion}
             try:
-                metadata = self.get(number).metadata
+                metadata = read_metadata(self.folder / str(number))
+                require_checksums(self.folder / str(number), metadata["checksums"], self._digests.sha256)
                 row |= {key: metadata[key] for key in ("created_at", "classes", "backbone")}
                 row |= {key: metadata["metrics"][key] for key in ("accuracy", "n")}
             except (VersionCorruptError, KeyError, TypeError) as error:
@@ -196,11 +202,12 @@ class ModelStore:
 
         Raises:
             VersionNotFoundError: there is no such version.
-            VersionCorruptError: its files are not as they were saved.
+            VersionCorruptError: its files, or those of its backbone, are not as they were saved.
         """
         version = self.get(number)
         version.load_head()
         version.load_novelty()
+        read_info(version.backbone_path)
         with self._locked():
             history = [*self.history(), Promotion(number, _now(), reason)][-HISTORY_LENGTH:]
             write_json(
@@ -283,7 +290,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             raise VersionCorruptError(
                 f"A version needs classes, a backbone, a head and a novelty reference. Received: {path}."
             )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VersionCorruptError(f"The version cannot be read. Received: {path} ({error}).") from error
     return dict(metadata)
 

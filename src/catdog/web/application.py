@@ -1,6 +1,7 @@
 """The WSGI application."""
 
 import logging
+from typing import Any, cast
 
 from apiflask import APIFlask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -44,6 +45,11 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     app.spec_processor(lambda spec: inference_schemas.add_bodies(schemas.add_bodies(spec)))
+
+    def spec() -> dict[str, Any]:
+        document = cast(dict[str, Any], app.spec)
+        return schemas.name_classes(document, service.predictor.keys) if service.is_ready else document
+
     problems.install(app, settings)
     # What is refused, and why, in this order.
     body_limits.install(app, settings)
@@ -54,7 +60,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
     for blueprint in (api, inference, probes, pages, sessions):
         app.register_blueprint(blueprint)
-    app.add_url_rule("/api/openapi.json", "spec", lambda: app.json.response(app.spec))
+    app.add_url_rule("/api/openapi.json", "spec", spec)
     app.extensions["catdog"] = service = Service(settings)
     service.start()
     return app

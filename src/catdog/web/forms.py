@@ -65,11 +65,12 @@ def read_form(body: bytes, boundary: str, most: int) -> list[Part]:
 
 
 def _disposition(header: bytes) -> tuple[str, bool]:
-    """Read the header lines of a part: the name of its field, and whether it is a file."""
-    for line in header.split(b"\r\n"):
-        key, _, value = line.partition(b":")
-        if key.strip().lower() == b"content-disposition":
-            kind, options = parse_options_header(value.decode(errors="replace").strip())
-            if kind == "form-data" and "name" in options:
-                return options["name"], "filename" in options
-    raise ValueError(f"a part whose header names no field: {header[:100]!r}")
+    """Read the header lines of a part: the name of its field, and whether it is a file.
+
+    It is where it has a file name, which it should have but need not (RFC 7578, 4.2), or says that it is a picture.
+    """
+    lines = {key.strip().lower(): value.strip() for key, _, value in (x.partition(b":") for x in header.split(b"\r\n"))}
+    kind, options = parse_options_header(lines.get(b"content-disposition", b"").decode(errors="replace"))
+    if kind != "form-data" or "name" not in options:
+        raise ValueError(f"a part whose header names no field: {header[:100]!r}")
+    return options["name"], "filename" in options or lines.get(b"content-type", b"").lower().startswith(b"image/")

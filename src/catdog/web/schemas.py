@@ -1,5 +1,6 @@
 """What the API takes and gives, for its OpenAPI document. `tests/test_web_api.py` holds answers to it."""
 
+import copy
 from typing import Any, Final
 
 from apiflask import Schema
@@ -48,7 +49,10 @@ class Prediction(PredictionFields):
 class Batch(Schema):
     """Answers in the order of the pictures."""
 
-    results = List(Raw(), **_about("for each picture what /api/predict answers, or a problem"))
+    results = List(
+        Raw(metadata={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Prediction", "Problem")]}),
+        **_about("for each picture what /api/predict answers, or a problem"),
+    )
 
 
 class Explained(Schema):
@@ -86,20 +90,54 @@ class Health(Schema):
     total_predictions = Integer(**_about("over all processes and restarts"))
 
 
+class Promotion(Schema):
+    """A change of champion."""
+
+    version = Integer(**_about("the version that was promoted"))
+    at = String(**_about("when, in UTC, as ISO 8601"))
+    reason = String(**_about("why"))
+
+
+class Latency(Schema):
+    """How long the last answers took, in milliseconds."""
+
+    n = Integer(**_about("how many answers"))
+    p50 = Float(metadata={"description": "median; absent before the first answer, as are the others"})
+    p95 = Float(metadata={"description": "95th percentile"})
+    p99 = Float(metadata={"description": "99th percentile"})
+
+
+class Refusal(Schema):
+    """A champion that could not be loaded."""
+
+    version = Integer(allow_none=True, **_about("its number, where that can be read"))
+    error = String(**_about("why"))
+
+
 class ModelStatus(Schema):
     """The model that answers."""
 
     status = String(**_about("`ready` or `no_model`"))
     version = Integer(allow_none=True, **_about("the version that answers"))
     precision = String(allow_none=True, **_about("`bf16` or `f32`"))
+    process = Integer(**_about("number of the process that answers this; each takes a new version into use itself"))
     uptime_seconds = Float(**_about("since the server started"))
     uptime_hours = Float(**_about("the same in hours"))
     total_predictions = Integer(**_about("over all processes and restarts"))
     last_training = String(allow_none=True, **_about("when the version was made"))
     metadata = Dict(**_about("classes, metrics, parameters of the version"))
-    history = List(Dict(), **_about("promotions: version, at, reason; the last is in force"))
-    latency_ms = Dict(**_about("p50, p95, p99 of the last n answers of the process that answers this"))
-    refused = Dict(allow_none=True, **_about("a champion that could not be loaded: version, error"))
+    history = List(Nested(Promotion), **_about("promotions; the last is in force"))
+    latency_ms = Nested(Latency, **_about("of the last answers of the process that answers this"))
+    refused = Nested(Refusal, allow_none=True, **_about("a champion that could not be loaded"))
+
+
+class Predicted(Schema):
+    """How much was predicted, over all processes and restarts."""
+
+    total = Integer(**_about("all predictions"))
+    by_class = Dict(keys=String(), values=Integer(), **_about("by class, as shown to people"))
+    by_verdict = Dict(keys=String(), values=Integer(), **_about("by verdict"))
+    by_version = Dict(keys=String(), values=Integer(), **_about("by version"))
 
 
 class Stats(Schema):
@@ -107,7 +145,7 @@ class Stats(Schema):
 
     dataset = Dict(keys=String(), values=Integer(), **_about("files by split and class, such as train_cats"))
     model_metrics = Dict(allow_none=True, **_about("measured on the test pictures when the version was made"))
-    predictions = Dict(**_about("total, by_class, by_verdict, by_version, over all processes and restarts"))
+    predictions = Nested(Predicted, **_about("over all processes and restarts"))
 
 
 class Version(Schema):
@@ -184,11 +222,12 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
     if isinstance(spec, str):  # YAML, which is not asked for
         return spec
     picture = {"type": "string", "format": "binary"}
-    one = {"type": "object", "required": ["image"], "properties": {"image": picture}}
-    many = {"type": "object", "required": ["image"], "properties": {"image": {"type": "array", "items": picture}}}
+    several = {"type": "array", "items": picture, "minItems": 1}
     raw = {kind: {"schema": picture} for kind in PICTURES}
-    for path, form in {"/predict": one, "/predict/batch": many, "/explain": one}.items():
-        content = {"multipart/form-data": {"schema": form}, **raw}
+    for path, field in {"/predict": picture, "/predict/batch": several, "/explain": picture}.items():
+        form = {"type": "object", "required": ["image"], "properties": {"image": field}}
+        encoding = {"image": {"contentType": ", ".join(PICTURES)}}
+        content = {"multipart/form-data": {"schema": form, "encoding": encoding}, **raw}
         spec["paths"][f"/api{path}"]["post"]["requestBody"] = {"required": True, "content": content}
     key = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}}
     kinds = ("application/json", "application/x-www-form-urlencoded")
@@ -199,3 +238,10 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
         {"name": "class", "in": "query", "schema": {"type": "string"}, "description": "class to explain"}
     ]
     return spec
+
+
+def name_classes(spec: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """Give a copy of an OpenAPI document in which the class to explain is one of those that the model knows now."""
+    named = copy.deepcopy(spec)
+    named["paths"]["/api/explain"]["post"]["parameters"][0]["schema"]["enum"] = keys
+    return named

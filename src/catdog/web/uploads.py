@@ -4,6 +4,7 @@ import io
 from typing import IO, Any, Final, TypeVar
 
 from flask import Request
+from gunicorn.http.errors import ParseException
 
 from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
@@ -86,17 +87,29 @@ def _bodies(request: Request) -> list[bytes]:
     if kind == MULTIPART:
         return _pictures(request)
     if kind.startswith("image/") or kind == "application/octet-stream":
-        return [request.get_data(cache=False)]
+        return [_whole_body(request)]
     if not kind and not request.content_length:
         raise RequestError(f"There is no picture; {_HOW}. Received: no body.")
     raise MediaTypeError(f"A body of this kind is not read; {_HOW}. Received: {kind[:100] or 'no Content-Type'}.")
+
+
+def _whole_body(request: Request) -> bytes:
+    try:
+        body = request.get_data(cache=False)
+    except (OSError, ParseException) as error:  # gunicorn's, where the chunks of a body are none
+        raise RequestError(f"The body cannot be read; {_HOW}. Received: {error!s:.100}.") from error
+    if request.content_length is not None and len(body) < request.content_length:
+        raise RequestError(
+            f"The body ends early; Content-Length promises {request.content_length:,} bytes. Received: {len(body):,}."
+        )
+    return body
 
 
 def _pictures(request: Request) -> list[bytes]:
     """Take the files of the picture fields out of a form, in the order in which they stand there."""
     most = request.max_form_parts or MAX_PARTS
     try:
-        parts = read_form(request.get_data(cache=False), request.mimetype_params.get("boundary", ""), most)
+        parts = read_form(_whole_body(request), request.mimetype_params.get("boundary", ""), most)
     except ValueError as error:
         raise RequestError(f"The form cannot be read; {_HOW}. Received: {error}.") from error
     files = [part.content for part in parts if part.is_file and part.name in FIELDS]

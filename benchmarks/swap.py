@@ -1,0 +1,45 @@
+"""What a swap costs: loading and trying a version whose backbone is loaded already, against loading all of it.
+
+    python benchmarks/swap.py [--rounds 15]
+
+On the champion of the settings' home, one thread as in a web process, in alternation; what counts is the ratio.
+"""
+
+import argparse
+import statistics
+import time
+
+from catdog.backbone import Backbone
+from catdog.prediction import Predictor
+from catdog.settings import load_settings
+from catdog.starter import ensure_champion
+from catdog.web.service import try_out
+
+
+def main() -> None:
+    """Measure and print both times and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+
+    settings = load_settings()
+    ensure_champion(settings.models_dir)
+    loaded = Predictor(settings=settings, threads=1).backbone
+
+    def swap(backbone: Backbone | None) -> float:
+        start = time.perf_counter()
+        try_out(Predictor(settings=settings, threads=1, backbone=backbone))
+        return 1000 * (time.perf_counter() - start)
+
+    whole, shared = [], []
+    for _ in range(arguments.rounds):
+        whole.append(swap(None))
+        shared.append(swap(loaded))
+    for name, times in (("all loaded", whole), ("backbone shared", shared)):
+        print(f"{name}: median {statistics.median(times):.0f} ms ({min(times):.0f} to {max(times):.0f})")
+    ratios = [a / b for a, b in zip(whole, shared, strict=True)]
+    print(f"all / shared: median {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
+
+
+if __name__ == "__main__":
+    main()
