@@ -89,7 +89,9 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Tell whether an error, or one that it was raised from, says that there is no room left."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error may have been raised from itself
+        seen.add(id(error))
         if isinstance(error, errors.DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL_ERRNOS):
             return True
         if isinstance(error, OperationalError):

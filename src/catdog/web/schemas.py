@@ -229,7 +229,7 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
         encoding = {"image": {"contentType": ", ".join(PICTURES)}}
         content = {"multipart/form-data": {"schema": form, "encoding": encoding}, **raw}
         spec["paths"][f"/api{path}"]["post"]["requestBody"] = {"required": True, "content": content}
-    key = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}}
+    key = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string", "minLength": 1}}}
     kinds = ("application/json", "application/x-www-form-urlencoded")
     spec["paths"]["/session"]["post"]["requestBody"] = {
         "required": True, "content": {kind: {"schema": key} for kind in kinds}

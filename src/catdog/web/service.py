@@ -143,7 +143,7 @@ class Service:
             try:
                 answered.append(self._answer(predictor, picture))
             except PictureError as error:
-                raise numbered(error, number, len(pictures)) from error
+                raise numbered(error, number, len(pictures)) from None
         for prediction, milliseconds in answered:
             self._count(prediction, milliseconds)
         return [prediction for prediction, _ in answered]
