@@ -2,9 +2,11 @@
 
 from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the names
     bind,
+    child_exit,
     control_socket_disable,
     graceful_timeout,
     keepalive,
+    on_exit,
     on_starting,
     preload_app,
     threads,

@@ -16,13 +16,13 @@ LAYERS = [
     {"report"},
     {"export", "fitting"},
     {"evaluation", "explain", "finetune", "parity"},
-    {"model", "prediction", "replay", "starter"},
+    {"activity", "model", "prediction", "replay", "starter"},
     {"features", "formats", "importing", "store"},
     {"backbone", "folding", "head", "metrics", "monitoring", "novelty", "tracking"},
     {"dataset", "frameworks", "views"},
     {"database", "files", "split"},
     {"layout", "preprocessing"},
-    {"augmentation", "parallel", "settings"},
+    {"augmentation", "histograms", "parallel", "settings"},
     {"errors"},
 ]
 

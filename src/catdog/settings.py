@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from catdog.errors import SettingsError
 
 Precision = Literal["auto", "bf16", "f32"]
+LogForm = Literal["text", "json"]
 
 
 class Settings(BaseSettings):
@@ -84,6 +85,12 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(10 * 2**20, ge=1, description="Most bytes of one picture that is sent to the server.")
     max_request_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of one request to the server.")
     max_batch: int = Field(100, ge=1, description="Most pictures in one request to the server.")
+    history_days: int = Field(
+        90, ge=1, le=3650, description="Days for which the server keeps its counts by hour; totals are kept for ever."
+    )
+    log: LogForm = Field(
+        "text", description="What the server logs: `text`, warnings only, or `json`, these and each request as a line."
+    )
 
     @field_validator("home")
     @classmethod

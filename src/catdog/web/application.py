@@ -1,12 +1,10 @@
 """The WSGI application."""
 
-import logging
-
 from apiflask import APIFlask
 
 from catdog import __version__
 from catdog.settings import Settings, load_settings
-from catdog.web import access, problems, schemas
+from catdog.web import access, problems, schemas, watching
 from catdog.web.api import api, probes
 from catdog.web.pages import pages
 from catdog.web.service import Service
@@ -22,8 +20,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         settings: from the environment where not given.
     """
     settings = settings or load_settings()
-    # Loggers say something only where the program that serves has set up none.
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    watching.configure_log(settings)
     app = APIFlask(
         __name__,
         title="catdog",
@@ -42,11 +39,12 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     app.spec_processor(schemas.add_bodies)
+    app.extensions["catdog"] = service = Service(settings)
+    watching.install(app, service)
     problems.install(app, settings)
     access.install(app, settings)
-    for blueprint in (api, probes, pages):
+    for blueprint in (api, probes, pages, watching.metrics):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", lambda: app.json.response(app.spec))
-    app.extensions["catdog"] = service = Service(settings)
     service.start()
     return app

@@ -10,28 +10,28 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from catdog.activity import activity, last_training, latency, track_record
 from catdog.errors import CatdogError, NoModelError, VersionCorruptError
 from catdog.explain import Explanation, explain
 from catdog.layout import count_files
-from catdog.monitoring import PredictionCounts
+from catdog.monitoring import Counts
 from catdog.prediction import Prediction, Predictor
 from catdog.settings import Settings
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.web import STARTED_VARIABLE
+from catdog.web.exposition import Exposition
 
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """How long a champion that could not be loaded is left alone, where it is not replaced."""
 
-LATENCIES_KEPT: Final = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -49,11 +49,11 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = ModelStore(settings.models_dir)
-        self.counts = PredictionCounts(settings)
+        self.counts = Counts(settings)
+        self.exposition: Exposition | None = None
         self.refusal: Refusal | None = None
         self.started_at = float(os.environ.get(STARTED_VARIABLE) or time.time())
         self._predictor: Predictor | None = None
-        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._seen: object = None
         self._retry_at = 0.0
         self._loading = threading.Lock()
@@ -112,8 +112,7 @@ class Service:
         with self._turn:
             prediction = predictor.predict(picture)
         milliseconds = (time.perf_counter() - started) * 1000
-        self._latencies.append(milliseconds)
-        self.counts.add(prediction.model_version, prediction.class_name, prediction.verdict)
+        self._count(prediction, milliseconds)
         return prediction, milliseconds
 
     def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
@@ -158,10 +157,10 @@ class Service:
             "uptime_seconds": round(uptime, 1),
             "uptime_hours": round(uptime / 3600, 3),
             "total_predictions": self.counts.totals().total,
-            "last_training": metadata.get("created_at"),
+            "last_training": last_training(self.store),
             "metadata": {key: value for key, value in metadata.items() if key != "checksums"},
             "history": [vars(promotion) for promotion in self._history()],
-            "latency_ms": self._percentiles(),
+            "latency_ms": latency(self.counts),
             "refused": vars(self.refusal) if self.refusal else None,
         }
 
@@ -175,7 +174,8 @@ class Service:
         return {
             "dataset": dataset,
             "model_metrics": version.metadata.get("metrics") if version else None,
-            "predictions": self.counts.totals().as_dict(),
+            **activity(self.counts),
+            "versions": track_record(self.store),
         }
 
     @property
@@ -189,13 +189,11 @@ class Service:
         except CatdogError:  # the refusal says so
             return []
 
-    def _percentiles(self) -> dict[str, float | int]:
-        """Sum up how long the last answers of this process took."""
-        latencies = list(self._latencies)
-        if not latencies:
-            return {"n": 0}
-        p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
-        return {"n": len(latencies), **{k: round(float(v), 2) for k, v in {"p50": p50, "p95": p95, "p99": p99}.items()}}
+    def _count(self, prediction: Prediction, milliseconds: float) -> None:
+        answered = prediction.model_version, prediction.class_name, prediction.verdict
+        self.counts.add(*answered, prediction.confidence, prediction.novelty, milliseconds)
+        if self.exposition is not None:
+            self.exposition.count_prediction(*answered, prediction.confidence, prediction.novelty)
 
     def _stamp(self) -> object:
         """Tell one `champion.json` from another: it is always replaced by rename."""
