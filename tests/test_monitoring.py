@@ -95,10 +95,10 @@ def test_a_database_that_hangs_stops_nothing(settings: Settings, monkeypatch: py
     hangs, goes_on = threading.Event(), threading.Event()
     write = counts._write
 
-    def hang(pending: Any) -> None:
+    def hang(*arguments: Any) -> None:
         hangs.set()
         goes_on.wait(30)
-        write(pending)
+        write(*arguments)
 
     monkeypatch.setattr(counts, "_write", hang)
     assert counts.totals().total == 1

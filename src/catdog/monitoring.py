@@ -9,15 +9,16 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from catdog import database
+from catdog import database, sampling
 from catdog.histograms import latency_bin, share_bin
+from catdog.sampling import Sample, Samples
 from catdog.settings import Settings
 
 PREDICTION: Final = "prediction"
@@ -96,6 +97,8 @@ class Counts:
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
+        self._opening = threading.Lock()
+        self.samples = Samples()
         self._answers: Counter[Answer] = Counter()
         self._pending: Counter[Key] = Counter()
         self._under_way: Counter[Key] = Counter()
@@ -129,15 +132,17 @@ class Counts:
                 self._sort()
                 pending, self._pending = self._pending, Counter()
                 self._under_way = pending
+            samples = self.samples.take()
             try:
                 if pending:
-                    self._write(pending)
+                    self._write(pending, samples)
                     self._prune()
                     self._failing = False
             except Exception as error:  # counting never breaks answering
                 with self._lock:
                     self._pending.update(pending)
                     self._pending, self._under_way = _bounded(self._pending), Counter()
+                self.samples.put_back(samples)
                 self._warn(error)
             else:
                 with self._lock:
@@ -187,6 +192,18 @@ class Counts:
             self._engine.dispose()
             self._engine = None
 
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database to read; looking makes none."""
+        return self._engine is not None or database.database_exists(self._settings)
+
+    def engine(self) -> Engine:
+        """Give the database, opened where it was not."""
+        with self._opening:
+            if self._engine is None:
+                self._engine = database.open_database(self._settings)
+            return self._engine
+
     def _add_one(self, key: Key) -> None:
         with self._lock:
             self._pending[key] += 1
@@ -200,27 +217,22 @@ class Counts:
                 self._pending[Key(hour, measure, version, str(number), "")] += count
         self._answers.clear()
 
-    def _open(self) -> Engine:
-        if self._engine is None:
-            self._engine = database.open_database(self._settings)
-        return self._engine
-
     def _try_to_read(self, first: int, last: int | None) -> Counter[Key] | None:
         try:
-            if self._engine is None and not database.database_exists(self._settings):
+            if not self.has_database:
                 return Counter()
             table = database.counts
             wanted = select(*table.c).where(table.c.hour >= first)
             if last is not None:
                 wanted = wanted.where(table.c.hour <= last)
-            with self._open().connect() as connection:
+            with self.engine().connect() as connection:
                 return Counter({Key(*row[:5]): row[5] for row in connection.execute(wanted)})
         except Exception as error:  # counting never breaks answering
             self._warn(error)
             return None
 
-    def _write(self, pending: Counter[Key]) -> None:
-        engine, table = self._open(), database.counts
+    def _write(self, pending: Counter[Key], samples: Sequence[Sample]) -> None:
+        engine, table = self.engine(), database.counts
         # Sorted: one order for all processes, so that none waits for another in a circle.
         rows = [
             {**key._asdict(), "count": count}
@@ -234,6 +246,8 @@ class Counts:
         )
         with engine.begin() as connection:
             connection.execute(upsert, rows)
+            if samples:
+                sampling.write(connection, samples)
 
     def _prune(self) -> None:
         """Remove hours that are too old, once an hour; what fails is tried again in the next."""
@@ -243,7 +257,7 @@ class Counts:
         self._pruned_in = hour
         table, oldest = database.counts, hour - self._settings.history_days * HOURS_A_DAY
         try:
-            with self._open().begin() as connection:
+            with self.engine().begin() as connection:
                 connection.execute(delete(table).where(table.c.hour > ALL_TIME, table.c.hour < oldest))
         except Exception as error:  # what was counted is in the database and must not be added again
             self._warn(error)

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     history_days: int = Field(
         90, ge=1, le=3650, description="Days for which the server keeps its counts by hour; totals are kept for ever."
     )
+    drift_threshold: float = Field(
+        0.2, gt=0, le=1, description="Drift score from which on the server warns, if it is more than chance."
+    )
     log: LogForm = Field(
         "text", description="What the server logs: `text`, warnings only, or `json`, these and each request as a line."
     )

@@ -101,6 +101,18 @@ class RecentLatency(Latency):
     all_time = Nested(Latency, **_about("since the beginning"))
 
 
+class Drift(Schema):
+    """How far the answers of the last 6 hours are from those on the version's test pictures."""
+
+    version = Integer(**_about("the version that answered"))
+    at = String(**_about("when it was measured, UTC, ISO 8601"))
+    n = Integer(**_about("how many answers were compared"))
+    score = Float(**_about("largest Kolmogorov-Smirnov distance, 0 to 1"))
+    p_value = Float(**_about("chance of one as large without drift"))
+    measure = String(**_about("what differs most: confidence, novelty, or a projection of the features"))
+    warning = Boolean(**_about("whether the score is over CATDOG_DRIFT_THRESHOLD, and not by chance"))
+
+
 class ModelStatus(Schema):
     """The model that answers."""
 
@@ -114,6 +126,7 @@ class ModelStatus(Schema):
     metadata = Dict(**_about("classes, metrics, parameters of the version"))
     history = List(Dict(), **_about("promotions: version, at, reason; the last is in force"))
     latency_ms = Nested(RecentLatency, **_about("of the last 24 hours, over all processes and restarts"))
+    drift = Nested(Drift, allow_none=True, **_about("null where there is too little to compare"))
     refused = Dict(allow_none=True, **_about("a champion that could not be loaded: version, error"))
 
 
@@ -178,6 +191,7 @@ class Stats(Schema):
     confidence = Nested(Histograms, **_about("how sure the answers were"))
     novelty = Nested(Histograms, **_about("how novel the pictures were"))
     errors = List(Nested(ErrorCount), **_about("since the beginning, the most frequent first"))
+    drift = Nested(Drift, allow_none=True, **_about("null where there is too little to compare"))
     versions = List(Nested(Accuracy), **_about("accuracy over versions, lowest number first"))
 
 

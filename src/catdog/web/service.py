@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catdog.activity import activity, last_training, latency, track_record
+from catdog.drift import Drift, DriftWatch, position
 from catdog.errors import CatdogError, NoModelError, VersionCorruptError
 from catdog.explain import Explanation, explain
 from catdog.layout import count_files
-from catdog.monitoring import Counts
+from catdog.monitoring import Counts, current_hour
 from catdog.prediction import Prediction, Predictor
+from catdog.sampling import Sample
 from catdog.settings import Settings
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore
@@ -31,6 +34,9 @@ from catdog.web.exposition import Exposition
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """How long a champion that could not be loaded is left alone, where it is not replaced."""
+
+DRIFT_SECONDS: Final = 10.0
+"""How often a process looks whether it is to measure drift."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +56,8 @@ class Service:
         self.settings = settings
         self.store = ModelStore(settings.models_dir)
         self.counts = Counts(settings)
+        self._drift = DriftWatch(settings.drift_threshold)
+        self._drift_at = time.monotonic() + DRIFT_SECONDS
         self.exposition: Exposition | None = None
         self.refusal: Refusal | None = None
         self.started_at = float(os.environ.get(STARTED_VARIABLE) or time.time())
@@ -69,7 +77,7 @@ class Service:
         except (OSError, CatdogError) as error:
             _log.error("The bundled model could not be installed. Received: %s", error)
         self.refresh()
-        for work in (self.refresh, self.counts.flush):
+        for work in (self.refresh, self.counts.flush, self.measure_drift):
             thread = threading.Thread(target=self._repeat, args=(work,), name=f"catdog-{work.__name__}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -110,9 +118,10 @@ class Service:
         started = time.perf_counter()
         predictor = self.predictor
         with self._turn:
-            prediction = predictor.predict(picture)
+            features = predictor.features(picture)
+            prediction = predictor.answer(features)
         milliseconds = (time.perf_counter() - started) * 1000
-        self._count(prediction, milliseconds)
+        self._count(predictor, features, prediction, milliseconds)
         return prediction, milliseconds
 
     def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
@@ -161,6 +170,7 @@ class Service:
             "metadata": {key: value for key, value in metadata.items() if key != "checksums"},
             "history": [vars(promotion) for promotion in self._history()],
             "latency_ms": latency(self.counts),
+            "drift": vars(drift) if (drift := self.drift()) else None,
             "refused": vars(self.refusal) if self.refusal else None,
         }
 
@@ -175,6 +185,7 @@ class Service:
             "dataset": dataset,
             "model_metrics": version.metadata.get("metrics") if version else None,
             **activity(self.counts),
+            "drift": vars(drift) if (drift := self.drift()) else None,
             "versions": track_record(self.store),
         }
 
@@ -189,9 +200,36 @@ class Service:
         except CatdogError:  # the refusal says so
             return []
 
-    def _count(self, prediction: Prediction, milliseconds: float) -> None:
+    def drift(self) -> Drift | None:
+        """Give how far recent answers are from what the version was measured on; None where that is not known."""
+        if not self.is_ready or not self.counts.has_database:
+            return None
+        try:
+            return self._drift.read(self.counts.engine(), self.predictor.version.number)
+        except Exception as error:  # watching never breaks answering
+            _log.warning("The drift is not known. Received: %s", error)
+            return None
+
+    def measure_drift(self) -> None:
+        """Measure the drift of the version that answers, if it is time to."""
+        if self.is_ready and self.counts.has_database and time.monotonic() >= self._drift_at:
+            self._drift_at = time.monotonic() + DRIFT_SECONDS
+            self._drift.measure(self.counts.engine(), self.predictor.version)
+
+    def _count(
+        self, predictor: Predictor, features: NDArray[np.float32], prediction: Prediction, milliseconds: float
+    ) -> None:
+        """Count an answer; watching never breaks answering."""
         answered = prediction.model_version, prediction.class_name, prediction.verdict
-        self.counts.add(*answered, prediction.confidence, prediction.novelty, milliseconds)
+        try:
+            self.counts.add(*answered, prediction.confidence, prediction.novelty, milliseconds)
+            hour = current_hour()
+            if (drawn := self.counts.samples.draw(hour)) is not None:
+                answer = prediction.class_id, prediction.confidence, prediction.novelty
+                place = position(predictor.novelty, features).astype("<f4").tobytes()
+                self.counts.samples.add(Sample(hour, drawn, prediction.model_version, *answer, place))
+        except Exception:
+            _log.exception("An answer was not counted.")
         if self.exposition is not None:
             self.exposition.count_prediction(*answered, prediction.confidence, prediction.novelty)
 

@@ -125,6 +125,9 @@ def _facts(service: Service) -> Iterable["Metric"]:
         values = [str(predictor.version.number), str(predictor.version.metadata["backbone"]), predictor.precision]
         info.add_metric(values, 1)
         yield info
+    if (drift := service.drift()) is not None:
+        yield GaugeMetricFamily("catdog_drift_score", "Distance of recent answers from the reference.", drift.score)
+        yield GaugeMetricFamily("catdog_drift_warning", "1 where it is too far, and not by chance.", drift.warning)
     trained = CounterMetricFamily("catdog_retrain", "Trainings of the server's own, since ever.", labels=["result"])
     for result, count in retrainings(service.counts).items():
         trained.add_metric([result], count)

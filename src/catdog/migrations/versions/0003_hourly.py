@@ -1,4 +1,4 @@
-"""Counts by hour, and of more than predictions; what was counted before becomes part of all time."""
+"""Counts by hour, and of more than predictions; samples and drift. What was counted before is part of all time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -36,6 +36,39 @@ def upgrade() -> None:
         "SELECT 0, 'prediction', version, class_name, verdict, count FROM predictions"
     )
     op.drop_table("predictions")
+    _create_samples_and_drift()
+
+
+def _create_samples_and_drift() -> None:
+    op.create_table(
+        "samples",
+        sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False, comment="hours since 1970 in UTC"),
+        sa.Column(
+            "draw", sa.BigInteger, primary_key=True, autoincrement=False, comment="the lowest of an hour are kept"
+        ),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("class_id", sa.Integer, nullable=False),
+        sa.Column("confidence", sa.Float, nullable=False),
+        sa.Column("novelty", sa.Float, nullable=False),
+        sa.Column("position", sa.LargeBinary, nullable=False, comment="a few projections of the features: float32"),
+        comment="a fair sample of what was answered lately, to measure drift; never a picture",
+    )
+    op.create_table(
+        "drift",
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column(
+            "claimed_at",
+            sa.BigInteger,
+            nullable=False,
+            comment="when a process last took it on to measure, Unix time",
+        ),
+        sa.Column("at", sa.BigInteger, nullable=False, comment="when it was measured, Unix time"),
+        sa.Column("n", sa.Integer, nullable=False, comment="answers that were compared"),
+        sa.Column("score", sa.Float, comment="null where there was too little to compare"),
+        sa.Column("p_value", sa.Float),
+        sa.Column("measure", sa.String(32), nullable=False, comment="what differs most"),
+        comment="how far recent answers are from those on a version's test pictures",
+    )
 
 
 def downgrade() -> None:
@@ -51,4 +84,5 @@ def downgrade() -> None:
         "INSERT INTO predictions (version, class_name, verdict, count) "
         "SELECT version, name, detail, count FROM counts WHERE hour = 0 AND measure = 'prediction'"
     )
-    op.drop_table("counts")
+    for name in ("counts", "samples", "drift"):
+        op.drop_table(name)
