@@ -18,8 +18,10 @@ from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 from test_web_server import ask, serving
 
+from catdog import database
 from catdog.settings import load_settings
 from catdog.web import exposition
 from catdog.web.application import create_app
@@ -103,6 +105,26 @@ def test_metrics_of_one_process(app: APIFlask, client: FlaskClient) -> None:
 def test_retrainings_are_counted_by_result(app: APIFlask, client: FlaskClient) -> None:
     app.extensions["catdog"].counts.add_retraining("promoted")
     assert samples(client.get("/metrics").text)["catdog_retrain_total{result=promoted}"] == 1
+
+
+def test_drift_is_told_in_status_statistics_and_metrics(app: APIFlask, client: FlaskClient) -> None:
+    """Drawings are other things than the photographs that the bundled model was tested on."""
+    service = app.extensions["catdog"]
+    for seed in range(50):
+        picture = encode(draw(("cat", "dog")[seed % 2], seed))
+        assert client.post("/api/predict", data=picture, content_type="image/jpeg").status_code == 200
+    service.counts.flush()
+    with service.counts.engine().begin() as connection:  # whatever was measured before is more than a minute old
+        connection.execute(update(database.drift).values(claimed_at=0))
+    service._drift_at = 0.0
+    service.measure_drift()
+    status, stats = client.get("/api/model/status").json, client.get("/api/stats").json
+    assert status["drift"] == stats["drift"]
+    assert status["drift"].keys() == app.spec["components"]["schemas"]["Drift"]["properties"].keys()
+    assert (status["drift"]["warning"], status["drift"]["n"] >= 50) == (True, True)
+    found = samples(client.get("/metrics").text)
+    assert found["catdog_drift_score"] == status["drift"]["score"] > 0.2
+    assert found["catdog_drift_warning"] == 1
 
 
 def test_errors_are_counted_by_kind_on_all_routes(client: FlaskClient) -> None:

@@ -52,7 +52,7 @@ def activity(counts: Counts) -> Document:
 
 def retrainings(counts: Counts) -> dict[str, int]:
     """Count the trainings of the server's own since the beginning, by how they ended."""
-    found = counts.over_all_time().items()
+    found = counts.over_all_time(monitoring.RETRAINING).items()
     return {key.name: count for key, count in sorted(found) if key.measure == monitoring.RETRAINING}
 
 

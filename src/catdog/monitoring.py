@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -134,7 +134,7 @@ class Counts:
                 self._under_way = pending
             samples = self.samples.take()
             try:
-                if pending:
+                if pending or samples:
                     self._write(pending, samples)
                     self._prune()
                     self._failing = False
@@ -151,21 +151,24 @@ class Counts:
 
     def totals(self) -> Totals:
         """Count predictions over all processes and restarts; see `over_all_time`."""
-        return Totals({key: count for key, count in self.over_all_time().items() if key.measure == PREDICTION})
+        found = self.over_all_time(PREDICTION).items()
+        return Totals({key: count for key, count in found if key.measure == PREDICTION})
 
-    def over_all_time(self) -> Counter[Key]:
+    def over_all_time(self, measure: str | None = None) -> Counter[Key]:
         """Give all counts since the beginning: what the database holds, and what waits here.
 
-        Where the database cannot be read, it is what was known last.
+        Where the database cannot be read, it is what was known last; so it is for others than `measure`, if given.
         """
         if not self._flushing.acquire(timeout=PATIENCE_SECONDS):
             with self._lock:
                 self._sort()
                 return self._known + _of_all_time(self._under_way) + _of_all_time(self._pending)
         try:  # what is being flushed would be counted twice or not at all
-            known = self._try_to_read(ALL_TIME, ALL_TIME)
-            self._known = self._known if known is None else known
+            known = self._try_to_read(ALL_TIME, ALL_TIME, measure)
             with self._lock:
+                if known is not None:
+                    others = {k: n for k, n in self._known.items() if measure not in (None, k.measure)}
+                    self._known = known + Counter(others)
                 self._sort()
                 return self._known + _of_all_time(self._pending)
         finally:
@@ -217,7 +220,7 @@ class Counts:
                 self._pending[Key(hour, measure, version, str(number), "")] += count
         self._answers.clear()
 
-    def _try_to_read(self, first: int, last: int | None) -> Counter[Key] | None:
+    def _try_to_read(self, first: int, last: int | None, measure: str | None = None) -> Counter[Key] | None:
         try:
             if not self.has_database:
                 return Counter()
@@ -225,6 +228,8 @@ class Counts:
             wanted = select(*table.c).where(table.c.hour >= first)
             if last is not None:
                 wanted = wanted.where(table.c.hour <= last)
+            if measure is not None:
+                wanted = wanted.where(table.c.measure == measure)
             with self.engine().connect() as connection:
                 return Counter({Key(*row[:5]): row[5] for row in connection.execute(wanted)})
         except Exception as error:  # counting never breaks answering
@@ -245,7 +250,8 @@ class Counts:
             index_elements=list(table.primary_key), set_={"count": table.c["count"] + insert.excluded["count"]}
         )
         with engine.begin() as connection:
-            connection.execute(upsert, rows)
+            if rows:
+                connection.execute(upsert, rows)
             if samples:
                 sampling.write(connection, samples)
 
@@ -289,8 +295,5 @@ def _bounded(pending: Counter[Key]) -> Counter[Key]:
     if len(pending) <= MOST_PENDING:
         return pending
     latest = max(key.hour for key in pending)
-    return Counter(_from(latest, pending)) + _of_all_time(_before(latest, pending.items()))
-
-
-def _before(hour: int, counts: Iterable[tuple[Key, int]]) -> dict[Key, int]:
-    return {key: count for key, count in counts if key.hour < hour}
+    older = {key: count for key, count in pending.items() if key.hour < latest}
+    return _from(latest, pending) + _of_all_time(older)
