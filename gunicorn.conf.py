@@ -2,10 +2,12 @@
 
 from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the names
     bind,
+    child_exit,
     control_socket_disable,
     forwarded_allow_ips,
     graceful_timeout,
     keepalive,
+    on_exit,
     on_starting,
     post_worker_init,
     preload_app,

@@ -15,14 +15,14 @@ LAYERS = [
     {"backbone_sources", "gate", "recording"},
     {"report"},
     {"export", "fitting"},
-    {"evaluation", "explain", "finetune", "parity"},
-    {"model", "prediction", "replay", "starter"},
+    {"drift", "evaluation", "explain", "finetune", "parity"},
+    {"activity", "model", "prediction", "replay", "starter"},
     {"features", "formats", "importing", "store"},
     {"backbone", "folding", "head", "metrics", "monitoring", "novelty", "tracking"},
-    {"dataset", "frameworks", "views"},
+    {"dataset", "frameworks", "sampling", "views"},
     {"database", "files", "split"},
     {"layout", "preprocessing"},
-    {"augmentation", "parallel", "settings"},
+    {"augmentation", "histograms", "parallel", "settings"},
     {"errors"},
 ]
 

@@ -171,15 +171,15 @@ def test_the_answers_of_one_request_come_from_one_version(
     service: Service = app.extensions["catdog"]
     versions = [add_constant(service.settings, 0), add_constant(service.settings, 1)]
     client.post(f"/api/models/{versions[0]}/promote")
-    original = type(service.predictor).predict
+    original = type(service.predictor).features
 
-    def predict_and_swap(*args: Any) -> Any:
-        prediction = original(*args)
+    def run_and_swap(*args: Any) -> Any:
+        features = original(*args)
         service.store.promote(versions[1], "in the middle of a request")
         service.refresh()
-        return prediction
+        return features
 
-    monkeypatch.setattr(type(service.predictor), "predict", predict_and_swap)
+    monkeypatch.setattr(type(service.predictor), "features", run_and_swap)
     document = client.post(f"/v2/models/catdog/versions/{versions[0]}/infer", json=asking(CAT, DOG, CAT)).json
     assert document["model_version"] == str(versions[0])
     assert document["outputs"][0]["data"] == ["Cat"] * 3

@@ -1,7 +1,7 @@
 """Tables and engine: SQLite by default, another database by URL; Alembic keeps the tables up to date.
 
-What stands here is derived (scan results, features), can be deleted and is made again; only the counts of predictions
-would begin anew.
+What stands here is derived (scan results, features), can be deleted and is made again; only the counts of what the
+server did would begin anew.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Engine,
+    Float,
     Integer,
     LargeBinary,
     MetaData,
@@ -57,14 +58,43 @@ features = Table(
     comment="pooled features of a picture under a backbone; view 0 is the plain picture",
 )
 
-predictions = Table(
-    "predictions",
+counts = Table(
+    "counts",
+    metadata,
+    Column("hour", Integer, primary_key=True, autoincrement=False, comment="hours since 1970 in UTC; 0: of all time"),
+    Column("measure", String(16), primary_key=True, comment="what is counted; monitoring.py names them"),
+    Column("version", Integer, primary_key=True, autoincrement=False, comment="0 where no version matters"),
+    Column("name", String(255), primary_key=True, comment="class as shown, number of a bin, kind of error, result"),
+    Column("detail", String(255), primary_key=True, comment="verdict, or status of an error; else empty"),
+    Column("count", BigInteger, nullable=False),
+    comment="what the server did, over all processes and restarts: each hour, and all time together",
+)
+
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("hour", Integer, primary_key=True, autoincrement=False, comment="hours since 1970 in UTC"),
+    Column("draw", BigInteger, primary_key=True, autoincrement=False, comment="the lowest of an hour are kept"),
+    Column("version", Integer, nullable=False),
+    Column("class_id", Integer, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("novelty", Float, nullable=False),
+    Column("position", LargeBinary, nullable=False, comment="a few projections of the features: float32"),
+    comment="a fair sample of what was answered lately, to measure drift; never a picture",
+)
+
+drift = Table(
+    "drift",
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("class_name", String(255), primary_key=True, comment="as it is shown, such as Cat"),
-    Column("verdict", String(255), primary_key=True, comment="a class key, neither, or unsure"),
-    Column("count", BigInteger, nullable=False),
-    comment="how many pictures the server answered for, over all processes and restarts",
+    Column("claimed_at", BigInteger, nullable=False, comment="when a process last took it on to measure, Unix time"),
+    Column("at", BigInteger, nullable=False, comment="when it was measured, Unix time"),
+    Column("n", Integer, nullable=False, comment="answers that were compared"),
+    Column("score", Float, comment="null where there was too little to compare"),
+    Column("p_value", Float),
+    Column("measure", String(32), nullable=False, comment="what differs most"),
+    comment="how far recent answers are from those on a version's test pictures",
 )
 
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from catdog.errors import SettingsError
 
 Precision = Literal["auto", "bf16", "f32"]
+LogForm = Literal["text", "json"]
 
 SERVING: Final = frozenset({"port", "workers"})
 """Settings that other programs set too, so that one that is not allowed stops nothing but the server."""
@@ -120,6 +121,15 @@ class Settings(BaseSettings):
     cors_origins: str | None = Field(
         None,
         description="Sites whose pages may call the API: `https://a.example`, more behind commas, or `*`. Unset: none.",
+    )
+    history_days: int = Field(
+        90, ge=1, le=3650, description="Days for which the server keeps its counts by hour; totals are kept for ever."
+    )
+    drift_threshold: float = Field(
+        0.2, gt=0, le=1, description="Drift score from which on the server warns, if it is more than chance."
+    )
+    log: LogForm = Field(
+        "text", description="What the server logs: `text`, warnings only, or `json`, these and each request as a line."
     )
 
     @field_validator("home")

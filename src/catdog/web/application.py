@@ -1,6 +1,5 @@
 """The WSGI application."""
 
-import logging
 from typing import Any, cast
 
 from apiflask import APIFlask
@@ -8,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from catdog import __version__
 from catdog.settings import Settings, load_settings
-from catdog.web import access, body_limits, cross_origin, inference_schemas, problems, rate_limits, schemas
+from catdog.web import access, body_limits, cross_origin, inference_schemas, problems, rate_limits, schemas, watching
 from catdog.web.api import api, probes
 from catdog.web.inference import inference
 from catdog.web.pages import pages
@@ -26,8 +25,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         settings: from the environment where not given.
     """
     settings = settings or load_settings(serving=True)
-    # Loggers say something only where the program that serves has set up none.
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    watching.configure_log(settings)
     app = APIFlask(
         __name__,
         title="catdog",
@@ -50,6 +48,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         document = cast(dict[str, Any], app.spec)
         return schemas.name_classes(document, service.predictor.keys) if service.is_ready else document
 
+    app.extensions["catdog"] = service = Service(settings)
+    watching.install(app, service)
     problems.install(app, settings)
     # What is refused, and why, in this order.
     body_limits.install(app, settings)
@@ -58,9 +58,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, inference, probes, pages, sessions):
+    for blueprint in (api, inference, probes, pages, sessions, watching.metrics):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", spec)
-    app.extensions["catdog"] = service = Service(settings)
     service.start()
     return app

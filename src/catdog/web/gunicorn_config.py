@@ -7,6 +7,7 @@ which nothing is sent, as browsers open them ahead of need, keeps nobody else wa
 import gc
 import os
 import time
+from typing import Any
 
 from catdog.settings import load_settings
 from catdog.web import STARTED_VARIABLE
@@ -36,7 +37,10 @@ control_socket_disable = True  # it would lie in the user's home, shared by all 
 
 
 def on_starting(_server: object) -> None:
-    """Load the code once, for all processes to share; it starts nothing, so that it may be there before the fork."""
+    """Make the folder of metrics, and load the code once for all processes to share; that starts nothing."""
+    from catdog.web.exposition import make_folder
+
+    make_folder(worker_tmp_dir)
     import catdog.web.application  # noqa: F401
 
 
@@ -48,3 +52,17 @@ def post_worker_init(_worker: object) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def child_exit(_server: object, worker: Any) -> None:
+    """Take a process that ended, well or not, out of the metrics of what is under way."""
+    from catdog.web.exposition import bury
+
+    bury(worker.pid)
+
+
+def on_exit(_server: object) -> None:
+    """Remove the folder of metrics."""
+    from catdog.web.exposition import remove_folder
+
+    remove_folder()

@@ -74,13 +74,15 @@ def problem(status: int, sentence: str) -> dict[str, Any]:
 
 
 def describe(error: Exception, settings: Settings) -> tuple[int, str]:
-    """Give the status and the sentence of an error, and log it where it was not raised on purpose."""
+    """Give the status and the sentence of an error, note its kind, and log it where it was not raised on purpose."""
     if isinstance(error, HTTPException) and (error.code or 500) < 500:
+        _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
         _log.error("Request %s found the disk full: %s", request_id(), error)
         return 507, _FULL
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+    _note(status, error)
     if status == 500:
         _log.error("Request %s failed", request_id(), exc_info=error)
         return 500, _FAILED
@@ -115,6 +117,16 @@ def request_id() -> str:
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
     return str(g.request_id)
+
+
+def problem_kinds() -> list[tuple[int, str]]:
+    """List status and class of each problem that this request met: one of its own, or several of its pictures."""
+    found: list[tuple[int, str]] = g.get("problem_kinds", [])
+    return found
+
+
+def _note(status: int, error: Exception) -> None:
+    g.setdefault("problem_kinds", []).append((status, type(error).__name__))
 
 
 def _sentence(error: HTTPException, settings: Settings) -> str:

@@ -99,12 +99,30 @@ class Promotion(Schema):
 
 
 class Latency(Schema):
-    """How long the last answers took, in milliseconds."""
+    """How long answers took, in milliseconds, each within 2.5 %; without answers `n` alone."""
 
     n = Integer(**_about("how many answers"))
-    p50 = Float(metadata={"description": "median; absent before the first answer, as are the others"})
+    p50 = Float(metadata={"description": "median"})
     p95 = Float(metadata={"description": "95th percentile"})
     p99 = Float(metadata={"description": "99th percentile"})
+
+
+class RecentLatency(Latency):
+    """The same of the last 24 hours, and of all time."""
+
+    all_time = Nested(Latency, **_about("since the beginning"))
+
+
+class Drift(Schema):
+    """How far the answers of the last 6 hours are from those on the version's test pictures."""
+
+    version = Integer(**_about("the version that answered"))
+    at = String(**_about("when it was measured, UTC, ISO 8601"))
+    n = Integer(**_about("how many answers were compared"))
+    score = Float(**_about("largest Kolmogorov-Smirnov distance, 0 to 1"))
+    p_value = Float(**_about("chance of one as large without drift"))
+    measure = String(**_about("what differs most: confidence, novelty, or a projection of the features"))
+    warning = Boolean(**_about("whether the score is over CATDOG_DRIFT_THRESHOLD, and not by chance"))
 
 
 class Refusal(Schema):
@@ -124,28 +142,77 @@ class ModelStatus(Schema):
     uptime_seconds = Float(**_about("since the server started"))
     uptime_hours = Float(**_about("the same in hours"))
     total_predictions = Integer(**_about("over all processes and restarts"))
-    last_training = String(allow_none=True, **_about("when the version was made"))
+    last_training = String(allow_none=True, **_about("when the newest version was made"))
     metadata = Dict(**_about("classes, metrics, parameters of the version"))
     history = List(Nested(Promotion), **_about("promotions; the last is in force"))
-    latency_ms = Nested(Latency, **_about("of the last answers of the process that answers this"))
+    latency_ms = Nested(RecentLatency, **_about("of the last 24 hours, over all processes and restarts"))
+    drift = Nested(Drift, allow_none=True, **_about("null where there is too little to compare"))
     refused = Nested(Refusal, allow_none=True, **_about("a champion that could not be loaded"))
 
 
-class Predicted(Schema):
-    """How much was predicted, over all processes and restarts."""
+class Predictions(Schema):
+    """How many predictions there were."""
 
-    total = Integer(**_about("all predictions"))
+    total = Integer(**_about("all of them"))
     by_class = Dict(keys=String(), values=Integer(), **_about("by class, as shown to people"))
     by_verdict = Dict(keys=String(), values=Integer(), **_about("by verdict"))
-    by_version = Dict(keys=String(), values=Integer(), **_about("by version"))
+    by_version = Dict(keys=String(), values=Integer(), **_about("by the number of the version"))
+
+
+class ErrorCount(Schema):
+    """How often a problem occurred, on any route; each picture of a batch counts."""
+
+    status = Integer(**_about("its status"))
+    kind = String(**_about("its class", example="PictureFormatError"))
+    count = Integer(**_about("how often"))
+
+
+class Hour(Predictions):
+    """What was done in an hour."""
+
+    hour = String(**_about("its beginning, UTC, ISO 8601"))
+    latency_ms = Nested(Latency, **_about("how long answers took"))
+    errors = List(Nested(ErrorCount), **_about("the most frequent first"))
+
+
+class Histogram(Schema):
+    """Counts of values in equal bins."""
+
+    edges = List(Float(), **_about("one more than there are bins, from 0 to 1"))
+    counts = List(Integer(), **_about("how many lie in each bin"))
+
+
+class Histograms(Schema):
+    """A histogram of the last 24 hours and one of all time."""
+
+    recent = Nested(Histogram, **_about("of the last 24 hours"))
+    all_time = Nested(Histogram, **_about("since the beginning"))
+
+
+class Accuracy(Schema):
+    """How good a version was when it was made."""
+
+    version = Integer(**_about("its number"))
+    created_at = String(**_about("when it was made, UTC, ISO 8601"))
+    accuracy = Float(**_about("on its test pictures"))
+    accuracy_ci = List(Float(), **_about("Wilson's 95 % interval"))
+    n = Integer(**_about("how many test pictures"))
 
 
 class Stats(Schema):
-    """What there is and what was done."""
+    """What there is and what was done, over all processes and restarts."""
 
     dataset = Dict(keys=String(), values=Integer(), **_about("files by split and class, such as train_cats"))
-    model_metrics = Dict(allow_none=True, **_about("measured on the test pictures when the version was made"))
-    predictions = Nested(Predicted, **_about("over all processes and restarts"))
+    model_metrics = Dict(
+        allow_none=True, **_about("measured on the test pictures when the version was made, with confusion_matrix")
+    )
+    predictions = Nested(Predictions, **_about("since the beginning"))
+    hours = List(Nested(Hour), **_about("the last 48 hours, oldest first, without those in which nothing was done"))
+    confidence = Nested(Histograms, **_about("how sure the answers were"))
+    novelty = Nested(Histograms, **_about("how novel the pictures were"))
+    errors = List(Nested(ErrorCount), **_about("since the beginning, the most frequent first"))
+    drift = Nested(Drift, allow_none=True, **_about("null where there is too little to compare"))
+    versions = List(Nested(Accuracy), **_about("accuracy over versions, lowest number first"))
 
 
 class Version(Schema):

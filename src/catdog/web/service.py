@@ -10,22 +10,26 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from catdog.activity import activity, last_training, latency, track_record
+from catdog.drift import Drift, DriftWatch, position
 from catdog.errors import CatdogError, NoModelError, PictureError, VersionCorruptError, VersionNotFoundError
 from catdog.explain import Explanation, explain
 from catdog.layout import count_files
-from catdog.monitoring import PredictionCounts
+from catdog.monitoring import Counts, current_hour
 from catdog.prediction import Prediction, Predictor
+from catdog.sampling import Sample
 from catdog.settings import Settings
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.web import STARTED_VARIABLE
+from catdog.web.exposition import Exposition
 from catdog.web.uploads import numbered
 
 POLL_SECONDS: Final = 0.25
@@ -37,7 +41,9 @@ FLUSH_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """How long a champion that could not be loaded is left alone, where it is not replaced."""
 
-LATENCIES_KEPT: Final = 1000
+DRIFT_SECONDS: Final = 10.0
+"""How often a process looks whether it is to measure drift."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,17 +55,28 @@ class Refusal:
     error: str
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """An answer with what it was made of: by whom, features `(D,)`, and the milliseconds that it took."""
+
+    predictor: Predictor
+    features: NDArray[np.float32]
+    prediction: Prediction
+    milliseconds: float
+
+
 class Service:
     """The model in use and the counts of one process. Any number of threads may use it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = ModelStore(settings.models_dir)
-        self.counts = PredictionCounts(settings)
+        self.counts = Counts(settings)
+        self._drift = DriftWatch(settings.drift_threshold)
+        self.exposition: Exposition | None = None
         self.refusal: Refusal | None = None
         self.started_at = float(os.environ.get(STARTED_VARIABLE) or time.time())
         self._predictor: Predictor | None = None
-        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._seen: object = None
         self._retry_at = 0.0
         self._loading = threading.Lock()
@@ -75,7 +92,8 @@ class Service:
         except (OSError, CatdogError) as error:
             _log.error("The bundled model could not be installed. Received: %s", error)
         self.refresh()
-        for work, every in ((self.refresh, POLL_SECONDS), (self.counts.flush, FLUSH_SECONDS)):
+        works = ((self.refresh, POLL_SECONDS), (self.counts.flush, FLUSH_SECONDS), (self.measure_drift, DRIFT_SECONDS))
+        for work, every in works:
             name = f"catdog-{work.__name__}"
             thread = threading.Thread(target=self._repeat, args=(work, every), name=name, daemon=True)
             thread.start()
@@ -114,9 +132,9 @@ class Service:
             NoModelError: there is no model.
             PictureError: the picture cannot be used; says why.
         """
-        answered = self._answer(self.predictor, picture)
-        self._count(*answered)
-        return answered
+        answer = self._answer(self.predictor, picture)
+        self._count(answer)
+        return answer.prediction, answer.milliseconds
 
     def answering(self, version: int | None = None) -> Predictor:
         """Give the version that answers, which is to be `version` where that is given.
@@ -138,15 +156,15 @@ class Service:
         Raises:
             PictureError: a picture cannot be used; says which and why.
         """
-        answered = []
+        answers = []
         for number, picture in enumerate(pictures, start=1):
             try:
-                answered.append(self._answer(predictor, picture))
+                answers.append(self._answer(predictor, picture))
             except PictureError as error:
                 raise numbered(error, number, len(pictures)) from None
-        for prediction, milliseconds in answered:
-            self._count(prediction, milliseconds)
-        return [prediction for prediction, _ in answered]
+        for answer in answers:
+            self._count(answer)
+        return [answer.prediction for answer in answers]
 
     def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
         """Explain the answer for a picture; raises what `predict` does."""
@@ -193,10 +211,11 @@ class Service:
             "uptime_seconds": round(uptime, 1),
             "uptime_hours": round(uptime / 3600, 3),
             "total_predictions": self.counts.totals().total,
-            "last_training": metadata.get("created_at"),
+            "last_training": last_training(self.store),
             "metadata": {key: value for key, value in metadata.items() if key != "checksums"},
             "history": [vars(promotion) for promotion in self._history()],
-            "latency_ms": self._percentiles(),
+            "latency_ms": latency(self.counts),
+            "drift": vars(drift) if (drift := self.drift()) else None,
             "refused": vars(self.refusal) if self.refusal else None,
         }
 
@@ -210,23 +229,37 @@ class Service:
         return {
             "dataset": dataset,
             "model_metrics": version.metadata.get("metrics") if version else None,
-            "predictions": self.counts.totals().as_dict(),
+            **activity(self.counts),
+            "drift": vars(drift) if (drift := self.drift()) else None,
+            "versions": track_record(self.store),
         }
+
+    def drift(self) -> Drift | None:
+        """Give how far recent answers are from what the version was measured on; None where that is not known."""
+        if not self.is_ready or not self.counts.has_database:
+            return None
+        try:
+            return self._drift.read(self.counts.engine(), self.predictor.version.number)
+        except Exception as error:  # watching never breaks answering
+            _log.warning("The drift is not known. Received: %s", error)
+            return None
+
+    def measure_drift(self) -> None:
+        """Measure the drift of the version that answers, if it is time to."""
+        if self.is_ready and self.counts.has_database:
+            self._drift.measure(self.counts.engine(), self.predictor.version)
 
     @property
     def uptime_seconds(self) -> float:
         """Seconds since the server started."""
         return max(0.0, time.time() - self.started_at)
 
-    def _answer(self, predictor: Predictor, picture: bytes) -> tuple[Prediction, float]:
+    def _answer(self, predictor: Predictor, picture: bytes) -> "_Answer":
         started = time.perf_counter()
         with self._turn:
-            prediction = predictor.predict(picture)
-        return prediction, (time.perf_counter() - started) * 1000
-
-    def _count(self, prediction: Prediction, milliseconds: float) -> None:
-        self._latencies.append(milliseconds)
-        self.counts.add(prediction.model_version, prediction.class_name, prediction.verdict)
+            features = predictor.features(picture)
+            prediction = predictor.answer(features)
+        return _Answer(predictor, features, prediction, (time.perf_counter() - started) * 1000)
 
     def _history(self) -> list[Any]:
         try:
@@ -234,13 +267,21 @@ class Service:
         except CatdogError:  # the refusal says so
             return []
 
-    def _percentiles(self) -> dict[str, float | int]:
-        """Sum up how long the last answers of this process took."""
-        latencies = list(self._latencies)
-        if not latencies:
-            return {"n": 0}
-        p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
-        return {"n": len(latencies), **{k: round(float(v), 2) for k, v in {"p50": p50, "p95": p95, "p99": p99}.items()}}
+    def _count(self, answer: "_Answer") -> None:
+        """Count an answer; watching never breaks answering."""
+        prediction = answer.prediction
+        kind = prediction.model_version, prediction.class_name, prediction.verdict
+        try:
+            self.counts.add(*kind, prediction.confidence, prediction.novelty, answer.milliseconds)
+            hour = current_hour()
+            if (drawn := self.counts.samples.draw(hour)) is not None:
+                said = prediction.class_id, prediction.confidence, prediction.novelty
+                place = position(answer.predictor.novelty, answer.features).astype("<f4").tobytes()
+                self.counts.samples.add(Sample(hour, drawn, prediction.model_version, *said, place))
+        except Exception:
+            _log.exception("An answer was not counted.")
+        if self.exposition is not None:
+            self.exposition.count_prediction(*kind, prediction.confidence, prediction.novelty)
 
     def _stamp(self) -> object:
         """Tell one `champion.json` from another: it is always replaced by rename."""

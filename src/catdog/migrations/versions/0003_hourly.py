@@ -1,0 +1,88 @@
+"""Counts by hour, and of more than predictions; samples and drift. What was counted before is part of all time."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "counts",
+        sa.Column(
+            "hour",
+            sa.Integer,
+            primary_key=True,
+            autoincrement=False,
+            comment="hours since 1970 in UTC; 0: of all time",
+        ),
+        sa.Column("measure", sa.String(16), primary_key=True, comment="what is counted; monitoring.py names them"),
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False, comment="0 where no version matters"),
+        sa.Column(
+            "name",
+            sa.String(255),
+            primary_key=True,
+            comment="class as shown, number of a bin, kind of error, result",
+        ),
+        sa.Column("detail", sa.String(255), primary_key=True, comment="verdict, or status of an error; else empty"),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        comment="what the server did, over all processes and restarts: each hour, and all time together",
+    )
+    op.execute(
+        "INSERT INTO counts (hour, measure, version, name, detail, count) "
+        "SELECT 0, 'prediction', version, class_name, verdict, count FROM predictions"
+    )
+    op.drop_table("predictions")
+    _create_samples_and_drift()
+
+
+def _create_samples_and_drift() -> None:
+    op.create_table(
+        "samples",
+        sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False, comment="hours since 1970 in UTC"),
+        sa.Column(
+            "draw", sa.BigInteger, primary_key=True, autoincrement=False, comment="the lowest of an hour are kept"
+        ),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("class_id", sa.Integer, nullable=False),
+        sa.Column("confidence", sa.Float, nullable=False),
+        sa.Column("novelty", sa.Float, nullable=False),
+        sa.Column("position", sa.LargeBinary, nullable=False, comment="a few projections of the features: float32"),
+        comment="a fair sample of what was answered lately, to measure drift; never a picture",
+    )
+    op.create_table(
+        "drift",
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column(
+            "claimed_at",
+            sa.BigInteger,
+            nullable=False,
+            comment="when a process last took it on to measure, Unix time",
+        ),
+        sa.Column("at", sa.BigInteger, nullable=False, comment="when it was measured, Unix time"),
+        sa.Column("n", sa.Integer, nullable=False, comment="answers that were compared"),
+        sa.Column("score", sa.Float, comment="null where there was too little to compare"),
+        sa.Column("p_value", sa.Float),
+        sa.Column("measure", sa.String(32), nullable=False, comment="what differs most"),
+        comment="how far recent answers are from those on a version's test pictures",
+    )
+
+
+def downgrade() -> None:
+    op.create_table(
+        "predictions",
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("class_name", sa.String(255), primary_key=True, comment="as it is shown, such as Cat"),
+        sa.Column("verdict", sa.String(255), primary_key=True, comment="a class key, neither, or unsure"),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        comment="how many pictures the server answered for, over all processes and restarts",
+    )
+    op.execute(
+        "INSERT INTO predictions (version, class_name, verdict, count) "
+        "SELECT version, name, detail, count FROM counts WHERE hour = 0 AND measure = 'prediction'"
+    )
+    for name in ("counts", "samples", "drift"):
+        op.drop_table(name)

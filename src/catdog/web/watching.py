@@ -1,0 +1,134 @@
+"""Watch every request: metrics, errors by kind, a line of log; and the route that shows the metrics."""
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from apiflask import APIBlueprint
+from flask import Flask, Response, current_app, g, request
+
+from catdog.activity import retrainings
+from catdog.settings import Settings
+from catdog.web.exposition import Exposition
+from catdog.web.problems import problem_kinds, request_id
+from catdog.web.service import Service
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+metrics = APIBlueprint("metrics", __name__, tag="Probes")
+requests_log = logging.getLogger("catdog.requests")
+_log = logging.getLogger(__name__)
+
+_ANSWERS: Final[dict[int, Any]] = {
+    200: {
+        "description": "Metrics of all processes, in Prometheus' form",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@metrics.get("/metrics")
+@metrics.doc(responses=_ANSWERS)
+def show() -> Response:
+    """Give the metrics of the server, for Prometheus."""
+    exposition: Exposition = current_app.extensions["catdog_exposition"]
+    body, media_type = exposition.render()
+    return Response(body, content_type=media_type)
+
+
+def install(app: Flask, service: Service) -> None:
+    """Watch an app's requests; to be called before other parts that may refuse one."""
+    exposition = Exposition(lambda: _facts(service))
+    app.extensions["catdog_exposition"] = service.exposition = exposition
+    in_json = service.settings.log == "json"
+
+    def begin() -> None:
+        g.watched_from = time.perf_counter()
+        exposition.begin_request()
+
+    def finish(response: Response) -> Response:
+        seconds = time.perf_counter() - g.get("watched_from", time.perf_counter())
+        route = request.url_rule.rule if request.url_rule else None
+        exposition.count_request(request.method, route, response.status_code, seconds)
+        if response.status_code >= 400 or problem_kinds():
+            _count_errors(service, response.status_code)
+        if in_json:
+            _log_request(service, route, response.status_code, seconds)
+        return response
+
+    def end(_error: BaseException | None) -> None:
+        if "watched_from" in g:
+            exposition.end_request()
+
+    app.before_request(begin)
+    app.after_request(finish)
+    app.teardown_request(end)
+
+
+def configure_log(settings: Settings) -> None:
+    """Set up logging, where the program that serves has not: warnings as text, or everything as JSON, a line each."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.log == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
+        requests_log.setLevel(logging.INFO)
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: time, level, logger, message, what the record brings in `fields`, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _count_errors(service: Service, status: int) -> None:
+    for found, kind in problem_kinds() or [(status, HTTPStatus(status).phrase)]:
+        service.counts.add_error(found, kind)
+
+
+def _log_request(service: Service, route: str | None, status: int, seconds: float) -> None:
+    fields = {
+        "request_id": request_id(),
+        "method": request.method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 2),
+        "version": service.predictor.version.number if service.is_ready else None,
+    }
+    requests_log.info("request", extra={"fields": fields})
+
+
+def _facts(service: Service) -> Iterable["Metric"]:
+    """Give what is true for the whole server and stands in its state or database."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("catdog_uptime_seconds", "Seconds since the server started.", service.uptime_seconds)
+    if service.is_ready:
+        predictor = service.predictor
+        info = GaugeMetricFamily(
+            "catdog_model_info", "The version that answers.", labels=["version", "backbone", "precision"]
+        )
+        values = [str(predictor.version.number), str(predictor.version.metadata["backbone"]), predictor.precision]
+        info.add_metric(values, 1)
+        yield info
+    if (drift := service.drift()) is not None:
+        yield GaugeMetricFamily("catdog_drift_score", "Distance of recent answers from the reference.", drift.score)
+        yield GaugeMetricFamily("catdog_drift_warning", "1 where it is too far, and not by chance.", drift.warning)
+    trained = CounterMetricFamily("catdog_retrain", "Trainings of the server's own, since ever.", labels=["result"])
+    for result, count in retrainings(service.counts).items():
+        trained.add_metric([result], count)
+    yield trained
