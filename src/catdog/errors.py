@@ -85,5 +85,17 @@ class ForbiddenError(CatdogError):
     """A request that is not allowed from where it comes, whatever it brings."""
 
 
+class CollectionError(CatdogError):
+    """What was asked of the pictures for retraining does not fit the state that they are in."""
+
+
+class UploadNotFoundError(CollectionError):
+    """No such picture, or batch of pictures, among those for retraining."""
+
+
+class DiskFullError(CatdogError):
+    """The disk is full, or would be fuller than the limits allow."""
+
+
 class ExportError(CatdogError):
     """An export that cannot be written, cannot be run, or does not answer as catdog does."""

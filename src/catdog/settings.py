@@ -84,6 +84,20 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(10 * 2**20, ge=1, description="Most bytes of one picture that is sent to the server.")
     max_request_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of one request to the server.")
     max_batch: int = Field(100, ge=1, description="Most pictures in one request to the server.")
+    max_upload_files: int = Field(500, ge=1, description="Most pictures in one request that adds pictures.")
+    max_upload_total_bytes: int = Field(
+        256 * 2**20, ge=1, description="Most bytes of one request that adds pictures; these go over the disk."
+    )
+    max_kept_pictures: int = Field(
+        100_000, ge=1, description="Most pictures kept for retraining, removed and waiting ones too."
+    )
+    max_kept_bytes: int = Field(10 * 2**30, ge=1, description="Most bytes of pictures kept for retraining.")
+    min_free_bytes: int = Field(
+        256 * 2**20, ge=0, description="Bytes of the disk that pictures for retraining leave free."
+    )
+    removed_days: float = Field(
+        30, ge=0, description="Days that a removed picture can be restored before `purge` deletes it."
+    )
 
     @field_validator("home")
     @classmethod
