@@ -62,6 +62,11 @@ class Collection:
         """
         return self._current()[0].classes
 
+    @property
+    def champion(self) -> int:
+        """Number of the version whose classes and test pictures count."""
+        return self._current()[0].number
+
     def add(
         self, pictures: Iterable[tuple[str, Source]], category: str, batch: str | None = None, uploader: str = "cli"
     ) -> Added:

@@ -39,6 +39,15 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read what `write_json` wrote; None where there is nothing, or nothing that can be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that a reader, or a crash, finds either the old bytes or the new."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)

@@ -1,8 +1,8 @@
 """Who may do what, and the headers that keep a browser from doing more.
 
-Looking, predicting and explaining is open. Whatever else changes something needs the key, if one is set. Without one
-it is allowed only to who sits at this machine: over a loopback address, not through a proxy, and not from a page of
-another site that happens to be open in a browser here.
+Looking, predicting and explaining is open. Whatever else changes something, or shows what people sent, needs the key,
+if one is set. Without one it is allowed only to who sits at this machine: over a loopback address, not through a proxy,
+and not from a page of another site that happens to be open in a browser here.
 """
 
 import hmac
@@ -19,6 +19,9 @@ from catdog.web.problems import request_id
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_ENDPOINTS: Final = frozenset({"api.predict", "api.predict_batch", "api.explain", "pages.answer"})
 """What answers without changing anything but counts, though by POST."""
+
+CLOSED_ENDPOINTS: Final = frozenset({"collect.images", "collect.image_file", "collect.report"})
+"""What needs the same permission as a change, though by GET: pictures that people sent, and who they were."""
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -41,7 +44,8 @@ def install(app: Flask, settings: Settings) -> None:
     key = settings.api_key.get_secret_value() if settings.api_key else None
 
     def guard() -> None:
-        if request.method in SAFE_METHODS or request.endpoint in OPEN_ENDPOINTS or request.endpoint is None:
+        is_safe = request.method in SAFE_METHODS and request.endpoint not in CLOSED_ENDPOINTS
+        if is_safe or request.endpoint in OPEN_ENDPOINTS or request.endpoint is None:
             return
         if key is not None:
             _require_key(key)

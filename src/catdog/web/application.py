@@ -6,8 +6,9 @@ from apiflask import APIFlask
 
 from catdog import __version__
 from catdog.settings import Settings, load_settings
-from catdog.web import access, problems, schemas
+from catdog.web import access, collect_schemas, problems, schemas
 from catdog.web.api import api, probes
+from catdog.web.collect import collect
 from catdog.web.pages import pages
 from catdog.web.service import Service
 from catdog.web.uploads import PictureRequest
@@ -41,10 +42,10 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         AUTO_AUTH_ERROR_RESPONSE=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
-    app.spec_processor(schemas.add_bodies)
+    app.spec_processor(lambda spec: collect_schemas.add_bodies(schemas.add_bodies(spec)))
     problems.install(app, settings)
     access.install(app, settings)
-    for blueprint in (api, probes, pages):
+    for blueprint in (api, collect, probes, pages):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", lambda: app.json.response(app.spec))
     app.extensions["catdog"] = service = Service(settings)

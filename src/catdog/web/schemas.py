@@ -154,6 +154,7 @@ _REASONS: Final = {
     422: "The picture cannot be decoded, or has too many pixels",
     500: "The server failed",
     503: "No model to answer with",
+    507: "The disk is full, or fuller than the limits allow",
 }
 
 

@@ -116,6 +116,12 @@ class Service:
         self.counts.add(prediction.model_version, prediction.class_name, prediction.verdict)
         return prediction, milliseconds
 
+    def look(self, picture: bytes) -> Prediction:
+        """Answer for a picture without counting it; raises what `predict` does."""
+        predictor = self.predictor
+        with self._turn:
+            return predictor.predict(picture)
+
     def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
         """Explain the answer for a picture; raises what `predict` does."""
         predictor = self.predictor

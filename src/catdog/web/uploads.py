@@ -7,6 +7,7 @@ from flask import Request
 
 from catdog.errors import MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
+from catdog.web.spool import Spool
 
 FIELDS: Final = ("image", "file", "images", "files")
 MULTIPART: Final = "multipart/form-data"
@@ -14,10 +15,21 @@ _HOW: Final = "send one as the field `image` of multipart/form-data, or as the b
 
 
 class PictureRequest(Request):
-    """A request whose files stay in memory: its size is bounded, and the disk would only cost time."""
+    """A request whose files stay in memory: its size is bounded, and the disk would only cost time.
+
+    Where it may bring hundreds of pictures, `spool` takes them.
+    """
+
+    spool: Spool | None = None
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
-        return io.BytesIO()
+        return self.spool.part() if self.spool else io.BytesIO()
+
+    def close(self) -> None:
+        """Let the files go."""
+        super().close()
+        if self.spool:
+            self.spool.close()
 
 
 def read_one(request: Request, settings: Settings) -> bytes:
