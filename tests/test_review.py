@@ -1,6 +1,5 @@
 """What the review finds: labels that look wrong, batches to keep out, copies of test pictures."""
 
-import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,18 +101,6 @@ def test_a_batch_of_wrong_labels_is_kept_out_until_a_person_confirms(collection:
     assert len(collection.active()) == 24
 
 
-def test_copies_of_test_pictures_are_kept_out_for_good(collection: Collection, drawn: Path) -> None:
-    source = min((drawn / "test" / "cats").iterdir())
-    again = encode(Image.open(io.BytesIO(source.read_bytes())), quality=97)
-    collection.add([("copy.jpg", again), *drawings("cat", 7000, 3)], "cats")
-    findings = review(collection)
-    copy = next(row for row in collection.page(limit=99)[0] if row.name == "copy.jpg")
-    assert copy.problem == NEAR_COPY
-    assert copy.id in findings["near_copies"]
-    collection.confirm([copy.id])
-    assert copy.id not in {row.id for row in collection.active()}
-
-
 def test_the_report_counts_now_and_says_whether_its_findings_are_of_now(collection: Collection) -> None:
     collection.add(drawings("cat", 7000, 6), "cats", "first", "192.0.2.1")
     collection.add(drawings("dog", 7000, 2), "dogs", "second", "192.0.2.2")
@@ -145,4 +132,20 @@ def test_real_photographs(shared: Path, settings: Settings, flipped: float, verd
     findings = review(collection)
     assert findings["near_copies"] == []
     assert [row["verdict"] for row in findings["batches"]] == [verdict]
+    collection.shelf.engine.dispose()
+
+
+@pytest.mark.shared
+def test_copies_of_test_photographs_are_kept_out_for_good(shared: Path, settings: Settings) -> None:
+    ensure_champion(settings.models_dir)
+    collection = Collection(settings, database.open_database(settings))
+    for split, count in (("test", 8), ("train", 8)):
+        paths = sorted((shared / "cat-and-dog" / split / "cats").glob("*.jpg"))[:count]
+        collection.add([(split, encode(Image.open(path), quality=90)) for path in paths], "cats")
+    findings = review(collection)
+    copies = collection.page(limit=99, folder="cats")[0]
+    assert {row.id for row in copies if row.problem == NEAR_COPY} == {row.id for row in copies if row.name == "test"}
+    assert len(findings["near_copies"]) == 8
+    collection.confirm(findings["near_copies"])
+    assert {row.name for row in collection.active()} == {"train"}
     collection.shelf.engine.dispose()

@@ -129,7 +129,7 @@ class Collection:
         return count(self.shelf, self.classes)
 
     def page(
-        self, *, offset: int = 0, limit: int = 50, order: Order = "review", **filters: str
+        self, *, offset: int = 0, limit: int = 50, order: Order = "review", **filters: str | None
     ) -> tuple[list[UploadedPicture], int]:
         """List pictures, a page at a time; gives how many there are in all, too.
 
@@ -137,9 +137,10 @@ class Collection:
             offset, limit: the page.
             order: `review`, where what most needs a look comes first: feedback that waits, what the review keeps out,
                 what the model was unsure of or finds unlike all else; or `newest`.
-            filters: values of `state`, `folder`, `batch`, `origin`, `uploader`.
+            filters: values of `state`, `folder`, `batch`, `origin`, `uploader`; None stands for any.
         """
-        return find_page(self.shelf, offset, limit, order, filters)
+        given = {name: value for name, value in filters.items() if value is not None}
+        return find_page(self.shelf, offset, limit, order, given)
 
     def relabel(self, ids: Iterable[int], category: str) -> int:
         """Move pictures to another class; a person has then confirmed them. Returns how many there are.

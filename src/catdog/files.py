@@ -1,14 +1,16 @@
 """Files that are whole or absent: written elsewhere, flushed to disk, renamed into place, checked when read."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from catdog.errors import VersionCorruptError
+from catdog.errors import DiskFullError, VersionCorruptError
 
 
 def file_sha256(path: Path) -> str:
@@ -62,6 +64,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def telling_a_full_disk(size: int) -> Iterator[None]:
+    """Turn what the system says of a full disk, or a full quota, into an error of ours.
+
+    Raises:
+        DiskFullError: there was no room for `size` bytes.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"The disk is full. Received: {size:,} bytes to write.") from error
+        raise
 
 
 def sync_folder(folder: Path) -> None:

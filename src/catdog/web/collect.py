@@ -14,6 +14,7 @@ from catdog import review
 from catdog.collection import Collection
 from catdog.database import open_database
 from catdog.errors import RequestError, UploadNotFoundError, UploadTooLargeError
+from catdog.intake import require_free
 from catdog.preprocessing import decode_upright
 from catdog.uploads import STATES, Order
 from catdog.web import collect_schemas as shapes
@@ -160,6 +161,7 @@ def _read_files() -> list[FileStorage]:
     Raises:
         RequestError: there is none.
         UploadTooLargeError: there are too many, or too many bytes.
+        DiskFullError: there is no room for them.
     """
     settings, received = service().settings, cast(PictureRequest, request)
     if (received.content_length or 0) > (most := settings.max_upload_total_bytes):
@@ -167,6 +169,7 @@ def _read_files() -> list[FileStorage]:
             f"The upload is too large; at most {most:,} bytes are allowed (CATDOG_MAX_UPLOAD_TOTAL_BYTES). "
             f"Received: {received.content_length:,} bytes."
         )
+    require_free(settings, received.content_length or 0)
     received.max_content_length = most
     received.max_form_parts = 2 * settings.max_upload_files + 100  # counted below, with a sentence that says so
     received.spool = Spool(settings.retrain_dir)

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, cast
 
+from catdog.files import telling_a_full_disk
+
 
 class Spool:
     """A file without a name that takes the parts of a request, one behind another. It is gone when it is closed."""
@@ -54,8 +56,9 @@ class _Part(io.RawIOBase):
     def write(self, data: Any) -> int:
         view = memoryview(data)
         written = 0
-        while written < len(view):
-            written += os.pwrite(self._descriptor, view[written:], self._start + self._length + written)
+        with telling_a_full_disk(len(view)):
+            while written < len(view):
+                written += os.pwrite(self._descriptor, view[written:], self._start + self._length + written)
         self._length += written
         self._position = self._length
         self._spool.grow(written)
