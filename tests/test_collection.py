@@ -19,14 +19,16 @@ import pytest
 from drawing import draw, encode
 from PIL import Image
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import OperationalError
 
-from catdog import database
+from catdog import database, intake
 from catdog.collection import Collection
 from catdog.errors import CollectionError, DiskFullError, NoModelError, RequestError, UploadNotFoundError
 from catdog.prediction import Predictor
 from catdog.preprocessing import decode
 from catdog.repair import Repaired
 from catdog.settings import Settings, load_settings
+from catdog.uploads import DOUBTED
 
 CATS = [encode(draw("cat", 5000 + i)) for i in range(6)]
 GPS = 0x8825
@@ -301,6 +303,28 @@ def test_the_list_begins_with_what_most_needs_a_look(collection: Collection, hom
     assert collection.page(state="active", folder="cats")[1] == 4
     assert [row.id for row in collection.active()] == [1, 2, 3]
     assert collection.counts()["kept_out"] == 1
+
+
+def test_who_confirmed_a_picture_while_the_review_ran_is_right(collection: Collection) -> None:
+    collection.add(named(CATS[:2]), "cats")
+    collection.confirm([1])
+    collection.note({1: {"problem": DOUBTED}, 2: {"problem": DOUBTED}, 99: {"problem": DOUBTED}})
+    assert [row.id for row in collection.active()] == [1]
+
+
+def test_a_database_that_fails_is_told_and_loses_no_picture(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> None:
+        raise OperationalError("INSERT", {}, Exception("database is locked"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "insert_row", locked)
+        with pytest.raises(OperationalError):
+            collection.add(named(CATS[:1]), "cats")
+    assert collection.active() == []
+    assert collection.repair().adopted == 1
+    assert collection.add(named(CATS[:1]), "cats").duplicates == 1
 
 
 def test_quotas_and_free_disk_are_kept(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

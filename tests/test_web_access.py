@@ -17,7 +17,7 @@ KEY = "k" * 16
 def changing(app: APIFlask) -> list[tuple[str, str]]:
     """List method and path of each route that needs permission."""
     found = [
-        (method, re.sub(r"<[^>]+>", "99", re.sub(r"<any\((\w+)[^>]*>", r"\1", rule.rule)))
+        (method, re.sub(r"<[^>]+>", "99", rule.rule))
         for rule in app.url_map.iter_rules()
         if rule.endpoint not in OPEN_ENDPOINTS
         for method in sorted((rule.methods or set()) - SAFE_METHODS)

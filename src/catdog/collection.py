@@ -33,7 +33,7 @@ from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.store import ModelStore, ModelVersion
 from catdog.unpacking import is_zip, read_zip
-from catdog.uploads import LASTING, Order, Shelf, UploadedPicture, count, find_page, now
+from catdog.uploads import DOUBTED, LASTING, Order, Shelf, UploadedPicture, count, find_page, now
 
 Source = bytes | IO[bytes]
 
@@ -143,11 +143,10 @@ class Collection:
         return find_page(self.shelf, offset, limit, order, given)
 
     def relabel(self, ids: Iterable[int], category: str) -> int:
-        """Move pictures to another class; a person has then confirmed them. Returns how many there are.
+        """Move pictures to another class; a person has then confirmed them. Otherwise as `remove`.
 
         Raises:
             RequestError: no such class.
-            UploadNotFoundError: no such picture.
         """
         folder = self._folder(category)
         return self._change(lambda: self.shelf.get(ids), lambda p: {"folder": folder, **_confirmed(p)})
@@ -176,11 +175,7 @@ class Collection:
         return self._change(lambda: self.shelf.get(ids), lambda _: {"state": "removed"})
 
     def restore(self, ids: Iterable[int]) -> int:
-        """Bring removed pictures back; feedback that nobody confirmed waits again. Returns how many there are.
-
-        Raises:
-            UploadNotFoundError: no such picture.
-        """
+        """Bring removed pictures back; feedback that nobody confirmed waits again. Otherwise as `remove`."""
         return self._change(lambda: self.shelf.get(ids), _restored)
 
     def remove_batch(self, batch: str) -> int:
@@ -206,8 +201,11 @@ class Collection:
     def note(self, values: Mapping[int, dict[str, Any]]) -> None:
         """Write what a review found to the rows of pictures, by number; pictures that are gone are passed over."""
         with self.shelf.locked():
-            found = {picture.id: picture for picture in self.shelf.find()}
-            self.shelf.change([(found[number], given) for number, given in values.items() if number in found])
+            found = [picture for picture in self.shelf.find() if picture.id in values]
+            # Who has confirmed a picture since the review began is right.
+            confirmed = {p.id for p in found if p.checked and values[p.id].get("problem") == DOUBTED}
+            changes = [(p, values[p.id] | ({"problem": None} if p.id in confirmed else {})) for p in found]
+            self.shelf.change(changes)
 
     def _change(
         self, find: Callable[[], list[UploadedPicture]], values: Callable[[UploadedPicture], dict[str, Any]]
@@ -238,19 +236,13 @@ class Collection:
         return added.files - before
 
     def _prepare(
-        self,
-        data: bytes,
-        folder: str,
-        name: str,
-        batch: str,
-        uploader: str,
-        answer: dict[str, Any] | None = None,
+        self, data: bytes, folder: str, name: str, batch: str, uploader: str, answer: dict[str, Any] | None = None
     ) -> Incoming:
         """Make of received bytes what is kept; `answer` makes it feedback."""
         if len(data) > (most := self.settings.max_upload_bytes):
             raise PictureTooLargeError(
                 f"The picture is too large; at most {most:,} bytes are allowed (CATDOG_MAX_UPLOAD_BYTES). "
-                f"Received: more than that."
+                "Received: more."
             )
         digest = hashlib.sha256(data).hexdigest()
         if digest in self._current()[1]:

@@ -110,7 +110,7 @@ def keep(shelf: Shelf, incoming: Incoming) -> tuple[UploadedPicture, bool]:
             return _meet(shelf, found[0], incoming)
         _require_room(shelf, len(incoming.jpeg))
         _write(shelf.path(incoming.state, incoming.folder, incoming.sha256), incoming.jpeg, shelf)
-        _insert(shelf, incoming)
+        insert_row(shelf, incoming)  # where that fails, `repair` takes the file in: it is whole
         return shelf.find(table.c.sha256 == incoming.sha256)[0], True
 
 
@@ -150,14 +150,6 @@ def insert_row(shelf: Shelf, incoming: Incoming) -> None:
                 **incoming.answer,
             )
         )
-
-
-def _insert(shelf: Shelf, incoming: Incoming) -> None:
-    try:
-        insert_row(shelf, incoming)
-    except BaseException:
-        shelf.path(incoming.state, incoming.folder, incoming.sha256).unlink(missing_ok=True)
-        raise
 
 
 def _meet(shelf: Shelf, known: UploadedPicture, incoming: Incoming) -> tuple[UploadedPicture, bool]:

@@ -35,6 +35,7 @@ LASTING: Final = (MISSING, NEAR_COPY)
 """Problems that stay when a person confirms the class."""
 
 _UNCERTAIN: Final = ("neither", "unsure")  # as prediction.py names them, which lies above
+_POLL_SECONDS: Final = 0.005  # how long the lock is held for a picture, or less
 _CHUNK: Final = 500  # names in one SQL statement
 
 
@@ -80,7 +81,7 @@ class Shelf:
     def locked(self) -> Iterator[None]:
         """Hold the lock that lets one thread of one process at a time change something."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / ".lock"):
+        with FileLock(self.root / ".lock").acquire(poll_interval=_POLL_SECONDS):
             yield
 
     def path(self, state: State, folder: str, sha256: str) -> Path:

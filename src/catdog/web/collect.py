@@ -1,7 +1,7 @@
 """Routes through which pictures for retraining come in and are looked after."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from threading import Lock
 from typing import IO, Any, Final, cast
 
@@ -107,12 +107,12 @@ def images() -> Document:
 
 
 @collect.get("/retrain/images/<int:number>/file")
-@collect.doc(responses={200: shapes.THUMBNAIL, **shapes.problems(401, 403, 404)}, security=KEYS)
+@collect.doc(responses={200: shapes.THUMBNAIL, **shapes.problems(401, 403, 404, 503)}, security=KEYS)
 def image_file(number: int) -> Response:
     """Show a picture: a JPEG of at most 320 pixels a side."""
     picture = collection().shelf.get([number])[0]
     try:
-        pixels = decode_upright(picture.path.read_bytes(), THUMBNAIL_SIDE)
+        pixels = decode_upright(picture.path.read_bytes(), THUMBNAIL_SIDE, service().predictor.limits)
     except OSError as error:
         raise UploadNotFoundError(f"The file of picture {number} cannot be read. Received: {error.strerror}") from error
     buffer = io.BytesIO()
@@ -121,31 +121,46 @@ def image_file(number: int) -> Response:
 
 
 @collect.post("/retrain/images/relabel")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 415, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
 def relabel() -> Document:
     """Move pictures to another class."""
     ids, document = _ids()
     return _changed(collection().relabel(ids, str(document.get("category", ""))))
 
 
-@collect.post("/retrain/images/<any(remove, restore, confirm):action>")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 415, 503), security=KEYS)
-def change(action: str) -> Document:
-    """Take pictures out of use, bring them back, or confirm that their class is right; feedback needs the last."""
-    actions: dict[str, Callable[[list[int]], int]] = {
-        "remove": collection().remove,
-        "restore": collection().restore,
-        "confirm": collection().confirm,
-    }
-    return _changed(actions[action](_ids()[0]))
+@collect.post("/retrain/images/remove")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+def remove() -> Document:
+    """Take pictures out of use; they can be restored until they are purged."""
+    return _changed(collection().remove(_ids()[0]))
 
 
-@collect.post("/retrain/batches/<batch>/<any(remove, restore):action>")
+@collect.post("/retrain/images/restore")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+def restore() -> Document:
+    """Bring removed pictures back."""
+    return _changed(collection().restore(_ids()[0]))
+
+
+@collect.post("/retrain/images/confirm")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 503), security=KEYS)
+def confirm() -> Document:
+    """Say that the class of pictures is right; feedback, and what the review keeps out, comes into use by it."""
+    return _changed(collection().confirm(_ids()[0]))
+
+
+@collect.post("/retrain/batches/<batch>/remove")
 @collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
-def change_batch(batch: str, action: str) -> Document:
-    """Take all pictures of a batch out of use, or bring them back."""
-    keeper = collection()
-    return _changed(keeper.remove_batch(batch) if action == "remove" else keeper.restore_batch(batch))
+def remove_batch(batch: str) -> Document:
+    """Take all pictures of a batch out of use."""
+    return _changed(collection().remove_batch(batch))
+
+
+@collect.post("/retrain/batches/<batch>/restore")
+@collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+def restore_batch(batch: str) -> Document:
+    """Bring all removed pictures of a batch back."""
+    return _changed(collection().restore_batch(batch))
 
 
 @collect.get("/retrain/report")

@@ -133,7 +133,8 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
     paths["/api/feedback"]["post"]["parameters"] = [_parameter(name, told[name]) for name in ("class", "right")]
     paths["/api/retrain/images"]["get"]["parameters"] = [_parameter(*item) for item in _QUERY.items()]
     _body(paths["/api/retrain/images/relabel"]["post"], "application/json", {"ids": ids, "category": text}, None)
-    _body(paths["/api/retrain/images/{action}"]["post"], "application/json", {"ids": ids}, None)
+    for action in ("remove", "restore", "confirm"):
+        _body(paths[f"/api/retrain/images/{action}"]["post"], "application/json", {"ids": ids}, None)
     return spec
 
 
