@@ -28,6 +28,7 @@ from catdog.prediction import Predictor
 from catdog.preprocessing import decode
 from catdog.repair import Repaired
 from catdog.settings import Settings, load_settings
+from catdog.store import ModelStore
 from catdog.uploads import DOUBTED
 
 CATS = [encode(draw("cat", 5000 + i)) for i in range(6)]
@@ -249,6 +250,31 @@ def test_relabelling_moves_the_file(collection: Collection, home: Settings) -> N
     assert {row.id: (row.folder, row.checked) for row in collection.active()} == {1: ("dogs", True), 2: ("cats", False)}
     assert {name.split("/")[0] for name in kept_files(home)} == {"cats", "dogs"}
     assert all(row.path.is_file() for row in collection.active())
+
+
+def test_a_picture_that_a_later_champion_is_tested_on_is_left_out(collection: Collection, home: Settings) -> None:
+    collection.add(named(CATS[:2]), "cats")
+    store = ModelStore(home.models_dir)
+    version = store.get()
+
+    def write(folder: Path) -> None:
+        for name in ("head.npz", "novelty.npz"):
+            shutil.copyfile(version.path / name, folder / name)
+        row = f"{hashlib.sha256(CATS[0]).hexdigest()},cats,test,x.jpg"
+        (folder / "manifest.csv").write_text(f"sha256,class,split,path\n{row}\n")
+
+    kept = {key: version.metadata[key] for key in ("classes", "backbone", "metrics")}
+    store.promote(store.save(kept, write).number, "for a test")
+    assert [row.id for row in collection.active()] == [2]
+
+
+def test_a_picture_whose_file_is_missing_can_be_removed(collection: Collection) -> None:
+    collection.add(named(CATS[:2]), "cats")
+    collection.active()[0].path.unlink()
+    assert collection.remove([1, 2]) == 2
+    assert collection.repair().missing == 1
+    assert collection.purge(0) == 2
+    assert collection.repair() == Repaired()
 
 
 def test_unknown_numbers_change_nothing(collection: Collection) -> None:

@@ -33,7 +33,18 @@ from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.store import ModelStore, ModelVersion
 from catdog.unpacking import is_zip, read_zip
-from catdog.uploads import DOUBTED, LASTING, Order, Shelf, UploadedPicture, count, find_page, now
+from catdog.uploads import (
+    DOUBTED,
+    Order,
+    Shelf,
+    UploadedPicture,
+    confirmation,
+    count,
+    find_page,
+    now,
+    removal,
+    restoration,
+)
 
 Source = bytes | IO[bytes]
 
@@ -100,29 +111,28 @@ class Collection:
     def feedback(self, picture: bytes, right_class: str, prediction: Prediction, uploader: str) -> UploadedPicture:
         """Keep a picture with the class that somebody says is right, until a person confirms it.
 
-        Whether the answer was right follows from it: `predicted` is what was answered.
-
         Raises:
             PictureError: it cannot be used; says why.
             RequestError: no such class.
             CollectionError: it is kept under another class, or the model is tested on it.
             DiskFullError: there is no room for it.
         """
-        answer = {
-            "predicted": self.classes[prediction.class_id],
-            "verdict": prediction.verdict,
-            "confidence": prediction.confidence,
-            "novelty": prediction.novelty,
-            "model_version": prediction.model_version,
-        }
+        names = ("verdict", "confidence", "novelty", "model_version")
+        answer = {name: getattr(prediction, name) for name in names}
+        answer["predicted"] = self.classes[prediction.class_id]
         batch = f"feedback-{datetime.now(UTC):%Y%m%d}"
         to_keep = self._prepare(picture, self._folder(right_class), "", batch, uploader, answer)
         return keep(self.shelf, to_keep)[0]
 
     def active(self) -> list[UploadedPicture]:
-        """List what a training may use: active pictures that the review has nothing against, the oldest first."""
-        table = database.uploads
-        return self.shelf.find(table.c.state == "active", table.c.problem.is_(None))
+        """List what a training may use, the oldest first: active pictures that the review has nothing against.
+
+        A picture that a later champion is tested on is not among them.
+        """
+        table, tested = database.uploads, self._current()[1]
+        found = self.shelf.find(table.c.state == "active", table.c.problem.is_(None))
+        # A held-out upload may be named among the test pictures itself, by the hash of the file that is kept.
+        return [p for p in found if p.source_sha256 not in tested or p.source_sha256 == p.sha256]
 
     def counts(self) -> dict[str, Any]:
         """Count the pictures by state, class and split, and their bytes; ready for JSON."""
@@ -149,7 +159,7 @@ class Collection:
             RequestError: no such class.
         """
         folder = self._folder(category)
-        return self._change(lambda: self.shelf.get(ids), lambda p: {"folder": folder, **_confirmed(p)})
+        return self._change(lambda: self.shelf.get(ids), lambda p: {"folder": folder, **confirmation(p)})
 
     def confirm(self, ids: Iterable[int]) -> int:
         """Take pictures into use, their class being right; feedback needs this. Returns how many there are.
@@ -162,7 +172,7 @@ class Collection:
         def values(picture: UploadedPicture) -> dict[str, Any]:
             if picture.state == "removed":
                 raise CollectionError(f"A removed picture is restored first. Received: number {picture.id}.")
-            return {"state": "active", **_confirmed(picture)}
+            return {"state": "active", **confirmation(picture)}
 
         return self._change(lambda: self.shelf.get(ids), values)
 
@@ -172,19 +182,19 @@ class Collection:
         Raises:
             UploadNotFoundError: no such picture.
         """
-        return self._change(lambda: self.shelf.get(ids), lambda _: {"state": "removed"})
+        return self._change(lambda: self.shelf.get(ids), removal)
 
     def restore(self, ids: Iterable[int]) -> int:
         """Bring removed pictures back; feedback that nobody confirmed waits again. Otherwise as `remove`."""
-        return self._change(lambda: self.shelf.get(ids), _restored)
+        return self._change(lambda: self.shelf.get(ids), restoration)
 
     def remove_batch(self, batch: str) -> int:
         """Remove all pictures of a batch; as `remove`."""
-        return self._change(lambda: self.shelf.batch(batch), lambda _: {"state": "removed"})
+        return self._change(lambda: self.shelf.batch(batch), removal)
 
     def restore_batch(self, batch: str) -> int:
         """Restore all pictures of a batch; as `restore`."""
-        return self._change(lambda: self.shelf.batch(batch), _restored)
+        return self._change(lambda: self.shelf.batch(batch), restoration)
 
     def purge(self, older_than_days: float | None = None) -> int:
         """Delete for good what was removed longer ago than that, or than the setting says; returns how many."""
@@ -276,17 +286,6 @@ class Collection:
 def _replayed(version: ModelVersion) -> set[str]:
     path = version.path / "replay.npz"
     return Replay.load(path).test_hashes() if path.exists() else set()
-
-
-def _confirmed(picture: UploadedPicture) -> dict[str, Any]:
-    # What a person says about the class does not make a test picture fit for training.
-    return {"checked": True} if picture.problem in LASTING else {"checked": True, "problem": None}
-
-
-def _restored(picture: UploadedPicture) -> dict[str, Any]:
-    if picture.state != "removed":
-        return {}
-    return {"state": "pending" if picture.origin == "feedback" and not picture.checked else "active"}
 
 
 def _batch(name: str | None) -> str:

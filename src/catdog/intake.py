@@ -161,6 +161,7 @@ def _meet(shelf: Shelf, known: UploadedPicture, incoming: Incoming) -> tuple[Upl
     if known.state == "removed":
         values |= {"state": incoming.state, "folder": incoming.folder, "batch": incoming.batch, "checked": False}
         values |= {"problem": None, "origin": incoming.origin, "uploader": incoming.uploader[:200]}
+        values |= incoming.answer
     elif known.folder != incoming.folder:
         raise CollectionError(
             f"The picture is kept under {known.folder} already, as number {known.id}; to move it, relabel that one or "

@@ -35,6 +35,7 @@ LASTING: Final = (MISSING, NEAR_COPY)
 """Problems that stay when a person confirms the class."""
 
 _UNCERTAIN: Final = ("neither", "unsure")  # as prediction.py names them, which lies above
+_NOT_SHOWN: Final = ("path", "folder", "source_sha256")
 _POLL_SECONDS: Final = 0.005  # how long the lock is held for a picture, or less
 _CHUNK: Final = 500  # names in one SQL statement
 
@@ -45,6 +46,7 @@ class UploadedPicture:
 
     id: int
     sha256: str
+    source_sha256: str
     path: Path
     folder: str
     batch: str
@@ -65,7 +67,7 @@ class UploadedPicture:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the row in its public form, ready for JSON."""
-        shown = {key: value for key, value in vars(self).items() if key not in ("path", "folder")}
+        shown = {key: value for key, value in vars(self).items() if key not in _NOT_SHOWN}
         return {**shown, "category": self.folder, "created_at": self.created_at.isoformat(timespec="seconds") + "Z"}
 
 
@@ -142,7 +144,7 @@ class Shelf:
                     self._set(connection, picture, values)
                     state, folder = values.get("state", picture.state), values.get("folder", picture.folder)
                     target = self.path(state, folder, picture.sha256)
-                    if target != picture.path:
+                    if target != picture.path and picture.path.exists():  # where it is missing, `repair` says so
                         self.make_folder(target.parent)
                         picture.path.replace(target)
                         moved.append((picture.path, target))
@@ -163,6 +165,24 @@ class Shelf:
         values = dict(row._mapping)
         values = {name: values[name] for name in UploadedPicture.__dataclass_fields__ if name != "path"}
         return UploadedPicture(path=self.path(row.state, row.folder, row.sha256), **values)
+
+
+def confirmation(picture: UploadedPicture) -> dict[str, Any]:
+    """Give the values of a picture whose class a person has confirmed."""
+    # What a person says about the class does not make a test picture fit for training.
+    return {"checked": True} if picture.problem in LASTING else {"checked": True, "problem": None}
+
+
+def removal(picture: UploadedPicture) -> dict[str, Any]:
+    """Give the values of a picture that is removed; the days of one that is removed already run on."""
+    return {} if picture.state == "removed" else {"state": "removed"}
+
+
+def restoration(picture: UploadedPicture) -> dict[str, Any]:
+    """Give the values of a picture that comes back."""
+    if picture.state != "removed":
+        return {}
+    return {"state": "pending" if picture.origin == "feedback" and not picture.checked else "active"}
 
 
 def count(shelf: Shelf, classes: Sequence[str]) -> dict[str, Any]:
