@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from drawing import draw, encode
 from PIL import Image
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.exc import OperationalError
 
 from catdog import database, intake
@@ -479,21 +479,13 @@ def test_kill_9_loses_nothing_that_was_acknowledged(home: Settings) -> None:
         acknowledged = max(int(line[0]) for line in whole) + 1
         collection = open_collection(home)
         collection.repair()
-        paths = sources(collection)
+        paths = {row.sha256: row.path for row in collection.active()}
         for i in range(acknowledged):
-            source = hashlib.sha256(encode(draw("cat", 6000 + i))).hexdigest()
-            assert hashlib.sha256(paths[source].read_bytes()).hexdigest() == paths[source].stem
+            expected = intake.reencode(encode(draw("cat", 6000 + i)), home)
+            assert paths[hashlib.sha256(expected).hexdigest()].read_bytes() == expected
         assert len(kept_files(home)) == collection.counts()["total"]
         assert collection.repair() == Repaired()
         collection.shelf.engine.dispose()
-
-
-def sources(collection: Collection) -> dict[str, Path]:
-    """Map the hash of what was sent to where the picture is kept."""
-    table = database.uploads
-    with collection.shelf.engine.connect() as connection:
-        rows = connection.execute(select(table.c.source_sha256, table.c.state, table.c.folder, table.c.sha256)).all()
-    return {row[0]: collection.shelf.path(*row[1:]) for row in rows}
 
 
 def test_two_processes_that_send_the_same_keep_it_once(home: Settings) -> None:
