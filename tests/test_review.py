@@ -1,5 +1,6 @@
 """What the review finds: labels that look wrong, batches to keep out, copies of test pictures."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,13 @@ from PIL import Image
 from catdog import database
 from catdog.collection import Collection
 from catdog.errors import MissingDependencyError
+from catdog.features import FeatureCache
+from catdog.prediction import Predictor
+from catdog.replay import Replay
 from catdog.review import find_doubted, find_near_copies, find_pairs, report, review
 from catdog.settings import Settings
 from catdog.starter import ensure_champion
+from catdog.store import ModelStore
 from catdog.uploads import DOUBTED, NEAR_COPY
 
 
@@ -99,6 +104,38 @@ def test_a_batch_of_wrong_labels_is_kept_out_until_a_person_confirms(collection:
     findings = review(collection)
     assert [row["verdict"] for row in findings["batches"]] == ["fine", "fine"]
     assert len(collection.active()) == 24
+
+
+def test_uploads_in_the_memory_of_the_champion_do_not_vouch_for_themselves(
+    collection: Collection, home: Settings
+) -> None:
+    bad = collection.add(drawings("cat", 7000, 12), "dogs").batch
+    review(collection)
+    rows = collection.page(limit=99)[0]
+    cached = FeatureCache(collection.shelf.engine, Predictor(settings=home).backbone.info.id)
+    vectors = cached.read([row.sha256 for row in rows], 0)
+    store = ModelStore(home.models_dir)
+    version = store.get()
+    old = Replay.load(version.path / "replay.npz")
+    split = ["test" if row.held_out else "train" for row in rows]
+    added = Replay(
+        np.array([vectors[row.sha256] for row in rows] * 5),
+        np.ones(60, np.int64),
+        np.array([row.sha256 for row in rows] * 5),
+        np.array(split * 5),
+    )
+    both = Replay(*(np.concatenate(pair) for pair in zip(vars(old).values(), vars(added).values(), strict=True)))
+
+    def write(folder: Path) -> None:
+        for name in ("head.npz", "novelty.npz", "manifest.csv"):
+            shutil.copyfile(version.path / name, folder / name)
+        both.save(folder / "replay.npz")
+
+    kept = {key: version.metadata[key] for key in ("classes", "backbone", "metrics")}
+    store.promote(store.save(kept, write).number, "trained on the uploads")
+    findings = review(collection)
+    assert findings["near_copies"] == []
+    assert [(row["batch"], row["verdict"]) for row in findings["batches"]] == [(bad, "quarantined")]
 
 
 def test_the_report_counts_now_and_says_whether_its_findings_are_of_now(collection: Collection) -> None:

@@ -86,19 +86,18 @@ def review(collection: Collection, *, on_progress: Callable[[int, int], None] | 
     predictor = Predictor(settings=collection.settings)
     digest = _digest(collection, predictor.version.number)
     pictures, features = _features(collection, predictor, on_progress)
-    replay = Replay.load(predictor.version.path / "replay.npz")
+    memory = _memory(collection, predictor)
+    test, base = memory.features[memory.split == "test"], memory.split == "train"
     labels = np.array([predictor.version.classes.index(picture.folder) for picture in pictures], np.int64)
-    near = find_near_copies(features, replay.features[replay.split == "test"])
-    base = replay.split == "train"
+    near = find_near_copies(features, test)
     groups = [picture.batch for picture in pictures]
-    doubted, quality = find_doubted(features, labels, groups, replay.features[base], replay.labels[base])
+    doubted, quality = find_doubted(features, labels, groups, memory.features[base], memory.labels[base])
     unchecked = np.array([not picture.checked for picture in pictures], bool)
     judged = Judged(pictures, near, doubted & unchecked & ~near, quality)
     batches = _batches(judged)
     quarantined = {row["batch"] for row in batches if row["verdict"] == "quarantined"}
     collection.note(_values(judged, features, predictor, quarantined))
-    pairs = find_pairs(features, near_threshold(replay.features[replay.split == "test"]))
-    findings = _findings(judged, pairs, batches, digest)
+    findings = _findings(judged, find_pairs(features, near_threshold(test)), batches, digest)
     write_json(collection.shelf.root / FILE, findings)
     return findings
 
@@ -112,9 +111,7 @@ def report(collection: Collection) -> dict[str, Any]:
     findings = read_json(collection.shelf.root / FILE)
     if findings is not None:
         current = _digest(collection, collection.champion)
-        findings = {key: value for key, value in findings.items() if key != "digest"} | {
-            "is_current": findings.get("digest") == current
-        }
+        findings["is_current"] = findings.pop("digest", None) == current
     return {
         "counts": collection.counts(),
         "batches": _shares(collection, "batch"),
@@ -127,9 +124,8 @@ def find_near_copies(features: NDArray[Any], test: NDArray[Any]) -> NDArray[np.b
     """Tell which pictures, features `(N, D)`, are nearly one of the test pictures `(T, D)` -> `(N,)`."""
     if not len(features) or len(test) < 2:
         return np.zeros(len(features), bool)
-    unit, others, threshold = _unit(features), _unit(test), near_threshold(test)
-    blocks = [1 - (unit[i : i + _BLOCK] @ others.T).max(axis=1) < threshold for i in range(0, len(unit), _BLOCK)]
-    return np.concatenate(blocks)
+    unit, others, least = _unit(features), _unit(test), 1 - near_threshold(test)
+    return np.concatenate([(unit[i : i + _BLOCK] @ others.T).max(axis=1) > least for i in range(0, len(unit), _BLOCK)])
 
 
 def near_threshold(test: NDArray[Any]) -> float:
@@ -218,17 +214,24 @@ def _features(
     return [by_hash[picture.sha256] for picture in embedded.pictures], embedded.vectors[:, 0]
 
 
+def _memory(collection: Collection, predictor: Predictor) -> Replay:
+    """Read the champion's memory of its data without what came in as uploads: these must not vouch for themselves."""
+    replay = Replay.load(predictor.version.path / "replay.npz")
+    own = ~np.isin(replay.sha256, [picture.sha256 for picture in collection.shelf.find()])
+    return Replay(*(array[own] for array in vars(replay).values()))
+
+
 def _batches(judged: Judged) -> list[dict[str, Any]]:
     """Give a verdict for each batch: `quarantined` where too many labels of unchecked pictures look wrong."""
     unchecked = Counter(picture.batch for picture in judged.pictures if not picture.checked)
     doubted = Counter(picture.batch for picture, bad in zip(judged.pictures, judged.doubted, strict=True) if bad)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for batch, count in sorted(unchecked.items()):
         bad = doubted[batch]
         out = bad >= MIN_DOUBTED and bad / count >= QUARANTINE_SHARE
         verdict = "quarantined" if out else "fine"
-        row = {"batch": batch, "unchecked": count, "doubted": bad, "share": round(bad / count, 4), "verdict": verdict}
-        rows.append(row)
+        share = round(bad / count, 4)
+        rows.append({"batch": batch, "unchecked": count, "doubted": bad, "share": share, "verdict": verdict})
     return rows
 
 
