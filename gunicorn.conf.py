@@ -3,9 +3,11 @@
 from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the names
     bind,
     control_socket_disable,
+    forwarded_allow_ips,
     graceful_timeout,
     keepalive,
     on_starting,
+    post_worker_init,
     preload_app,
     threads,
     timeout,

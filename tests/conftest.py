@@ -121,6 +121,16 @@ def trained_client(trained: Settings, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a home with the bundled model and nothing else. Not to be changed."""
+    from catdog.starter import ensure_champion
+
+    settings = load_settings(home=tmp_path_factory.mktemp("bundled"), tracking=False)
+    ensure_champion(settings.models_dir)
+    return settings
+
+
+@pytest.fixture(scope="session")
 def add_constant() -> Callable[[Settings, int], int]:
     """Give a function that saves a version which answers the same class for every picture; returns its number."""
     from catdog.head import Head

@@ -38,6 +38,13 @@ def test_training_prints_one_document(home: Settings, drawn: Path, weights: Path
     assert "Accuracy" in shown
 
 
+def test_a_port_that_is_none_stops_only_the_server(tmp_path: Path) -> None:
+    run(tmp_path / "home", "models", "list", PORT="abc", WEB_CONCURRENCY="many")
+    refused = run(tmp_path / "home", "serve", code=2, PORT="abc")
+    assert "PORT" in refused.stderr
+    assert "abc" in refused.stderr
+
+
 def test_everything_is_written_below_the_home(tmp_path: Path, drawn: Path, weights: Path) -> None:
     run(tmp_path / "home", "train", drawn, "--backbone", weights, "--epochs", 1, CATDOG_TRACKING="true")
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -18,7 +18,7 @@ def settings_table() -> list[str]:
     rows = []
     for name, field in Settings.model_fields.items():
         default = field.default
-        shown = "not set" if default is None else f"`{str(default).lower() if default is True else default}`"
+        shown = "not set" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         rows.append(f"| `{variable_name(name)}` | {shown} | {field.description} |")
     return rows
 

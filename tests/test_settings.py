@@ -71,6 +71,10 @@ def test_an_override_wins_over_a_variable_and_that_over_the_file(folder: Path, m
         ("CATDOG_VALIDATION_SHARE", "0", "greater than 0"),
         ("CATDOG_MAX_PIXELS", "0", "greater than or equal to 1"),
         ("CATDOG_TRACKING", "perhaps", "boolean"),
+        ("CATDOG_RATE_LIMIT", "600", "600/minute"),
+        ("CATDOG_RATE_LIMIT_KEYS", "0/minute", "from 1 on"),
+        ("CATDOG_TRUSTED_PROXIES", "-1", "greater than or equal to 0"),
+        ("CATDOG_CORS_ORIGINS", "https://a.example,*", "scheme://name"),
         ("CATDOG_HOME", "~nobody-of-this-name/x", "home folder of that user is not known"),
     ],
 )
@@ -95,6 +99,28 @@ def test_a_bad_line_of_the_file_is_explained_as_well(folder: Path) -> None:
 def test_a_bad_override_is_explained_as_well() -> None:
     with pytest.raises(SettingsError, match=r"CATDOG_THREADS: .*256.* Received: 1000"):
         load_settings(threads=1000)
+
+
+def test_the_url_of_redis_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATDOG_RATE_LIMIT_STORAGE", "memcached://:secret@host")
+    with pytest.raises(SettingsError, match=r"CATDOG_RATE_LIMIT_STORAGE: .*redis://") as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(load_settings(rate_limit_storage="redis://:secret@host"))
+
+
+def test_a_port_that_is_none_stops_only_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "abc")
+    monkeypatch.setenv("WEB_CONCURRENCY", "-1")
+    assert load_settings(threads=3).threads == 3
+    assert (load_settings().port, load_settings().workers) == (None, 0)
+    with pytest.raises(SettingsError, match=r"PORT: .*'abc'.*WEB_CONCURRENCY: .*'-1'"):
+        load_settings(serving=True)
+    monkeypatch.setenv("CATDOG_THREADS", "x")  # what is wrong beside it is told all the same
+    with pytest.raises(SettingsError, match="CATDOG_THREADS"):
+        load_settings()
+    with pytest.raises(SettingsError, match="PORT"):
+        load_settings(port=0, threads=1)
 
 
 def test_settings_cannot_be_changed(settings: Settings) -> None:

@@ -123,6 +123,22 @@ def test_sigterm_lets_requests_end(home: Settings) -> None:
         assert ask(port, "GET", "/api/health")[1]["total_predictions"] == 1
 
 
+@pytest.mark.parametrize(("trusted", "secure"), [("0", False), ("1", True)])
+def test_only_a_trusted_proxy_says_that_there_is_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str, secure: bool
+) -> None:
+    monkeypatch.setenv("CATDOG_API_KEY", "k" * 16)
+    monkeypatch.setenv("CATDOG_TRUSTED_PROXIES", trusted)
+    with serving(tmp_path / "home", "-m", "gunicorn", "app:app") as (port, _):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        headers = {"Content-Type": "application/json", "X-Forwarded-Proto": "https"}
+        connection.request("POST", "/session", json.dumps({"key": "k" * 16}), headers)
+        cookie = connection.getresponse().getheader("Set-Cookie") or ""
+        connection.close()
+    assert cookie.startswith("catdog_session=")
+    assert ("; Secure" in cookie) is secure
+
+
 def test_a_web_process_never_loads_tensorflow(tmp_path: Path) -> None:
     code = (
         "import io, sys, pathlib\n"

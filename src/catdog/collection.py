@@ -18,6 +18,7 @@ from catdog import database
 from catdog.dataset import match_class
 from catdog.errors import (
     CollectionError,
+    CollectionFullError,
     DatasetError,
     DiskFullError,
     NoModelError,
@@ -91,7 +92,7 @@ class Collection:
 
         Raises:
             RequestError: no such class, or not a name for a batch.
-            DiskFullError: there is no room for more; says how many were kept.
+            CollectionFullError: there is no room for more; says how many were kept.
         """
         added = Added(self._folder(category), _batch(batch))
         room = self.settings.max_upload_files
@@ -103,7 +104,7 @@ class Collection:
                 else:
                     self._add_one(added, name, file.read(self.settings.max_upload_bytes + 1), uploader)
             except DiskFullError as error:
-                raise DiskFullError(
+                raise CollectionFullError(
                     f"{error} Of this upload {added.accepted} were kept; sending it again adds the rest."
                 ) from error
         return added

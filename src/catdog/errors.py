@@ -97,5 +97,9 @@ class DiskFullError(CatdogError):
     """The disk is full, or would be fuller than the limits allow."""
 
 
+class CollectionFullError(DiskFullError):
+    """No room for more pictures for retraining; says which limit is reached, and what was kept."""
+
+
 class ExportError(CatdogError):
     """An export that cannot be written, cannot be run, or does not answer as catdog does."""

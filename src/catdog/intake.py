@@ -16,7 +16,7 @@ from PIL import Image
 from sqlalchemy import func, insert, or_, select
 
 from catdog import database
-from catdog.errors import CollectionError, DiskFullError
+from catdog.errors import CollectionError, CollectionFullError
 from catdog.files import telling_a_full_disk, write_atomically
 from catdog.preprocessing import Limits, decode_upright
 from catdog.settings import Settings
@@ -100,7 +100,7 @@ def keep(shelf: Shelf, incoming: Incoming) -> tuple[UploadedPicture, bool]:
 
     Raises:
         CollectionError: it is kept under another class.
-        DiskFullError: there is no room for it.
+        CollectionFullError: there is no room for it.
     """
     table = database.uploads
     hashes = (incoming.source_sha256, incoming.sha256)
@@ -118,11 +118,11 @@ def require_free(settings: Settings, size: int) -> None:
     """Check that the disk has room for so many bytes, and for what is to stay free.
 
     Raises:
-        DiskFullError: it has not.
+        CollectionFullError: it has not.
     """
     free = shutil.disk_usage(settings.home).free
     if free - size < settings.min_free_bytes:
-        raise DiskFullError(
+        raise CollectionFullError(
             f"{settings.min_free_bytes:,} bytes of the disk are to stay free (CATDOG_MIN_FREE_BYTES). "
             f"Received: {free:,} free, and {size:,} to write."
         )
@@ -179,7 +179,7 @@ def _require_room(shelf: Shelf, size: int) -> None:
     with shelf.engine.connect() as connection:
         count, kept = connection.execute(select(func.count(), func.coalesce(func.sum(table.c.bytes), 0))).one()
     if count >= settings.max_kept_pictures or kept + size > settings.max_kept_bytes:
-        raise DiskFullError(
+        raise CollectionFullError(
             f"At most {settings.max_kept_pictures:,} pictures of {settings.max_kept_bytes:,} bytes together are kept "
             f"for retraining (CATDOG_MAX_KEPT_PICTURES, CATDOG_MAX_KEPT_BYTES); removed ones count until they are "
             f"purged. Received: {count:,} of {kept:,} bytes, and one more of {size:,}."

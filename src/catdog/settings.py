@@ -4,8 +4,9 @@ Reading settings writes nothing and creates nothing. `docs/settings.md` lists ea
 """
 
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +14,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from catdog.errors import SettingsError
 
 Precision = Literal["auto", "bf16", "f32"]
+
+SERVING: Final = frozenset({"port", "workers"})
+"""Settings that other programs set too, so that one that is not allowed stops nothing but the server."""
+
+_RATE: Final = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -98,6 +105,32 @@ class Settings(BaseSettings):
     removed_days: float = Field(
         30, ge=0, description="Days that a removed picture can be restored before `purge` deletes it."
     )
+    session_hours: int = Field(
+        12, ge=1, le=24 * 365, description="Hours that signing in with the key on the page is good for."
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Proxies before the server whose `X-Forwarded-*` is believed, one behind another; 0 believes none.",
+    )
+    rate_limit: str = Field(
+        "600/minute", description="Requests an address, as `600/minute` (or second, hour, day), or `off`."
+    )
+    rate_limit_changes: str = Field("60/minute", description="Requests an address that change something.")
+    rate_limit_keys: str = Field("10/minute", description="Wrong keys an address; on this machine too.")
+    rate_limit_local: bool = Field(
+        False, description="Whether the first two limits are for clients on this machine too, who come by no proxy."
+    )
+    rate_limit_storage: str = Field(
+        "memory",
+        repr=False,
+        description="Where requests are counted: `memory`, each process for itself, or `redis://…`, all together.",
+    )
+    cors_origins: str | None = Field(
+        None,
+        description="Sites whose pages may call the API: `https://a.example`, more behind commas, or `*`. Unset: none.",
+    )
 
     @field_validator("home")
     @classmethod
@@ -115,6 +148,28 @@ class Settings(BaseSettings):
         if len(value.get_secret_value()) < 16:
             raise ValueError("A key needs at least 16 characters; `openssl rand -hex 32` makes one")
         return value
+
+    @field_validator("rate_limit", "rate_limit_changes", "rate_limit_keys")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        if value != "off" and not _RATE.fullmatch(value):
+            raise ValueError("A rate is a number from 1 on and a time, such as 10/second, 600/minute, 1/day, or off")
+        return value
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _storage(cls, value: str) -> str:
+        if value != "memory" and not value.startswith(("redis://", "rediss://", "redis+unix://")):
+            raise ValueError("Either memory or the URL of a Redis server is needed, such as redis://localhost:6379/0")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str | None) -> str | None:
+        origins = [origin.strip() for origin in (value or "").split(",") if origin.strip()]
+        if origins != ["*"] and not all(map(_ORIGIN.fullmatch, origins)):
+            raise ValueError("Origins are scheme://name or scheme://name:port, with commas between, or * alone")
+        return ",".join(origins) or None
 
     @field_validator("database_url")
     @classmethod
@@ -176,16 +231,26 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def load_settings(**overrides: Any) -> Settings:
+def load_settings(*, serving: bool = False, **overrides: Any) -> Settings:
     """Read the settings; `overrides` (by field name) win over variables, and those over `.env`.
+
+    Args:
+        serving: whether this is for the server. Otherwise a `PORT` or `WEB_CONCURRENCY` that is not allowed is passed
+            over: it is meant for a server, perhaps another one.
+        overrides: settings by field name; None stands for not given.
 
     Raises:
         SettingsError: a value is not allowed; names the variable, the rule and the value.
     """
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
+        problems = error.errors()
+    wrong = {_field_of(problem) for problem in problems}
+    if not serving and wrong <= SERVING - given.keys():
+        return Settings(**given, **{name: Settings.model_fields[name].default for name in wrong})
+    raise SettingsError("; ".join(map(_explain, problems)))
 
 
 def variable_name(field: str) -> str:
@@ -200,9 +265,14 @@ def _sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()  # a "?" or "%20" in a folder's name is quoted
 
 
-def _explain(problem: Any) -> str:
+def _field_of(problem: Any) -> str:
     location = str(problem["loc"][0]) if problem["loc"] else "settings"
-    location = next((name for name in Settings.model_fields if variable_name(name) == location), location)
-    name = variable_name(location) if location in Settings.model_fields else location
-    received = "a value that is not shown" if location == "api_key" else repr(problem["input"])
+    return next((name for name in Settings.model_fields if variable_name(name) == location), location)
+
+
+def _explain(problem: Any) -> str:
+    field = _field_of(problem)
+    name = variable_name(field) if field in Settings.model_fields else field
+    hidden = field in ("api_key", "rate_limit_storage")  # the URL of a Redis server may hold its password
+    received = "a value that is not shown" if hidden else repr(problem["input"])
     return f"{name}: {problem['msg']}. Received: {received}"

@@ -3,14 +3,26 @@
 import logging
 
 from apiflask import APIFlask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from catdog import __version__
 from catdog.settings import Settings, load_settings
-from catdog.web import access, collect_schemas, problems, schemas
+from catdog.web import (
+    access,
+    body_limits,
+    collect_schemas,
+    cross_origin,
+    inference_schemas,
+    problems,
+    rate_limits,
+    schemas,
+)
 from catdog.web.api import api, probes
 from catdog.web.collect import collect
+from catdog.web.inference import inference
 from catdog.web.pages import pages
 from catdog.web.service import Service
+from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
 
 
@@ -22,7 +34,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     Args:
         settings: from the environment where not given.
     """
-    settings = settings or load_settings()
+    settings = settings or load_settings(serving=True)
     # Loggers say something only where the program that serves has set up none.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = APIFlask(
@@ -35,17 +47,22 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     )
     app.request_class = PictureRequest
     app.config.update(
-        MAX_CONTENT_LENGTH=settings.max_request_bytes,
         OPENAPI_VERSION="3.1.0",
         SECURITY_SCHEMES=schemas.SECURITY_SCHEMES,
         AUTO_404_RESPONSE=False,
         AUTO_AUTH_ERROR_RESPONSE=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
-    app.spec_processor(lambda spec: collect_schemas.add_bodies(schemas.add_bodies(spec)))
+    app.spec_processor(lambda spec: collect_schemas.add_bodies(inference_schemas.add_bodies(schemas.add_bodies(spec))))
     problems.install(app, settings)
+    # What is refused, and why, in this order.
+    body_limits.install(app, settings)
+    rate_limits.install(app, settings)
     access.install(app, settings)
-    for blueprint in (api, collect, probes, pages):
+    cross_origin.install(app, settings)
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+    for blueprint in (api, collect, inference, probes, pages, sessions):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", lambda: app.json.response(app.spec))
     app.extensions["catdog"] = service = Service(settings)

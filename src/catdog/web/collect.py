@@ -20,8 +20,7 @@ from catdog.uploads import STATES, Order
 from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
 from catdog.web.schemas import KEYS, answers
-from catdog.web.spool import Spool
-from catdog.web.uploads import PictureRequest, read_one
+from catdog.web.uploads import read_one
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
@@ -73,6 +72,7 @@ def feedback() -> Document:
 
     The picture comes as for /api/predict; `class` names the right class, or `right=true` says that the answer is.
     """
+    request.get_data()  # kept, so that the fields beside the picture can be read, too
     picture = read_one(request, service().settings)
     prediction = service().look(picture)
     right_class = request.values.get("class") or request.values.get("category") or ""
@@ -175,24 +175,16 @@ def _read_files() -> list[FileStorage]:
 
     Raises:
         RequestError: there is none.
-        UploadTooLargeError: there are too many, or too many bytes.
+        UploadTooLargeError: there are too many.
         DiskFullError: there is no room for them.
     """
-    settings, received = service().settings, cast(PictureRequest, request)
-    if (received.content_length or 0) > (most := settings.max_upload_total_bytes):
-        raise UploadTooLargeError(
-            f"The upload is too large; at most {most:,} bytes are allowed (CATDOG_MAX_UPLOAD_TOTAL_BYTES). "
-            f"Received: {received.content_length:,} bytes."
-        )
-    require_free(settings, received.content_length or 0)
-    received.max_content_length = most
-    received.max_form_parts = 2 * settings.max_upload_files + 100  # counted below, with a sentence that says so
-    received.spool = Spool(settings.retrain_dir)
-    files = [file for name in FILE_FIELDS for file in received.files.getlist(name) if file.filename]
+    settings = service().settings
+    require_free(settings, request.content_length or 0)
+    files = [file for name in FILE_FIELDS for file in request.files.getlist(name) if file.filename]
     if not files:
         raise RequestError(
             "There is no picture; send some as the field `files[]` of multipart/form-data, with their class in "
-            f"`category`. Received: {', '.join(sorted({*received.files, *received.form}))[:200] or 'no field'}."
+            f"`category`. Received: {', '.join(sorted({*request.files, *request.form}))[:200] or 'no field'}."
         )
     if len(files) > settings.max_upload_files:
         raise UploadTooLargeError(

@@ -5,18 +5,22 @@
 `error` is the sentence for people. An error that was not raised on purpose is logged, and tells nothing of itself.
 """
 
+import errno
 import json
 import logging
 import re
 import secrets
+import sqlite3
 from http import HTTPStatus
 from typing import Any, Final
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, TooManyRequests
 
 from catdog import errors
 from catdog.settings import Settings
+from catdog.web.body_limits import over_the_limit
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -38,6 +42,9 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
 
 _FAILED: Final = "The server failed. Its log says more under this request id."
+_FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
+_FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_POSTGRES_DISK_FULL: Final = "53100"  # PostgreSQL's documentation, appendix A
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -45,16 +52,18 @@ _log = logging.getLogger(__name__)
 def install(app: Flask, settings: Settings) -> None:
     """Let every error of an app become a problem."""
 
-    def handle(error: Exception) -> Response:
-        status, sentence = describe(error, settings)
-        response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
-        if isinstance(error, HTTPException):
-            response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
-        if status == 401:
-            response.headers["WWW-Authenticate"] = 'Bearer realm="catdog"'
-        return response
+    app.register_error_handler(Exception, lambda error: respond(error, settings))
 
-    app.register_error_handler(Exception, handle)
+
+def respond(error: Exception, settings: Settings) -> Response:
+    """Make the response for an error."""
+    status, sentence = describe(error, settings)
+    response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
+    if isinstance(error, HTTPException):
+        response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="catdog"'
+    return response
 
 
 _OF_THE_BODY: Final = {"content-type", "content-length"}
@@ -70,11 +79,29 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
     """Give the status and the sentence of an error, and log it where it was not raised on purpose."""
     if isinstance(error, HTTPException) and (error.code or 500) < 500:
         return error.code or 400, _sentence(error, settings)
+    if is_disk_full(error):
+        _log.error("Request %s found the disk full: %s", request_id(), error)
+        return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     if status == 500:
         _log.error("Request %s failed", request_id(), exc_info=error)
         return 500, _FAILED
     return status, without_paths(str(error), settings)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that it was raised from, says that there is no room left."""
+    while error is not None:
+        if isinstance(error, errors.DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL_ERRNOS):
+            return True
+        if isinstance(error, OperationalError):
+            original = error.orig
+            return (
+                getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+                or getattr(original, "sqlstate", None) == _POSTGRES_DISK_FULL
+            )
+        error = error.__cause__
+    return False
 
 
 def without_paths(sentence: str, settings: Settings) -> str:
@@ -92,10 +119,9 @@ def request_id() -> str:
 
 def _sentence(error: HTTPException, settings: Settings) -> str:
     if isinstance(error, RequestEntityTooLarge):
-        return (
-            f"The request is too large; at most {settings.max_request_bytes:,} bytes are allowed "
-            f"(CATDOG_MAX_REQUEST_BYTES). Received: {request.content_length or 'more'} bytes."
-        )
+        return over_the_limit(request, settings)
+    if isinstance(error, TooManyRequests):
+        return str(error.description)
     if isinstance(error, NotFound):
         return f"There is nothing at this address; /api/docs lists what there is. Received: {request.path}"
     if isinstance(error, MethodNotAllowed):

@@ -136,6 +136,14 @@ class Promoted(Schema):
     champion = Integer(**_about("the version that answers from now on"))
 
 
+class Session(Schema):
+    """Whether the browser is signed in."""
+
+    key_needed = Boolean(**_about("whether the server has a key, which changing something needs"))
+    signed_in = Boolean(**_about("whether the request came with a cookie that stands for it"))
+    csrf_token = String(allow_none=True, **_about("what a signed-in page must send as X-CSRF-Token"))
+
+
 class Probe(Schema):
     """The state of the process."""
 
@@ -152,10 +160,14 @@ _REASONS: Final = {
     413: "Over a limit, which the problem names",
     415: "Not JPEG, PNG or WebP",
     422: "The picture cannot be decoded, or has too many pixels",
+    429: "Too many requests; Retry-After says when to come again",
     500: "The server failed",
     503: "No model to answer with",
     507: "The disk is full, or fuller than the limits allow",
 }
+
+
+_ANYWHERE: Final = (429, 500, 507)
 
 
 def answers(schema: type[Schema], *problems: int) -> dict[int, Any]:
@@ -163,12 +175,12 @@ def answers(schema: type[Schema], *problems: int) -> dict[int, Any]:
     content = {"application/problem+json": {"schema": Problem}}
     return {
         200: {"description": "Done", "content": {"application/json": {"schema": schema}}},
-        **{status: {"description": _REASONS[status], "content": content} for status in (*problems, 500)},
+        **{status: {"description": _REASONS[status], "content": content} for status in (*problems, *_ANYWHERE)},
     }
 
 
 def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add to an OpenAPI document what it takes to send pictures, which APIFlask has no words for."""
+    """Add to an OpenAPI document what it takes to send pictures and keys, which APIFlask has no words for."""
     if isinstance(spec, str):  # YAML, which is not asked for
         return spec
     picture = {"type": "string", "format": "binary"}
@@ -178,6 +190,11 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
     for path, form in {"/predict": one, "/predict/batch": many, "/explain": one}.items():
         content = {"multipart/form-data": {"schema": form}, **raw}
         spec["paths"][f"/api{path}"]["post"]["requestBody"] = {"required": True, "content": content}
+    key = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}}
+    kinds = ("application/json", "application/x-www-form-urlencoded")
+    spec["paths"]["/session"]["post"]["requestBody"] = {
+        "required": True, "content": {kind: {"schema": key} for kind in kinds}
+    }  # fmt: skip
     spec["paths"]["/api/explain"]["post"]["parameters"] = [
         {"name": "class", "in": "query", "schema": {"type": "string"}, "description": "class to explain"}
     ]

@@ -11,13 +11,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from catdog.errors import CatdogError, NoModelError, VersionCorruptError
+from catdog.errors import CatdogError, NoModelError, PictureError, VersionCorruptError, VersionNotFoundError
 from catdog.explain import Explanation, explain
 from catdog.layout import count_files
 from catdog.monitoring import PredictionCounts
@@ -26,6 +26,7 @@ from catdog.settings import Settings
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.web import STARTED_VARIABLE
+from catdog.web.uploads import numbered
 
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
@@ -107,14 +108,39 @@ class Service:
             NoModelError: there is no model.
             PictureError: the picture cannot be used; says why.
         """
-        started = time.perf_counter()
+        answered = self._answer(self.predictor, picture)
+        self._count(*answered)
+        return answered
+
+    def answering(self, version: int | None = None) -> Predictor:
+        """Give the version that answers, which is to be `version` where that is given.
+
+        Raises:
+            NoModelError: there is no model.
+            VersionNotFoundError: another version answers.
+        """
         predictor = self.predictor
-        with self._turn:
-            prediction = predictor.predict(picture)
-        milliseconds = (time.perf_counter() - started) * 1000
-        self._latencies.append(milliseconds)
-        self.counts.add(prediction.model_version, prediction.class_name, prediction.verdict)
-        return prediction, milliseconds
+        if version not in (None, predictor.version.number):
+            raise VersionNotFoundError(
+                f"Only the version that answers is served, {predictor.version.number}. Received: {version}"
+            )
+        return predictor
+
+    def predict_many(self, pictures: Sequence[bytes], predictor: Predictor) -> list[Prediction]:
+        """Answer for several pictures with one version, whichever is promoted meanwhile; counts them if all succeed.
+
+        Raises:
+            PictureError: a picture cannot be used; says which and why.
+        """
+        answered = []
+        for number, picture in enumerate(pictures, start=1):
+            try:
+                answered.append(self._answer(predictor, picture))
+            except PictureError as error:
+                raise numbered(error, number, len(pictures)) from error
+        for prediction, milliseconds in answered:
+            self._count(prediction, milliseconds)
+        return [prediction for prediction, _ in answered]
 
     def look(self, picture: bytes) -> Prediction:
         """Answer for a picture without counting it; raises what `predict` does."""
@@ -188,6 +214,16 @@ class Service:
     def uptime_seconds(self) -> float:
         """Seconds since the server started."""
         return max(0.0, time.time() - self.started_at)
+
+    def _answer(self, predictor: Predictor, picture: bytes) -> tuple[Prediction, float]:
+        started = time.perf_counter()
+        with self._turn:
+            prediction = predictor.predict(picture)
+        return prediction, (time.perf_counter() - started) * 1000
+
+    def _count(self, prediction: Prediction, milliseconds: float) -> None:
+        self._latencies.append(milliseconds)
+        self.counts.add(prediction.model_version, prediction.class_name, prediction.verdict)
 
     def _history(self) -> list[Any]:
         try:

@@ -10,15 +10,21 @@ from catdog.files import telling_a_full_disk
 
 
 class Spool:
-    """A file without a name that takes the parts of a request, one behind another. It is gone when it is closed."""
+    """A file without a name that takes the parts of a request, one behind another.
+
+    It is made for the first part, and gone when it is closed.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by close()
+        self._folder = folder
+        self._file: IO[bytes] | None = None
         self._end = 0
 
     def part(self) -> IO[bytes]:
         """Begin a part; the parts before it take nothing more."""
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # closed by close()
         return cast(IO[bytes], _Part(self._file.fileno(), self._end, self))
 
     def grow(self, size: int) -> None:
@@ -27,7 +33,8 @@ class Spool:
 
     def close(self) -> None:
         """Let the parts go."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class _Part(io.RawIOBase):

@@ -1,16 +1,22 @@
 """From a request to the bytes of its pictures. Names of files are never used for anything."""
 
 import io
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from flask import Request
 
-from catdog.errors import MediaTypeError, RequestError, UploadTooLargeError
+from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
+from catdog.web.forms import read_form
 from catdog.web.spool import Spool
+
+E = TypeVar("E", bound=CatdogError)
 
 FIELDS: Final = ("image", "file", "images", "files")
 MULTIPART: Final = "multipart/form-data"
+MAX_PARTS: Final = 1000
+"""Most parts of a form, where the application sets no limit."""
+
 _HOW: Final = "send one as the field `image` of multipart/form-data, or as the body with Content-Type image/jpeg"
 
 
@@ -77,16 +83,31 @@ def too_large(picture: bytes, settings: Settings) -> UploadTooLargeError | None:
     )
 
 
+def numbered(error: E, number: int, count: int) -> E:
+    """Give the same error, with which of `count` pictures it is of, counted from 1."""
+    return error if count == 1 else type(error)(f"Picture {number} of {count}: {error}")
+
+
 def _bodies(request: Request) -> list[bytes]:
     kind = request.mimetype
     if kind == MULTIPART:
-        files = [file for name in FIELDS for file in request.files.getlist(name)]
-        if not files:
-            received = ", ".join(sorted({*request.files, *request.form})) or "no field"
-            raise RequestError(f"There is no picture; {_HOW}. Received: {received[:200]}, and no file in these fields.")
-        return [file.stream.read() for file in files]
+        return _pictures(request)
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [request.get_data(cache=False)]
     if not kind and not request.content_length:
         raise RequestError(f"There is no picture; {_HOW}. Received: no body.")
     raise MediaTypeError(f"A body of this kind is not read; {_HOW}. Received: {kind[:100] or 'no Content-Type'}.")
+
+
+def _pictures(request: Request) -> list[bytes]:
+    """Take the files of the picture fields out of a form, in the order in which they stand there."""
+    most = request.max_form_parts or MAX_PARTS
+    try:
+        parts = read_form(request.get_data(cache=False), request.mimetype_params.get("boundary", ""), most)
+    except ValueError as error:
+        raise RequestError(f"The form cannot be read; {_HOW}. Received: {error}.") from error
+    files = [part.content for part in parts if part.is_file and part.name in FIELDS]
+    if not files:
+        received = ", ".join(sorted({part.name for part in parts})) or "no field"
+        raise RequestError(f"There is no picture; {_HOW}. Received: {received[:200]}, and no file in these fields.")
+    return files

@@ -1,0 +1,23 @@
+"""Write the champion of a models folder, backbone and head, as the one Keras file that the usual app loads.
+
+python save_usual_model.py MODELS TARGET.keras
+"""
+
+import sys
+from pathlib import Path
+
+from catdog.model import create_model, write_head
+from catdog.store import ModelStore
+
+
+def main() -> None:
+    """Build the network, put both parts' weights in, and save it."""
+    version = ModelStore(Path(sys.argv[1])).get()
+    weights = version.backbone_path / "backbone.weights.h5"
+    network = create_model(len(version.classes), image_size=version.metadata["image_size"], weights=weights)
+    write_head(network, version.load_head())
+    network.save(sys.argv[2])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What the Open Inference Protocol V2 takes and gives, for the OpenAPI document."""
+
+from typing import Any, Final
+
+from apiflask import Schema
+from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
+
+from catdog.web.schemas import answers
+from catdog.web.tensors import HEADER_LENGTH, INPUT, OUTPUTS
+
+KINDS: Final = ("application/json", "application/octet-stream")
+_BINARY: Final = {"type": "string", "format": "binary"}
+_GREY_PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="
+
+
+def _about(text: str) -> dict[str, Any]:
+    return {"required": True, "metadata": {"description": text}}
+
+
+class ServerMetadata(Schema):
+    """The server, in the words of the protocol."""
+
+    name = String(**_about("catdog"))
+    version = String(**_about("the version of catdog"))
+    extensions = List(String(), **_about("extensions of the protocol that the server has"))
+
+
+class Live(Schema):
+    """Whether the process can answer."""
+
+    live = Boolean(**_about("true"))
+
+
+class Ready(Schema):
+    """Whether there is a model."""
+
+    ready = Boolean(**_about("true"))
+
+
+class ModelReady(Schema):
+    """Whether the model, or a version of it, answers."""
+
+    name = String(**_about("catdog"))
+    ready = Boolean(**_about("true"))
+
+
+class TensorMetadata(Schema):
+    """A tensor that the model takes or gives."""
+
+    name = String(**_about("its name"))
+    datatype = String(**_about("BYTES, INT64 or FP32"))
+    shape = List(Integer(), **_about("its sizes; -1 stands for the number of pictures"))
+    parameters = Dict(metadata={"description": "which column of `probabilities` is which class"})
+
+
+class ModelMetadata(Schema):
+    """The model, in the words of the protocol."""
+
+    name = String(**_about("catdog"))
+    versions = List(String(), **_about("the version that answers"))
+    platform = String(**_about("what runs the network"))
+    inputs = List(Nested(TensorMetadata), **_about("one: `image`, each element the bytes of a picture"))
+    outputs = List(Nested(TensorMetadata), **_about("what is answered, one element or row a picture"))
+
+
+class Tensor(Schema):
+    """An output."""
+
+    name = String(**_about("its name"))
+    datatype = String(**_about("BYTES, INT64 or FP32"))
+    shape = List(Integer(), **_about("its sizes, pictures first"))
+    data = List(Raw(), metadata={"description": "its values, row by row, where they are not binary"})
+    parameters = Dict(metadata={"description": "`binary_data_size`, where the values stand behind the JSON"})
+
+
+class Inferred(Schema):
+    """The answer for the pictures of one request, all by one version."""
+
+    model_name = String(**_about("catdog"))
+    model_version = String(**_about("the version that answered"))
+    id = String(metadata={"description": "the id of the request, if it had one"})
+    outputs = List(Nested(Tensor), **_about("the outputs that were asked for, or all"))
+
+
+def inferred(*problems: int) -> dict[int, Any]:
+    """Describe what an infer route answers: JSON, JSON with binary tensors behind it, or a problem."""
+    described = answers(Inferred, *problems)
+    described[200]["content"]["application/octet-stream"] = {"schema": _BINARY}
+    return described
+
+
+def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Add to an OpenAPI document what the infer routes take."""
+    if isinstance(spec, str):  # YAML, which is not asked for
+        return spec
+    header = {
+        "name": HEADER_LENGTH,
+        "in": "header",
+        "schema": {"type": "integer", "minimum": 0},
+        "description": "bytes of the JSON, where binary tensors stand behind it",
+    }
+    image = {"name": INPUT, "datatype": "BYTES", "shape": [1], "data": [_GREY_PIXEL]}
+    in_json = {"schema": _request(), "example": {"inputs": [image]}}
+    content = dict(zip(KINDS, (in_json, {"schema": _BINARY}), strict=True))
+    for path, operations in spec["paths"].items():
+        if path.startswith("/v2/") and path.endswith("/infer"):
+            operations["post"]["requestBody"] = {"required": True, "content": content}
+            operations["post"].setdefault("parameters", []).append(header)
+    return spec
+
+
+def _request() -> dict[str, Any]:
+    picture = {"type": "string", "contentEncoding": "base64"}
+    image = _object(
+        ("name", "datatype", "shape", "data"),
+        name={"const": INPUT},
+        datatype={"const": "BYTES"},
+        shape={"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 1},
+        data={"type": "array", "items": picture, "minItems": 1},
+        parameters=_object(()),
+    )
+    output = _object(
+        ("name",),
+        name={"enum": list(OUTPUTS)},
+        parameters=_object((), binary_data={"type": "boolean"}),
+    )
+    return _object(
+        ("inputs",),
+        id={"type": "string"},
+        inputs={"type": "array", "items": image, "minItems": 1, "maxItems": 1},
+        outputs={"type": "array", "items": output},
+        parameters=_object((), binary_data_output={"type": "boolean"}),
+    )
+
+
+def _object(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": properties}

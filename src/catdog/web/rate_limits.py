@@ -1,0 +1,127 @@
+"""How often one address may ask: so that one client cannot take it all, and nobody can guess a key by trying.
+
+Who sits at this machine and comes by no proxy is not limited, but for wrong keys. Flask-Limiter counts, in memory or in
+Redis. While Redis cannot be reached it counts in memory, so that answering does not depend on it.
+"""
+
+import time
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from flask import Flask, Response, g, request
+from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
+
+from catdog.settings import Settings, variable_name
+from catdog.web.access import changes_something
+from catdog.web.origins import client_network, is_direct, is_proxied
+from catdog.web.problems import respond
+
+UNLIMITED: Final = frozenset({"/livez", "/readyz", "/metrics", "/api/health", "/v2/health/live", "/v2/health/ready"})
+"""What watches the server asks often, and must get an answer."""
+
+REDIS_SECONDS: Final = 0.5
+"""A request waits for Redis: one that does not answer within these seconds is given up, and asked again later."""
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Limit an app's routes, those that change something apart from the others."""
+    if not (limits := _limits(settings)):
+        return
+    limiter = _make_limiter(limits, settings.rate_limit_storage)
+    # The limiter's own hooks take time even where there is nothing to count. So an app that serves nothing takes them,
+    # and they run only where there is.
+    holder = Flask(__name__)
+    limiter.init_app(holder)
+    (check,), (deduct,) = holder.before_request_funcs[None], holder.after_request_funcs[None]
+
+    def before() -> None:
+        if changes_something(request) or not (_is_unlimited() or _is_spared(settings)):
+            g.is_counted = True
+            check()
+
+    def after(response: Response) -> Response:
+        return cast(Response, deduct(response)) if "is_counted" in g else response
+
+    def explain(error: RateLimitExceeded) -> Response:
+        rate = error.limit.limit
+        error.retry_after = _seconds_left(limiter, rate.get_expiry())
+        error.description = (
+            f"Too many {error.description}; {rate.amount:,} in {rate.get_expiry():,} seconds are allowed. "
+            f"Try again in {error.retry_after} seconds."
+        )
+        if is_proxied(request) and not settings.trusted_proxies:
+            error.description += " All clients of a proxy count as one until CATDOG_TRUSTED_PROXIES is set."
+        return respond(error, settings)
+
+    app.before_request(before)
+    app.after_request(after)
+    app.register_error_handler(RateLimitExceeded, explain)
+
+
+def _limits(settings: Settings) -> list[ApplicationLimit]:
+    """Make the limits that are not off. All routes under one of them are counted together."""
+
+    def is_spared_change() -> bool:
+        return not changes_something(request) or _is_spared(settings)
+
+    rules: dict[str, tuple[str, dict[str, Any]]] = {
+        "rate_limit": ("requests", {"exempt_when": lambda: changes_something(request)}),
+        "rate_limit_changes": ("changes", {"exempt_when": is_spared_change}),
+        "rate_limit_keys": (
+            "wrong keys",
+            {
+                "exempt_when": lambda: not changes_something(request),
+                "deduct_when": lambda _response: g.get("wrong_key", False),
+            },
+        ),
+    }
+    return [
+        ApplicationLimit(
+            getattr(settings, field),
+            scope=field,
+            error_message=f"{what} from this address ({variable_name(field)})",
+            **options,
+        )
+        for field, (what, options) in rules.items()
+        if getattr(settings, field) != "off"
+    ]
+
+
+def _make_limiter(limits: list[ApplicationLimit], storage: str) -> Limiter:
+    is_memory = storage == "memory"
+    return Limiter(
+        lambda: client_network(request),
+        application_limits=cast(list[Any], limits),
+        key_prefix="catdog",
+        storage_uri="memory://" if is_memory else storage,
+        storage_options={} if is_memory else _redis_options(),
+        in_memory_fallback_enabled=not is_memory,
+        swallow_errors=True,  # watching never breaks working
+    )
+
+
+def _redis_options() -> dict[str, Any]:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "socket_connect_timeout": REDIS_SECONDS,
+        "socket_timeout": REDIS_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+
+
+def _is_unlimited() -> bool:
+    return request.path in UNLIMITED or request.endpoint in (None, "static")
+
+
+def _is_spared(settings: Settings) -> bool:
+    return not settings.rate_limit_local and is_direct(request)
+
+
+def _seconds_left(limiter: Limiter, longest: int) -> int:
+    """Count the seconds until the limit that was hit starts anew."""
+    with suppress(Exception):  # Redis may have gone in between
+        if limit := limiter.current_limit:
+            return max(1, limit.reset_at - int(time.time()))
+    return longest
