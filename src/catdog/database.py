@@ -1,9 +1,11 @@
 """Tables and engine: SQLite by default, another database by URL; Alembic keeps the tables up to date.
 
 What stands here is derived (scan results, features), can be deleted and is made again; only the counts of what the
-server did would begin anew.
+server did would begin anew, and of pictures for retraining who sent them and when would be forgotten.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +14,10 @@ from alembic.config import Config
 from filelock import FileLock
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
+    Connection,
+    DateTime,
     Engine,
     Float,
     Integer,
@@ -97,6 +102,32 @@ drift = Table(
     comment="how far recent answers are from those on a version's test pictures",
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True, comment="of the JPEG file that is kept"),
+    Column("source_sha256", String(64), nullable=False, unique=True, comment="of the bytes that were received"),
+    Column("folder", String(255), nullable=False, comment="folder name of the class, such as cats"),
+    Column("batch", String(32), nullable=False, index=True, comment="pictures that came together"),
+    Column("uploader", String(200), nullable=False, comment="address of the client, or cli, or recovered"),
+    Column("name", String(200), nullable=False, comment="as the client called it; shown, never a path"),
+    Column("bytes", BigInteger, nullable=False, comment="of the file that is kept"),
+    Column("created_at", DateTime, nullable=False, comment="UTC"),
+    Column("changed_at", DateTime, nullable=False, comment="UTC; when state or class changed last"),
+    Column("state", String(16), nullable=False, index=True, comment="active, removed, or pending: to be confirmed"),
+    Column("origin", String(16), nullable=False, comment="upload or feedback"),
+    Column("held_out", Boolean, nullable=False, comment="tested on and never trained on; by hash"),
+    Column("checked", Boolean, nullable=False, comment="a person has confirmed the class"),
+    Column("problem", String(200), comment="why the review keeps it out of training; null where it does not"),
+    Column("predicted", String(255), comment="folder name of the class that a model answered"),
+    Column("verdict", String(255), comment="a class key, neither, or unsure"),
+    Column("confidence", Float),
+    Column("novelty", Float),
+    Column("model_version", Integer),
+    comment="pictures kept for retraining; the files lie in retrain_data/",
+)
+
 
 def database_exists(settings: Settings) -> bool:
     """Tell whether opening the database would find one; never creates it."""
@@ -118,6 +149,22 @@ def open_database(settings: Settings) -> Engine:
     with FileLock(path.with_name(path.name + ".lock")):  # two processes may start on a new folder at once
         _upgrade(engine)
     return engine
+
+
+@contextmanager
+def durable(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that is on the disk when the block ends: for what cannot be made again."""
+    with engine.connect() as connection:
+        is_sqlite = engine.dialect.name == "sqlite"
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA synchronous=FULL")
+            connection.commit()
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            if is_sqlite:
+                connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
 
 
 def _sqlite_path(url: str) -> Path | None:

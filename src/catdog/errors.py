@@ -65,10 +65,6 @@ class NoModelError(StoreError):
     """A server that has no model to answer with."""
 
 
-class DiskFullError(CatdogError):
-    """The disk, or this user's share of it, has no room for what was to be written."""
-
-
 class RequestError(CatdogError):
     """A request that lacks what it needs, or names what there is not."""
 
@@ -87,6 +83,22 @@ class KeyNeededError(CatdogError):
 
 class ForbiddenError(CatdogError):
     """A request that is not allowed from where it comes, whatever it brings."""
+
+
+class CollectionError(CatdogError):
+    """What was asked of the pictures for retraining does not fit the state that they are in."""
+
+
+class UploadNotFoundError(CollectionError):
+    """No such picture, or batch of pictures, among those for retraining."""
+
+
+class DiskFullError(CatdogError):
+    """The disk is full, or would be fuller than the limits allow."""
+
+
+class CollectionFullError(DiskFullError):
+    """No room for more pictures for retraining; says which limit is reached, and what was kept."""
 
 
 class ExportError(CatdogError):

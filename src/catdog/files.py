@@ -1,15 +1,17 @@
 """Files that are whole or absent: written elsewhere, flushed to disk, renamed into place, checked when read."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from catdog.errors import VersionCorruptError
+from catdog.errors import DiskFullError, VersionCorruptError
 
 
 def file_sha256(path: Path) -> str:
@@ -68,6 +70,15 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read what `write_json` wrote; None where there is nothing, or nothing that can be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that a reader, or a crash, finds either the old bytes or the new."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -82,6 +93,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def telling_a_full_disk(size: int) -> Iterator[None]:
+    """Turn what the system says of a full disk, or a full quota, into an error of ours.
+
+    Raises:
+        DiskFullError: there was no room for `size` bytes.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"The disk is full. Received: {size:,} bytes to write.") from error
+        raise
 
 
 def sync_folder(folder: Path) -> None:

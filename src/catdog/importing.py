@@ -7,23 +7,22 @@ same pictures again adds nothing.
 import contextlib
 import hashlib
 import logging
-import lzma
 import os
 import shutil
 import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from typing import Final
 
 from catdog.dataset import Manifest, Rejected, read_folder
 from catdog.errors import DatasetError, DownloadError, MissingDependencyError
 from catdog.settings import Settings
 from catdog.split import Picture
+from catdog.unpacking import UNREADABLE, open_members
 
 MAX_NAME_BYTES: Final = 200
 """Longest name that an archive may give a file or folder: file systems take 255, and `_copy` may add a hash."""
@@ -149,7 +148,7 @@ def _require_disk(folder: Path, needed: int) -> None:
 def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
     """Unpack regular files; names from the archive never lead out of `target`."""
     try:
-        with _members(archive) as (members, total):
+        with open_members(archive) as (members, total):
             _require_disk(target, total)
             rejected = []
             for name, size, open_member in members:
@@ -162,39 +161,8 @@ def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
                     with open_member() as stream, path.open("wb") as file:
                         shutil.copyfileobj(stream, file)
             return rejected
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DatasetError(f"The archive cannot be read: {error}. Received: {archive}.") from error
-
-
-_UNREADABLE: Final = (
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
-    *(EOFError, RuntimeError, NotImplementedError, UnicodeError),  # cut off; encrypted; unknown compression; names
-    OSError,  # a damaged gzip or bzip2, a file and a folder of one name, a full disk
-)
-
-Member = tuple[str, int, Callable[[], IO[bytes]]]
-
-
-@contextlib.contextmanager
-def _members(archive: Path) -> Iterator[tuple[Iterator[Member], int]]:
-    """Open an archive: its regular files as (name, bytes, how to open), and their bytes together."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            infos = [info for info in zipped.infolist() if not info.is_dir()]
-            members = ((i.filename, i.file_size, lambda i=i: zipped.open(i)) for i in infos)
-            yield members, sum(i.file_size for i in infos)
-    else:
-        with tarfile.open(archive) as tar:
-            entries = [entry for entry in tar.getmembers() if entry.isreg()]
-            streams = ((e.name, e.size, lambda e=e: _tar_stream(tar, e)) for e in entries)
-            yield streams, sum(e.size for e in entries)
-
-
-def _tar_stream(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
-    stream = tar.extractfile(entry)
-    if stream is None:
-        raise tarfile.ReadError(f"{entry.name} is no regular file")
-    return stream
 
 
 def _safe_path(target: Path, name: str) -> Path | None:

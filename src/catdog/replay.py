@@ -45,6 +45,10 @@ class Replay:
         """Write the arrays to an `.npz` file."""
         np.savez(path, **vars(self))
 
+    def test_hashes(self) -> set[str]:
+        """Return the SHA-256 of the test pictures."""
+        return set(self.sha256[self.split == "test"].tolist())
+
     @classmethod
     def load(cls, path: Path) -> "Replay":
         """Read what `save` wrote; nothing is unpickled.

@@ -96,6 +96,16 @@ class Settings(BaseSettings):
     max_upload_total_bytes: int = Field(
         256 * 2**20, ge=1, description="Most bytes of one request that adds pictures; these go over the disk."
     )
+    max_kept_pictures: int = Field(
+        100_000, ge=1, description="Most pictures kept for retraining, removed and waiting ones too."
+    )
+    max_kept_bytes: int = Field(10 * 2**30, ge=1, description="Most bytes of pictures kept for retraining.")
+    min_free_bytes: int = Field(
+        256 * 2**20, ge=0, description="Bytes of the disk that pictures for retraining leave free."
+    )
+    removed_days: float = Field(
+        30, ge=0, description="Days that a removed picture can be restored before `purge` deletes it."
+    )
     session_hours: int = Field(
         12, ge=1, le=24 * 365, description="Hours that signing in with the key on the page is good for."
     )

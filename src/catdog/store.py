@@ -75,11 +75,18 @@ class ModelVersion:
 
     def training_hashes(self) -> set[str]:
         """Return the SHA-256 of every picture that the version was fitted or chosen on."""
+        return {sha256 for sha256, split in self._manifest() if split != "test"}
+
+    def test_hashes(self) -> set[str]:
+        """Return the SHA-256 of every picture that the version was measured on."""
+        return {sha256 for sha256, split in self._manifest() if split == "test"}
+
+    def _manifest(self) -> list[tuple[str, str]]:
         path = self.path / "manifest.csv"
         if not path.exists():
-            return set()
+            return []
         with path.open(newline="", encoding="utf-8") as file:
-            return {row["sha256"] for row in csv.DictReader(file) if row["split"] != "test"}
+            return [(row["sha256"], row["split"]) for row in csv.DictReader(file)]
 
 
 @dataclass(frozen=True)

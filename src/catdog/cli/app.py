@@ -22,6 +22,7 @@ from catdog.cli.data import data_commands
 from catdog.cli.explain import explain
 from catdog.cli.models import model_commands
 from catdog.cli.serve import serve
+from catdog.cli.uploads import upload_commands
 from catdog.errors import CatdogError, PictureError
 from catdog.settings import load_settings
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(data_commands, name="data")
 app.add_typer(model_commands, name="models")
+app.add_typer(upload_commands, name="uploads")
 app.command()(explain)
 app.command()(serve)
 

@@ -1,8 +1,8 @@
 """Who may do what, and the headers that keep a browser from doing more.
 
-Looking, predicting and explaining is open. Whatever else changes something needs the key, if one is set, or the cookie
-of who signed in with it. Without a key it is allowed only to who sits at this machine: over a loopback address, not
-through a proxy, and not from a page of another site that happens to be open in a browser here.
+Looking, predicting and explaining is open. Whatever else changes something, or shows what people sent, needs the key,
+if one is set, or the cookie of who signed in with it. Without a key it is allowed only to who sits at this machine:
+over a loopback address, not through a proxy, and not from a page of another site that happens to be open in a browser.
 """
 
 from typing import Final
@@ -28,6 +28,9 @@ OPEN_ENDPOINTS: Final = frozenset(
 )
 """What answers without changing anything but counts, though by POST."""
 
+CLOSED_ENDPOINTS: Final = frozenset({"collect.images", "collect.image_file", "collect.report"})
+"""What needs the same permission as a change, though by GET: pictures that people sent, and who they were."""
+
 SIGN_IN: Final = "sessions.sign_in"
 """The route that the key goes to itself, and which looks at it."""
 
@@ -47,7 +50,7 @@ def install(app: Flask, settings: Settings) -> None:
     key = settings.api_key.get_secret_value() if settings.api_key else None
 
     def guard() -> None:
-        if not changes_something(request) or request.endpoint == SIGN_IN:
+        if not (changes_something(request) or request.endpoint in CLOSED_ENDPOINTS) or request.endpoint == SIGN_IN:
             return
         if key is not None:
             _require_permission(key)
@@ -79,7 +82,8 @@ def _require_permission(key: str) -> None:
     if given:
         sessions.require_key(given, key)
     elif sessions.is_signed_in():
-        sessions.require_own_page()
+        if changes_something(request):
+            sessions.require_own_page()
     else:
         raise KeyNeededError(
             "This needs the server's key, as X-API-Key or as Authorization: Bearer, or a page that is signed in. "

@@ -7,8 +7,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from catdog import __version__
 from catdog.settings import Settings, load_settings
-from catdog.web import access, body_limits, cross_origin, inference_schemas, problems, rate_limits, schemas, watching
+from catdog.web import (
+    access,
+    body_limits,
+    collect_schemas,
+    cross_origin,
+    inference_schemas,
+    problems,
+    rate_limits,
+    schemas,
+    watching,
+)
 from catdog.web.api import api, probes
+from catdog.web.collect import collect
 from catdog.web.inference import inference
 from catdog.web.pages import pages
 from catdog.web.service import Service
@@ -42,7 +53,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         AUTO_AUTH_ERROR_RESPONSE=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
-    app.spec_processor(lambda spec: inference_schemas.add_bodies(schemas.add_bodies(spec)))
+    app.spec_processor(lambda spec: collect_schemas.add_bodies(inference_schemas.add_bodies(schemas.add_bodies(spec))))
 
     def spec() -> dict[str, Any]:
         document = cast(dict[str, Any], app.spec)
@@ -58,7 +69,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, inference, probes, pages, sessions, watching.metrics):
+    for blueprint in (api, collect, inference, probes, pages, sessions, watching.metrics):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", spec)
     service.start()

@@ -6,9 +6,10 @@ from typing import Final
 from flask import Flask, Request, request
 
 from catdog.settings import Settings, variable_name
+from catdog.web.spool import Spool
 from catdog.web.uploads import PictureRequest
 
-UPLOAD_ENDPOINTS: Final[frozenset[str]] = frozenset()
+UPLOAD_ENDPOINTS: Final = frozenset({"collect.upload"})
 """Routes that add pictures, and so may bring many, by endpoint."""
 
 MORE_PARTS: Final = 100
@@ -48,7 +49,7 @@ def install(app: Flask, settings: Settings) -> None:
             request.max_content_length = request.max_form_memory_size = limit.bytes
             request.max_form_parts = limit.files + MORE_PARTS
             if isinstance(request, PictureRequest):
-                request.files_in_memory = False
+                request.spool = Spool(settings.retrain_dir)
 
     app.before_request(set_limit)
 

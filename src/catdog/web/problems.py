@@ -29,7 +29,9 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.KeyNeededError: 401,
     errors.ForbiddenError: 403,
     errors.VersionNotFoundError: 404,
+    errors.UploadNotFoundError: 404,
     errors.StoreError: 409,
+    errors.CollectionError: 409,
     errors.UploadTooLargeError: 413,
     errors.MediaTypeError: 415,
     errors.PictureFormatError: 415,
@@ -80,7 +82,7 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
         _log.error("Request %s found the disk full: %s", request_id(), error)
-        return 507, _FULL
+        return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
     if status == 500:

@@ -268,7 +268,7 @@ _REASONS: Final = {
     429: "Too many requests; Retry-After says when to come again",
     500: "The server failed",
     503: "No model to answer with",
-    507: "The server's disk is full",
+    507: "The disk is full, or fuller than the limits allow",
 }
 
 

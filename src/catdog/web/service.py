@@ -166,6 +166,12 @@ class Service:
             self._count(answer)
         return [answer.prediction for answer in answers]
 
+    def look(self, picture: bytes) -> Prediction:
+        """Answer for a picture without counting it; raises what `predict` does."""
+        predictor = self.predictor
+        with self._turn:
+            return predictor.predict(picture)
+
     def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
         """Explain the answer for a picture; raises what `predict` does."""
         predictor = self.predictor

@@ -9,6 +9,7 @@ from gunicorn.http.errors import ParseException
 from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
 from catdog.web.forms import read_form
+from catdog.web.spool import Spool
 
 E = TypeVar("E", bound=CatdogError)
 
@@ -23,13 +24,19 @@ _HOW: Final = "send one as the field `image` of multipart/form-data, or as the b
 class PictureRequest(Request):
     """A request whose files stay in memory: its size is bounded, and the disk would only cost time.
 
-    Not so where it may bring hundreds of pictures: larger files of such a request go over the disk.
+    Where it may bring hundreds of pictures, `spool` takes them.
     """
 
-    files_in_memory = True
+    spool: Spool | None = None
 
-    def _get_file_stream(self, *args: Any, **kwargs: Any) -> IO[bytes]:
-        return io.BytesIO() if self.files_in_memory else super()._get_file_stream(*args, **kwargs)
+    def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
+        return self.spool.part() if self.spool else io.BytesIO()
+
+    def close(self) -> None:
+        """Let the files go."""
+        super().close()
+        if self.spool:
+            self.spool.close()
 
 
 def read_one(request: Request, settings: Settings) -> bytes:

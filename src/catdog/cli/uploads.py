@@ -1,0 +1,102 @@
+"""Commands about pictures for retraining: add, list, review, purge."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Annotated, Final
+
+import typer
+
+from catdog.cli import console
+from catdog.cli.console import JsonOption, out, print_json
+from catdog.collection import Collection
+from catdog.database import open_database
+from catdog.prediction import find_pictures
+from catdog.review import review
+from catdog.settings import load_settings
+from catdog.starter import ensure_champion
+from catdog.uploads import State
+
+upload_commands = typer.Typer(help="Add, list, review and purge pictures for retraining.", no_args_is_help=True)
+
+LISTED: Final = 50
+
+
+def _open() -> Collection:
+    """Open the pictures for retraining; a store without a version gets the bundled model."""
+    settings = load_settings()
+    ensure_champion(settings.models_dir)
+    collection = Collection(settings, open_database(settings))
+    collection.repair()
+    return collection
+
+
+@upload_commands.command()
+def add(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, zips, and folders of them.", metavar="PATH…")],
+    category: Annotated[str, typer.Option(help="Their class, such as cats.")],
+    batch: Annotated[str | None, typer.Option(help="Name to remove or restore them by together.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep pictures of one class for the next retraining."""
+    added = _open().add(_opened(find_pictures(paths)), category, batch)
+    rejected = [vars(refused) for refused in added.rejected]
+    if as_json:
+        counts = {key: getattr(added, key) for key in ("folder", "batch", "accepted", "duplicates")}
+        print_json({**counts, "rejected": rejected})
+    else:
+        console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
+        out.print(
+            f"{added.accepted} pictures were added to {added.folder} as batch {added.batch}; {added.duplicates} were "
+            "there before.",
+            highlight=False,
+        )
+    if rejected:
+        raise typer.Exit(1)
+
+
+@upload_commands.command("list")
+def list_command(
+    state: Annotated[State | None, typer.Option(help="Only these; otherwise all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List pictures for retraining; what most needs a look comes first."""
+    found, total = _open().page(limit=10**9 if as_json else LISTED, state=state)
+    if as_json:
+        print_json({"total": total, "images": [picture.as_dict() for picture in found]})
+        return
+    rows = [(p.id, p.folder, p.state, p.batch, p.predicted or "", p.verdict or "", p.problem or "") for p in found]
+    headings = ("Number", "Class", "State", "Batch", "Answered", "Verdict", "Problem")
+    out.print(console.table(f"{len(found)} of {total} pictures for retraining", headings, rows))
+
+
+@upload_commands.command("review")
+def review_command(as_json: JsonOption = False) -> None:
+    """Find labels that look wrong and copies of test pictures, and keep them out of the next retraining."""
+    with console.progress_bars() as bars:
+        findings = review(_open(), on_progress=lambda done, total: bars("embed", done, total))
+    if as_json:
+        print_json(findings)
+        return
+    headings = ("batch", "unchecked", "doubted", "share", "verdict")
+    rows = [[row[key] for key in headings] for row in findings["batches"]]
+    out.print(console.table("Batches", [heading.capitalize() for heading in headings], rows))
+    out.print(f"{len(findings['near_copies'])} pictures are nearly test pictures, and are kept out", highlight=False)
+
+
+@upload_commands.command()
+def purge(
+    days: Annotated[float | None, typer.Option(min=0, help="Removed longer ago than that.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete for good what was removed longer ago than CATDOG_REMOVED_DAYS says."""
+    deleted = _open().purge(days)
+    if as_json:
+        print_json({"deleted": deleted})
+    else:
+        out.print(f"{deleted} removed pictures were deleted", highlight=False)
+
+
+def _opened(paths: Iterable[Path]) -> Iterator[tuple[str, IO[bytes]]]:
+    for path in paths:
+        with path.open("rb") as file:
+            yield path.name, file

@@ -1,0 +1,226 @@
+"""Routes through which pictures for retraining come in and are looked after."""
+
+import io
+from collections.abc import Iterator
+from threading import Lock
+from typing import IO, Any, Final, cast
+
+from apiflask import APIBlueprint
+from flask import Response, current_app, request
+from PIL import Image
+from werkzeug.datastructures import FileStorage
+
+from catdog import review
+from catdog.collection import Collection
+from catdog.database import open_database
+from catdog.errors import RequestError, UploadNotFoundError, UploadTooLargeError
+from catdog.intake import require_free
+from catdog.preprocessing import decode_upright
+from catdog.uploads import STATES, Order
+from catdog.web import collect_schemas as shapes
+from catdog.web.api import Document, service
+from catdog.web.schemas import KEYS, answers
+from catdog.web.uploads import read_one
+
+FILE_FIELDS: Final = ("files[]", "files", "file")
+THUMBNAIL_SIDE: Final = 320
+MAX_PAGE: Final = 200
+MAX_IDS: Final = 10_000
+_FILTERS: Final = {"state": "state", "category": "folder", "batch": "batch", "origin": "origin", "uploader": "uploader"}
+
+collect = APIBlueprint("collect", __name__, tag="Retraining", url_prefix="/api")
+_opening = Lock()
+
+
+def collection() -> Collection:
+    """Give the pictures for retraining; the first call of a process opens them and puts them in order."""
+    with _opening:
+        if "catdog.collection" not in current_app.extensions:
+            opened = Collection(service().settings, open_database(service().settings))
+            opened.repair()
+            current_app.extensions["catdog.collection"] = opened
+    return cast(Collection, current_app.extensions["catdog.collection"])
+
+
+@collect.post("/retrain/upload")
+@collect.doc(responses=answers(shapes.Uploaded, 400, 401, 403, 413, 503, 507), security=KEYS)
+def upload() -> Document:
+    """Keep pictures of one class for the next training; a zip stands for the pictures in it.
+
+    What is answered as accepted is on the disk. Sending the same again adds nothing.
+    """
+    files = _read_files()
+    category = request.form.get("category", "")
+    batch = request.form.get("batch") or None
+    added = collection().add(_named(files), category, batch, request.remote_addr or "unknown")
+    return {
+        "message": f"{added.accepted} pictures were added to {added.folder}; {added.duplicates} were there before, "
+        f"{len(added.rejected)} were refused.",
+        "files": added.files,
+        "category": added.folder,
+        "batch": added.batch,
+        "accepted": added.accepted,
+        "duplicates": added.duplicates,
+        "rejected": [vars(refused) for refused in added.rejected],
+    }
+
+
+@collect.post("/feedback")
+@collect.doc(responses=answers(shapes.Feedback, 400, 401, 403, 409, 413, 415, 422, 503, 507), security=KEYS)
+def feedback() -> Document:
+    """Say which class is right for a picture; it is kept, and trained on once a person has confirmed it.
+
+    The picture comes as for /api/predict; `class` names the right class, or `right=true` says that the answer is.
+    """
+    request.get_data()  # kept, so that the fields beside the picture can be read, too
+    picture = read_one(request, service().settings)
+    prediction = service().look(picture)
+    right_class = request.values.get("class") or request.values.get("category") or ""
+    if request.values.get("right", "").casefold() in ("true", "1", "yes"):
+        right_class = prediction.class_name
+    kept = collection().feedback(picture, right_class, prediction, request.remote_addr or "unknown")
+    was_right = kept.folder == collection().classes[prediction.class_id]
+    return {
+        "message": "The answer was right." if was_right else "The picture is kept until its class is confirmed.",
+        "id": kept.id,
+        "state": kept.state,
+        "category": kept.folder,
+        "was_right": was_right,
+        "answered": prediction.class_name,
+    }
+
+
+@collect.get("/retrain/images")
+@collect.doc(responses=answers(shapes.Images, 400, 401, 403, 503), security=KEYS)
+def images() -> Document:
+    """List the pictures for retraining, a page at a time; by default what most needs a look comes first."""
+    filters = {column: request.args[name] for name, column in _FILTERS.items() if request.args.get(name)}
+    if filters.get("state") not in (None, *STATES):
+        raise RequestError(f"`state` must be one of {', '.join(STATES)}. Received: {filters['state'][:100]!r}")
+    order = request.args.get("order", "review")
+    if order not in ("review", "newest"):
+        raise RequestError(f"`order` must be review or newest. Received: {order[:100]!r}")
+    page, size = _number("page", 1, 1_000_000), _number("per_page", 50, MAX_PAGE)
+    found, total = collection().page(offset=(page - 1) * size, limit=size, order=cast(Order, order), **filters)
+    rows = [{**picture.as_dict(), "file": f"/api/retrain/images/{picture.id}/file"} for picture in found]
+    return {"images": rows, "total": total, "page": page, "per_page": size}
+
+
+@collect.get("/retrain/images/<int:number>/file")
+@collect.doc(responses={200: shapes.THUMBNAIL, **shapes.problems(401, 403, 404, 503)}, security=KEYS)
+def image_file(number: int) -> Response:
+    """Show a picture: a JPEG of at most 320 pixels a side."""
+    picture = collection().shelf.get([number])[0]
+    try:
+        pixels = decode_upright(picture.path.read_bytes(), THUMBNAIL_SIDE, service().predictor.limits)
+    except OSError as error:
+        raise UploadNotFoundError(f"The file of picture {number} cannot be read. Received: {error.strerror}") from error
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return Response(buffer.getvalue(), content_type="image/jpeg")
+
+
+@collect.post("/retrain/images/relabel")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+def relabel() -> Document:
+    """Move pictures to another class."""
+    ids, document = _ids()
+    return _changed(collection().relabel(ids, str(document.get("category", ""))))
+
+
+@collect.post("/retrain/images/remove")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+def remove() -> Document:
+    """Take pictures out of use; they can be restored until they are purged."""
+    return _changed(collection().remove(_ids()[0]))
+
+
+@collect.post("/retrain/images/restore")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+def restore() -> Document:
+    """Bring removed pictures back."""
+    return _changed(collection().restore(_ids()[0]))
+
+
+@collect.post("/retrain/images/confirm")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 503), security=KEYS)
+def confirm() -> Document:
+    """Say that the class of pictures is right; feedback, and what the review keeps out, comes into use by it."""
+    return _changed(collection().confirm(_ids()[0]))
+
+
+@collect.post("/retrain/batches/<batch>/remove")
+@collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+def remove_batch(batch: str) -> Document:
+    """Take all pictures of a batch out of use."""
+    return _changed(collection().remove_batch(batch))
+
+
+@collect.post("/retrain/batches/<batch>/restore")
+@collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+def restore_batch(batch: str) -> Document:
+    """Bring all removed pictures of a batch back."""
+    return _changed(collection().restore_batch(batch))
+
+
+@collect.get("/retrain/report")
+@collect.doc(responses=answers(shapes.Report, 401, 403, 503), security=KEYS)
+def report() -> Document:
+    """Count the pictures, by class, batch and uploader, and give what the last review found; it says its date."""
+    return review.report(collection())
+
+
+def _read_files() -> list[FileStorage]:
+    """Receive the files of an upload over the disk.
+
+    Raises:
+        RequestError: there is none.
+        UploadTooLargeError: there are too many.
+        DiskFullError: there is no room for them.
+    """
+    settings = service().settings
+    require_free(settings, request.content_length or 0)
+    files = [file for name in FILE_FIELDS for file in request.files.getlist(name) if file.filename]
+    if not files:
+        raise RequestError(
+            "There is no picture; send some as the field `files[]` of multipart/form-data, with their class in "
+            f"`category`. Received: {', '.join(sorted({*request.files, *request.form}))[:200] or 'no field'}."
+        )
+    if len(files) > settings.max_upload_files:
+        raise UploadTooLargeError(
+            f"There are too many files; at most {settings.max_upload_files:,} an upload are allowed "
+            f"(CATDOG_MAX_UPLOAD_FILES). Received: {len(files):,}."
+        )
+    return files
+
+
+def _named(files: list[FileStorage]) -> Iterator[tuple[str, IO[bytes]]]:
+    for file in files:
+        yield file.filename or "", file.stream
+
+
+def _ids() -> tuple[list[int], Document]:
+    document = request.get_json(silent=True)
+    document = document if isinstance(document, dict) else {}
+    ids = document.get("ids")
+    if not isinstance(ids, list) or not 0 < len(ids) <= MAX_IDS or not all(map(_is_number, ids)):
+        raise RequestError(
+            f'A JSON body is needed, {{"ids": [1, 2]}}, with 1 to {MAX_IDS:,} numbers of pictures. '
+            f"Received: {str(ids)[:100] if document else 'no JSON'}."
+        )
+    return ids, document
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 < value < 2**31
+
+
+def _number(name: str, default: int, most: int) -> int:
+    given = request.args.get(name, str(default))
+    if not (given.isascii() and given.isdecimal() and len(given) < 10 and 1 <= int(given) <= most):
+        raise RequestError(f"`{name}` must be a number from 1 to {most:,}. Received: {given[:100]!r}")
+    return int(given)
+
+
+def _changed(count: int) -> dict[str, Any]:
+    return {"changed": count}

@@ -1,0 +1,147 @@
+"""What the routes of pictures for retraining take and give, for the OpenAPI document."""
+
+from typing import Any, Final
+
+from apiflask import Schema
+from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
+
+from catdog.uploads import STATES
+from catdog.web.schemas import PICTURES, Problem, answers
+
+
+def _about(text: str, **more: Any) -> dict[str, Any]:
+    return {"required": True, "metadata": {"description": text, **more}}
+
+
+class Rejected(Schema):
+    """A file that was not kept."""
+
+    name = String(**_about("as the client called it"))
+    reason = String(**_about("what was wrong, what is allowed, what was received"))
+
+
+class Uploaded(Schema):
+    """What became of an upload."""
+
+    message = String(**_about("the same in words"))
+    files = Integer(**_about("files in all, those in archives too"))
+    category = String(**_about("folder name of the class", example="cats"))
+    batch = String(**_about("names this upload, to remove or restore it as a whole"))
+    accepted = Integer(**_about("pictures that are now used and were not before"))
+    duplicates = Integer(**_about("pictures that were there before"))
+    rejected = List(Nested(Rejected), **_about("files that were not kept, and why"))
+
+
+class Feedback(Schema):
+    """What became of feedback."""
+
+    message = String(**_about("the same in words"))
+    id = Integer(**_about("number of the picture"))
+    state = String(**_about("`pending` until it is confirmed", enum=list(STATES)))
+    category = String(**_about("folder name of the right class"))
+    was_right = Boolean(**_about("whether the model's answer is the right class"))
+    answered = String(**_about("what the model answers, as shown to people"))
+
+
+class Image(Schema):
+    """A picture for retraining."""
+
+    id = Integer(**_about("its number"))
+    file = String(**_about("where to see it"))
+    sha256 = String(**_about("hash of the file that is kept"))
+    category = String(**_about("folder name of its class"))
+    batch = String(**_about("pictures that came together"))
+    uploader = String(**_about("address of the client that sent it, `cli`, or `recovered`"))
+    name = String(**_about("as the client called it"))
+    bytes = Integer(**_about("of the file that is kept"))
+    created_at = String(**_about("when it came, UTC"))
+    state = String(**_about("`active`, `removed`, or `pending` until it is confirmed", enum=list(STATES)))
+    origin = String(**_about("`upload` or `feedback`"))
+    held_out = Boolean(**_about("tested on and never trained on"))
+    checked = Boolean(**_about("whether a person has confirmed its class"))
+    problem = String(allow_none=True, **_about("why it is kept out of training"))
+    predicted = String(allow_none=True, **_about("folder name of the class that a model answered"))
+    verdict = String(allow_none=True, **_about("a class key, `neither` or `unsure`"))
+    confidence = Float(allow_none=True, **_about("of that answer, 0 to 1"))
+    novelty = Float(allow_none=True, **_about("0 to 1; from 0.5 on unlike anything seen"))
+    model_version = Integer(allow_none=True, **_about("the version that answered"))
+
+
+class Images(Schema):
+    """A page of pictures."""
+
+    images = List(Nested(Image), **_about("what most needs a look first, or the newest first"))
+    total = Integer(**_about("how many there are on all pages"))
+    page = Integer(**_about("this one, from 1 on"))
+    per_page = Integer(**_about("most pictures a page"))
+
+
+class Changed(Schema):
+    """What a change was done to."""
+
+    changed = Integer(**_about("how many pictures are now as was asked for"))
+
+
+class Report(Schema):
+    """What there is, and what is doubtful about it."""
+
+    counts = Dict(**_about("total, bytes, held_out, kept_out, and by state and class"))
+    batches = List(Dict(), **_about("batch, pictures, share, since; the largest first"))
+    uploaders = List(Dict(), **_about("uploader, pictures, share, since; the largest first"))
+    review = Dict(
+        allow_none=True,
+        **_about(
+            "of the last review: at, is_current, pictures, near_copies of test pictures, pairs that are alike, doubted "
+            "labels, and a verdict for each batch"
+        ),
+    )
+
+
+THUMBNAIL: Final = {
+    "description": "Done",
+    "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+_QUERY: Final[dict[str, dict[str, Any]]] = {
+    "page": {"type": "integer", "minimum": 1},
+    "per_page": {"type": "integer", "minimum": 1, "maximum": 200},
+    "order": {"type": "string", "enum": ["review", "newest"]},
+    "state": {"type": "string", "enum": list(STATES)},
+    **{name: {"type": "string"} for name in ("category", "batch", "origin", "uploader")},
+}
+
+
+def problems(*statuses: int) -> dict[int, Any]:
+    """Describe the problems that a route may answer with."""
+    return {status: about for status, about in answers(Problem, *statuses).items() if status != 200}
+
+
+def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Add to an OpenAPI document what these routes take."""
+    if isinstance(spec, str):  # YAML, which is not asked for
+        return spec
+    picture = {"type": "string", "format": "binary"}
+    ids = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}}
+    text = {"type": "string"}
+    form = {"files[]": {"type": "array", "items": picture}, "category": text, "batch": text}
+    told: dict[str, Any] = {"image": picture, "class": text, "right": {"type": "boolean"}}
+    paths = spec["paths"]
+    _body(paths["/api/retrain/upload"]["post"], "multipart/form-data", form, ["files[]", "category"])
+    _body(paths["/api/feedback"]["post"], "multipart/form-data", told, ["image"])
+    raw = {kind: {"schema": picture} for kind in PICTURES}
+    paths["/api/feedback"]["post"]["requestBody"]["content"].update(raw)
+    paths["/api/feedback"]["post"]["parameters"] = [_parameter(name, told[name]) for name in ("class", "right")]
+    paths["/api/retrain/images"]["get"]["parameters"] = [_parameter(*item) for item in _QUERY.items()]
+    _body(paths["/api/retrain/images/relabel"]["post"], "application/json", {"ids": ids, "category": text}, None)
+    for action in ("remove", "restore", "confirm"):
+        _body(paths[f"/api/retrain/images/{action}"]["post"], "application/json", {"ids": ids}, None)
+    return spec
+
+
+def _body(operation: dict[str, Any], kind: str, properties: dict[str, Any], required: list[str] | None) -> None:
+    schema = {"type": "object", "required": required or list(properties), "properties": properties}
+    operation["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema}

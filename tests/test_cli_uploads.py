@@ -1,0 +1,34 @@
+"""The commands about pictures for retraining."""
+
+import json
+from pathlib import Path
+
+import pytest
+from drawing import write_pictures
+from test_cli import run
+
+from catdog.settings import Settings
+
+
+def test_adding_listing_reviewing_and_purging(home: Settings, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "cats", "cat", 12, first=9000)
+    (tmp_path / "cats" / "notes.txt").write_text("hello")
+    added = json.loads(
+        run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--json", code=1).stdout
+    )
+    assert (added["folder"], added["accepted"], added["duplicates"]) == ("cats", 12, 0)
+    assert [refused["name"] for refused in added["rejected"]] == ["notes.txt"]
+    listed = json.loads(run(home.home, "uploads", "list", "--json").stdout)
+    assert (listed["total"], {row["uploader"] for row in listed["images"]}) == (12, {"cli"})
+    assert json.loads(run(home.home, "uploads", "list", "--state", "removed", "--json").stdout)["total"] == 0
+    reviewed = run(home.home, "uploads", "review").stdout
+    assert added["batch"] in reviewed
+    assert "fine" in reviewed
+    assert json.loads(run(home.home, "uploads", "purge", "--days", 0, "--json").stdout) == {"deleted": 0}
+
+
+@pytest.mark.parametrize("category", ["bird", "../x"])
+def test_an_unknown_class_is_told(home: Settings, tmp_path: Path, category: str) -> None:
+    write_pictures(tmp_path / "cats", "cat", 1)
+    finished = run(home.home, "uploads", "add", tmp_path / "cats", "--category", category, code=1)
+    assert "cats, dogs" in finished.stderr
