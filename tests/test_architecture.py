@@ -16,7 +16,7 @@ LAYERS = [
     {"report", "review"},
     {"collection", "export", "fitting"},
     {"drift", "evaluation", "explain", "finetune", "parity", "repair"},
-    {"activity", "intake", "model", "prediction", "replay", "starter"},
+    {"activity", "intake", "model", "packing", "prediction", "replay", "starter"},
     {"features", "formats", "importing", "store", "uploads"},
     {"backbone", "folding", "head", "metrics", "monitoring", "novelty", "tracking"},
     {"dataset", "frameworks", "sampling", "views"},
