@@ -140,15 +140,32 @@ def test_history_stays_until_it_is_cleared(open_page: OpenPage) -> None:
     expect(strip).to_have_count(2)
 
 
-def test_where_there_is_no_camera_it_says_why(open_page: OpenPage) -> None:
-    page = open_page("/")
-    page.evaluate("navigator.mediaDevices.enumerateDevices = async () => []")  # whatever this machine has
-    page.reload()
-    hint, button = page.locator("#ways-hint"), page.get_by_role("button", name="Use the camera")
-    expect(hint.or_(button)).to_be_visible()
-    if hint.is_visible():
-        expect(hint).to_contain_text("No camera: ")
-        expect(button).to_be_hidden()
+def test_camera(open_page: OpenPage) -> None:
+    page = open_page("/", permissions=["camera"])
+    page.get_by_role("button", name="Use the camera").click()
+    dialog = page.get_by_role("dialog", name="Camera")
+    page.wait_for_timeout(500)  # for the first frame
+    dialog.get_by_role("button", name="Take the picture").click()
+    expect(page.locator(".result")).to_contain_text("camera picture")
+    expect(page.locator(".result .verdict")).to_have_count(1)
+    expect(dialog).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("navigator.mediaDevices.enumerateDevices = async () => []", "none is connected"),
+        (
+            "Object.defineProperty(window, 'isSecureContext', { value: false })",
+            "browsers give it",
+        ),
+        ("navigator.permissions.query = async () => ({ state: 'denied' })", "it is blocked for this page"),
+    ],
+)
+def test_where_there_is_no_camera_it_says_why(open_page: OpenPage, before: str, reason: str) -> None:
+    page = open_page("/", before=before)
+    expect(page.get_by_text(f"No camera: {reason}")).to_be_visible()
+    expect(page.get_by_role("button", name="Use the camera")).to_be_hidden()
 
 
 def test_without_a_script(open_page: OpenPage) -> None:
