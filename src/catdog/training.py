@@ -166,7 +166,9 @@ def train(
     with clock.time("evaluate"):
         test = embedded["test"]
         measured = measure(fitted, test, manifest.classes, settings.unsure_below)
-        promote, reason = decide(manifest.classes, test, measured.correct, engine, settings, wanted=options.promote)
+        promote, reason = decide(
+            manifest.classes, test, measured.probabilities, engine, settings, wanted=options.promote
+        )
         report("evaluate", 1, 1)
     engine.dispose()
     trained = Trained(manifest, embedded, backbone.info, backbone.precision, fitted, measured)
