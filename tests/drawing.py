@@ -1,5 +1,6 @@
 """Drawn cats and dogs: made pictures that a network can tell apart, for tests without photographs."""
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def write_pictures(folder: Path, animal: str, count: int, *, first: int = 0) -> 
     for i, path in enumerate(paths):
         path.write_bytes(encode(draw(animal, first + i), quality=90))
     return paths
+
+
+def write_uploads(folder: Path, animal: str, count: int, *, first: int = 20_000) -> list[Path]:
+    """Write drawings as uploads lie in `retrain_data/<class>/`: each named for the SHA-256 of its bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [keep_upload(folder, encode(draw(animal, first + i), quality=90)) for i in range(count)]
+
+
+def keep_upload(folder: Path, data: bytes) -> Path:
+    """Write one picture as uploads lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(data).hexdigest()}.jpg"
+    path.write_bytes(data)
+    return path
 
 
 def write_dataset(root: Path, train: int = 30, test: int = 10) -> Path:

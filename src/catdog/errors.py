@@ -89,6 +89,10 @@ class JobError(CatdogError):
     """A job that ended without its result; the message says at which step and why."""
 
 
+class DatabaseBusyError(CatdogError):
+    """The database cannot be used at this moment."""
+
+
 class KeyNeededError(CatdogError):
     """A request that needs a key and brings none, or a wrong one."""
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from catdog import dataset
 from catdog.adaptation import Examples
 from catdog.dataset import Manifest
-from catdog.errors import DatasetError
+from catdog.errors import ConflictError, DatasetError
 from catdog.features import Embedded, FeatureCache, Vector, read_embedded
 from catdog.files import file_sha256, write_json
 from catdog.replay import Replay
@@ -128,6 +128,22 @@ def count_new(champion: ModelVersion, settings: Settings, uploads: Uploads) -> i
         and (upload.sha256, upload.folder) not in trained
         for upload in uploads.pictures
     )
+
+
+def require_new(settings: Settings, engine: Engine) -> int:
+    """Count the uploads that retraining would learn from.
+
+    Raises:
+        ConflictError: there is none.
+    """
+    uploads = read_uploads(settings, engine)
+    new = count_new(ModelStore(settings.models_dir).get(), settings, uploads)
+    if not new:
+        raise ConflictError(
+            "There is nothing to train on: pictures are needed that the champion was not trained on and that are not "
+            f"held out for testing. Received: {len(uploads.pictures)} uploaded pictures, none of them new."
+        )
+    return new
 
 
 def data_root(version: ModelVersion, settings: Settings) -> Path:

@@ -24,7 +24,7 @@ from catdog.gate import judge
 from catdog.head import Head
 from catdog.keras_twin import KerasTwin
 from catdog.layout import Split
-from catdog.material import Collected, Material, collect, count_new, read_uploads
+from catdog.material import Collected, Material, collect, read_uploads
 from catdog.metrics import compute_metrics
 from catdog.model import History, calibrate
 from catdog.novelty import NoveltyReference, extend_novelty, fit_novelty
@@ -41,22 +41,6 @@ MISTAKES_SHOWN: Final = 50
 
 Progress = Callable[[int, int], None]
 """Called with (done, in all) of a step."""
-
-
-def require_new(settings: Settings, engine: Engine) -> int:
-    """Count the uploads that retraining would learn from.
-
-    Raises:
-        ConflictError: there is none.
-    """
-    uploads = read_uploads(settings, engine)
-    new = count_new(ModelStore(settings.models_dir).get(), settings, uploads)
-    if not new:
-        raise ConflictError(
-            "There is nothing to train on: pictures are needed that the champion was not trained on and that are not held "
-            f"out for testing. Received: {len(uploads.pictures)} uploaded pictures, none of them new."
-        )
-    return new
 
 
 @dataclass(frozen=True)

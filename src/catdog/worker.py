@@ -102,6 +102,10 @@ class Worker:
             except OperationalError as error:
                 _log.warning("The database cannot be used, and is tried again: %s", error.orig)
                 time.sleep(POLL_SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        """End the training process."""
         self._trainer.stop()
 
     def run_once(self) -> bool:
@@ -222,7 +226,9 @@ def finish_here(settings: Settings, job_id: str) -> Job:
     while (job := jobs.get(job_id)).in_progress:
         try:
             with only_worker(settings, timeout=0):
-                Worker(settings).run_once()
+                worker = Worker(settings)
+                worker.run_once()
+                worker.close()
         except JobError:  # a worker is there
             time.sleep(POLL_SECONDS / 2)
     return job

@@ -9,6 +9,7 @@ from catdog.settings import Settings, load_settings
 from catdog.web import access, problems, schemas
 from catdog.web.api import api, probes
 from catdog.web.pages import pages
+from catdog.web.retrain import retrain
 from catdog.web.service import Service
 from catdog.web.uploads import PictureRequest
 
@@ -44,7 +45,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.spec_processor(schemas.add_bodies)
     problems.install(app, settings)
     access.install(app, settings)
-    for blueprint in (api, probes, pages):
+    for blueprint in (api, probes, pages, retrain):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", lambda: app.json.response(app.spec))
     app.extensions["catdog"] = service = Service(settings)

@@ -6,9 +6,13 @@ which nothing is sent, as browsers open them ahead of need, keeps nobody else wa
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from catdog.settings import load_settings
 from catdog.web import STARTED_VARIABLE
+
+if TYPE_CHECKING:
+    from catdog.web.supervision import Supervisor
 
 _settings = load_settings()
 
@@ -31,6 +35,25 @@ keepalive = 5
 # Workers show that they live by touching a file, which must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True  # it would lie in the user's home, shared by all servers
+
+
+_supervisor: "Supervisor | None" = None
+
+
+def when_ready(_server: object) -> None:
+    """Start the worker that does the jobs, unless it runs elsewhere."""
+    global _supervisor
+    if _settings.worker == "child":
+        from catdog.web.supervision import Supervisor
+
+        _supervisor = Supervisor()
+        _supervisor.start()
+
+
+def on_exit(_server: object) -> None:
+    """End the worker with the server."""
+    if _supervisor is not None:
+        _supervisor.stop()
 
 
 def on_starting(_server: object) -> None:

@@ -25,12 +25,15 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.KeyNeededError: 401,
     errors.ForbiddenError: 403,
     errors.VersionNotFoundError: 404,
+    errors.JobNotFoundError: 404,
+    errors.ConflictError: 409,
     errors.StoreError: 409,
     errors.UploadTooLargeError: 413,
     errors.MediaTypeError: 415,
     errors.PictureFormatError: 415,
     errors.PictureError: 422,
     errors.NoModelError: 503,
+    errors.DatabaseBusyError: 503,
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
 
