@@ -54,7 +54,7 @@ def test_it_learns_what_was_wrong_and_keeps_what_was_right(champion: Head) -> No
     train = with_new(old(20), strange, wrong)
     assert accuracy(champion, Examples(strange, np.full(15, wrong), np.ones(15, bool))) < 0.5
     head, history = adapt(champion, train, old(30), epochs=60)
-    assert accuracy(head, train) == 1
+    assert accuracy(head, Examples(strange, np.full(15, wrong), np.ones(15, bool))) > 0.9
     assert accuracy(head, old(40)) >= accuracy(champion, old(40))
     assert history.epochs[history.best_epoch - 1]["val_loss"] == min(e["val_loss"] for e in history.epochs)
 

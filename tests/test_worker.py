@@ -1,5 +1,6 @@
 """The worker: whatever is killed and when, a job ends, once, with nothing left behind."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -91,8 +92,8 @@ def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs) -> None:
     assert record.stat().st_mode & 0o077 == 0
     with sqlite3.connect(record) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        inputs = connection.execute("SELECT inputs, serialization FROM workflow_status").fetchall()
-    assert inputs == [(f'{{"positionalArgs":["{job.id}"],"namedArgs":{{}}}}', "portable_json")]
+        ((inputs,),) = connection.execute("SELECT inputs FROM workflow_input").fetchall()
+    assert json.loads(inputs) == {"namedArgs": {}, "positionalArgs": [job.id]}
 
 
 @pytest.mark.parametrize("stage", [*STEPS, "queued"])

@@ -28,7 +28,6 @@ DISTILLED: Final = 0.9
 """Share of the champion's answer in what an old picture is to be answered; the rest is its label."""
 
 BATCH: Final = 256
-MIN_PROGRESS: Final = 1e-5
 _DECAY: Final = (0.9, 0.999)  # Adam's, as in Keras
 _EPSILON: Final = 1e-7
 
@@ -82,7 +81,7 @@ def adapt(
             rng = np.random.default_rng([seed, epoch, start])
             loss += optimizer.step(features[chosen], targets[chosen], weights[chosen], rng)
         figures = judge.measure(optimizer.head)
-        is_best = figures["val_loss"] < min((e["val_loss"] for e in history.epochs), default=np.inf) - MIN_PROGRESS
+        is_best = figures["val_loss"] < min((e["val_loss"] for e in history.epochs), default=np.inf)
         history.epochs.append({"loss": loss / len(order), **figures, "learning_rate": optimizer.rate})
         if on_epoch:
             on_epoch(epoch + 1)

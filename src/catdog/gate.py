@@ -61,13 +61,13 @@ def judge(
     faults = []
     if comparison.significantly_worse:
         faults.append(f"significantly worse than {name}: {comparison}")
-    for number, name in enumerate(classes):
+    for number, folder in enumerate(classes):
         members = labels == number
         lost = int(before[members].sum()) - int(after[members].sum())
         if lost > max(1, RECALL_LOSS * members.sum()):
             recalls = f"{before[members].mean():.1%} to {after[members].mean():.1%}"
             faults.append(
-                f"recall of {probability_key(name)} falls from {recalls}; at most {100 * RECALL_LOSS:.0f} points may go"
+                f"recall of {probability_key(folder)} falls from {recalls}; {100 * RECALL_LOSS:.0f} points may go"
             )
     if len(labels) >= MIN_CALIBRATED:
         errors = [expected_calibration_error(answers, labels) for answers in (champion, challenger)]

@@ -101,9 +101,7 @@ def collect(settings: Settings, engine: Engine, uploads: Uploads) -> Collected:
     champion = ModelStore(settings.models_dir).get()
     numbers = {name: number for number, name in enumerate(champion.classes)}
     base = _base(champion, settings, engine)
-    tested = {p.sha256 for p in (*manifest_pictures(champion, settings), *base) if p.split == "test"}
-    # A held-out upload is in the champion's manifest as a test picture too, but is a test picture of nobody else.
-    tested -= {upload.sha256 for upload in uploads.pictures if upload.held_out}
+    tested = {p.sha256 for p in base if p.split == "test"} | _remembered_tests(champion)
     left_out, kept = dict(uploads.left_out), []
     for upload in uploads.pictures:
         if upload.sha256 in tested:
@@ -178,6 +176,12 @@ def _base(champion: ModelVersion, settings: Settings, engine: Engine) -> tuple[P
     return ()
 
 
+def _remembered_tests(version: ModelVersion) -> set[str]:
+    path = version.path / "replay.npz"
+    replay = Replay.load(path) if path.exists() else None
+    return set() if replay is None else set(replay.sha256[replay.split == "test"].tolist())
+
+
 class Material:
     """The features of all pictures of a retraining, sorted into what to fit on, to validate on and to test on."""
 
@@ -208,7 +212,7 @@ class Material:
         for sha256, earlier in self.before.items():  # validating on what was once fitted on does not undo that
             if earlier.split == "train" and known[sha256].split == "validation":
                 known[sha256] = replace(known[sha256], split="train")
-        kept = tuple(p for sha256, p in known.items() if sha256 not in self.collected.left_out)
+        kept = tuple(p for p in known.values() if self._is_used(p))
         return Manifest(data_root(self.champion, self._settings), self.champion.classes, kept)
 
     @property
@@ -237,7 +241,11 @@ class Material:
         self._memory = self._recall()
         for sha256, picture in self._memory.items():
             chosen.setdefault(sha256, picture)
-        return [p for sha256, p in chosen.items() if sha256 in self._vectors and sha256 not in self.collected.left_out]
+        return [p for p in chosen.values() if p.sha256 in self._vectors and self._is_used(p)]
+
+    def _is_used(self, picture: Picture) -> bool:
+        """Tell whether it is not left out; a test picture stays one, though a copy of it that came in is left out."""
+        return picture.split == "test" or picture.sha256 not in self.collected.left_out
 
     def _recall(self) -> dict[str, Picture]:
         """Read the champion's memory, of which a share by hash judges what is kept; its features join the others."""
