@@ -96,7 +96,11 @@ def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs) -> None:
     assert json.loads(inputs) == {"namedArgs": {}, "positionalArgs": [job.id]}
 
 
-@pytest.mark.parametrize("stage", [*STEPS, "queued"])
+# KILL_MATRIX=3 kills at every step, three times each; otherwise at three of them, once.
+REPEATED = int(os.environ.get("KILL_MATRIX", "0"))
+
+
+@pytest.mark.parametrize("stage", [*STEPS, "queued"] * REPEATED if REPEATED else ["queued", "fit", "promote"])
 def test_a_killed_worker_is_followed_by_one_that_ends_the_job(home: Settings, jobs: Jobs, stage: str) -> None:
     """Kill it while a step is under way, or just done; `queued` is before the first."""
     job = jobs.create()

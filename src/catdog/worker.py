@@ -115,6 +115,7 @@ class Worker:
             return False
         job_id = job.id
         _patiently(lambda: self._jobs.start(job_id))
+        self._trainer.start()  # it gets ready while the record is opened
         try:
             durable.run_durably(self._settings, job_id, self._step, (*STAGES, _FINISH), self._look_up)
         except durable.Interrupted as error:
