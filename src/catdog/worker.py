@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from catdog import durable
 from catdog.database import open_database
-from catdog.errors import JobError
+from catdog.errors import ConflictError, JobError
 from catdog.jobs import Job, Jobs
 from catdog.settings import Settings
 from catdog.trainer import Trainer
@@ -227,12 +227,30 @@ def finish_here(settings: Settings, job_id: str) -> Job:
     while (job := jobs.get(job_id)).in_progress:
         try:
             with only_worker(settings, timeout=0):
-                worker = Worker(settings)
-                worker.run_once()
-                worker.close()
+                _do_here(settings, jobs, job_id)
         except JobError:  # a worker is there
             time.sleep(POLL_SECONDS / 2)
     return job
+
+
+def _do_here(settings: Settings, jobs: Jobs, job_id: str) -> None:
+    """Do a job in this process; Ctrl-C cancels it, since who waits for it here does not want it any more."""
+    worker, interrupted = Worker(settings), False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        with suppress(ConflictError):
+            jobs.cancel(job_id)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        worker.run_once()
+    finally:
+        worker.close()
+        signal.signal(signal.SIGINT, before)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def remove_traces(settings: Settings, job_id: str) -> None:
