@@ -30,7 +30,7 @@ def uploads(home: Settings) -> None:
         write_uploads(home.retrain_dir / f"{animal}s", animal, 8)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, "waited in vain"
@@ -166,8 +166,7 @@ def test_the_server_retrains_and_every_process_serves_what_came_out(home: Settin
         found = ask(port, "GET", f"/api/retrain/status?job={document['job_id']}")[1]
         assert found["state"] == "succeeded", found["message"]
         assert found["result"]["promoted"], found["result"]["reason"]
-        time.sleep(2.5)
-        assert {ask(port, "GET", "/api/model/status")[1]["version"] for _ in range(10)} == {2}
+        wait_for(lambda: {ask(port, "GET", "/api/model/status")[1]["version"] for _ in range(10)} == {2})
     wait_for(lambda: not Path(f"/proc/{again}").exists())
 
 

@@ -37,7 +37,7 @@ def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"
