@@ -121,6 +121,7 @@ class Worker:
         except durable.Interrupted as error:
             self._end(job_id, "failed", str(error))
         self._end(job_id, "failed", "It ended without a result.")  # unless it has one
+        self._seen, self._cold_at = self._arrivals(), None  # the training process has had its use
         return True
 
     def _step(self, job_id: str, name: str) -> dict[str, Any]:
@@ -163,10 +164,11 @@ class Worker:
             if self._jobs.get(job.id).cancel_requested:
                 raise _Cancelled
 
-        look()
-        tell(0, 1)
+        on_progress, on_tick = _tolerant(tell), _tolerant(look)
+        on_tick()
+        on_progress(0, 1)
         order = {"job": job.id, "step": name, "promote": job.arguments.get("promote")}
-        return self._trainer.run(order, _tolerant(tell), _tolerant(look))
+        return self._trainer.run(order, on_progress, on_tick)
 
     def _end(self, job_id: str, state: Any, message: str) -> None:
         """End a job, and remove all that it kept meanwhile; whoever sees its end sees nothing of it left behind."""

@@ -10,7 +10,7 @@ from typing import Final
 
 LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 30.0
-"""A worker that lived this long is started again at once; one that dies sooner waits twice as long each time."""
+"""A worker that lived this long is started again after a second; one that dies sooner waits twice as long each time."""
 
 STOP_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
