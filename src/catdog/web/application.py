@@ -22,6 +22,7 @@ from catdog.web.api import api, probes
 from catdog.web.collect import collect
 from catdog.web.inference import inference
 from catdog.web.pages import pages
+from catdog.web.retrain import retrain
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
@@ -69,7 +70,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, collect, inference, probes, pages, sessions, watching.metrics):
+    for blueprint in (api, collect, inference, probes, pages, retrain, sessions, watching.metrics):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", spec)
     service.start()
