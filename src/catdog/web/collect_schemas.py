@@ -139,13 +139,14 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
     form = {"files[]": {"type": "array", "minItems": 1, "items": _PICTURE}, "category": _text(), "batch": _BATCH}
     told = {"class": _text(), "right": _RIGHT}
     paths = spec["paths"]
-    _body(paths["/api/retrain/upload"]["post"], MULTIPART, form, ["files[]", "category"])
-    _body(paths["/api/feedback"]["post"], MULTIPART, {"image": _PICTURE, **told}, ["image"])
-    for path, field in (("/api/retrain/upload", "files[]"), ("/api/feedback", "image")):
-        content = paths[path]["post"]["requestBody"]["content"]
-        content[MULTIPART]["encoding"] = {field: {"contentType": ", ".join(PICTURES)}}
-    content.update({kind: {"schema": _PICTURE} for kind in PICTURES})
-    paths["/api/feedback"]["post"]["parameters"] = [_parameter(*item) for item in told.items()]
+    upload, feedback = (paths[path]["post"] for path in ("/api/retrain/upload", "/api/feedback"))
+    _body(upload, MULTIPART, form, ["files[]", "category"])
+    _body(feedback, MULTIPART, {"image": _PICTURE, **told}, ["image"])
+    pictures, text = {"contentType": ", ".join(PICTURES)}, {"contentType": "text/plain"}
+    upload["requestBody"]["content"][MULTIPART]["encoding"] = {"files[]": pictures, "category": text}
+    feedback["requestBody"]["content"][MULTIPART]["encoding"] = {"image": pictures}
+    feedback["requestBody"]["content"].update({kind: {"schema": _PICTURE} for kind in PICTURES})
+    feedback["parameters"] = [_parameter(*item) for item in told.items()]
     paths["/api/retrain/images"]["get"]["parameters"] = [_parameter(*item) for item in _QUERY.items()]
     _body(paths["/api/retrain/images/relabel"]["post"], JSON, {"ids": ids, "category": _text()}, None)
     for action in ("remove", "restore", "confirm"):
