@@ -58,7 +58,10 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
     def spec() -> dict[str, Any]:
         document = cast(dict[str, Any], app.spec)
-        return schemas.name_classes(document, service.predictor.keys) if service.is_ready else document
+        if not service.is_ready:
+            return document
+        named = schemas.name_classes(document, service.predictor.keys)
+        return collect_schemas.name_classes(named, service.predictor.version.classes)
 
     app.extensions["catdog"] = service = Service(settings)
     watching.install(app, service)
