@@ -15,13 +15,16 @@ from catdog.settings import Settings, load_settings
 
 pytest_plugins = ["browsing"]
 
+OF_THE_TESTS = {"CATDOG_SHARED", "CATDOG_CHROMIUM"}
+"""Variables that are the tests' own, and no settings."""
+
 WEIGHTS_NAME = "mobilenet_v2_imagenet_no_top.weights.h5"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Run all tests in an empty folder, without the settings of the person who runs them."""
-    for name in [name for name in os.environ if name.startswith(("CATDOG_", "MLFLOW_")) and name != "CATDOG_SHARED"]:
+    for name in {name for name in os.environ if name.startswith(("CATDOG_", "MLFLOW_"))} - OF_THE_TESTS:
         del os.environ[name]
     for name in ("PORT", "WEB_CONCURRENCY"):
         os.environ.pop(name, None)
