@@ -13,6 +13,8 @@ from flask.testing import FlaskClient
 
 from catdog.settings import Settings, load_settings
 
+pytest_plugins = ["browsing"]
+
 WEIGHTS_NAME = "mobilenet_v2_imagenet_no_top.weights.h5"
 
 

@@ -16,7 +16,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 MADE_BY_CATDOG = {"data", "models", "retrain_data", "mlruns"}
 MADE_BY_TOOLS = {"build", "dist", "__pycache__"}
-LISTED_AS_FOLDERS = ("tests", "src/catdog/migrations")
+WEB = "src/catdog/web"
+LISTED_AS_FOLDERS = ("tests", "src/catdog/migrations", f"{WEB}/static/css", f"{WEB}/static/js", f"{WEB}/templates")
 # What a person may keep here too, such as pictures or a report, is none of the project's.
 KINDS = {".css", ".html", ".ipynb", ".js", ".md", ".py", ".toml", ".typed", ".yaml", ".yml"}
 KINDS_AT_TOP = (KINDS | {"", ".txt"}) - {".html"}

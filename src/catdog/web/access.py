@@ -35,8 +35,9 @@ SIGN_IN: Final = "sessions.sign_in"
 """The route that the key goes to itself, and which looks at it."""
 
 HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -54,7 +55,7 @@ def install(app: Flask, settings: Settings) -> None:
             return
         if key is not None:
             _require_permission(key)
-        elif not (is_loopback(settings.resolved_host) and is_local(request)):
+        elif not _is_own_machine(settings):
             raise ForbiddenError(
                 f"Without a key this is allowed only on the machine of the server itself. {sessions.HOW_TO_SET_A_KEY}"
             )
@@ -74,6 +75,15 @@ def install(app: Flask, settings: Settings) -> None:
 def changes_something(received: Request) -> bool:
     """Tell whether a request is for a route, and by a method, that changes something."""
     return not (received.method in SAFE_METHODS or received.endpoint in OPEN_ENDPOINTS or received.endpoint is None)
+
+
+def may_change(settings: Settings) -> bool:
+    """Tell whether the page may offer the reader of this request what changes something; each route still asks."""
+    return sessions.is_signed_in() if settings.api_key else _is_own_machine(settings)
+
+
+def _is_own_machine(settings: Settings) -> bool:
+    return is_loopback(settings.resolved_host) and is_local(request)
 
 
 def _require_permission(key: str) -> None:

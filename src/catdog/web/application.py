@@ -9,6 +9,7 @@ from catdog import __version__
 from catdog.settings import Settings, load_settings
 from catdog.web import (
     access,
+    assets,
     body_limits,
     collect_schemas,
     cross_origin,
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         spec_path=None,
         docs_path=None,
         json_errors=False,
+        static_folder=None,  # type: ignore[arg-type]  # as Flask's; `assets` serves the files
     )
     app.request_class = PictureRequest
     app.config.update(
@@ -62,6 +64,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.extensions["catdog"] = service = Service(settings)
     watching.install(app, service)
     problems.install(app, settings)
+    assets.install(app)
     # What is refused, and why, in this order.
     body_limits.install(app, settings)
     rate_limits.install(app, settings)

@@ -1,31 +1,56 @@
-"""The page for people: upload a picture, see the answer; and the description of the API. No script is needed."""
+"""The page for people: four tabs, each with an address of its own; and the description of the API.
+
+The server renders the tab that is asked for, so that it can be read without a script. Where scripts run, they fetch the
+inside of another tab from `/tabs/<name>`: there is one template for both.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
 
 from flask import Blueprint, current_app, render_template, request
+from werkzeug.exceptions import NotFound
 
 from catdog.errors import CatdogError
+from catdog.prediction import NEITHER, UNSURE
+from catdog.web import sessions
+from catdog.web.access import may_change
 from catdog.web.api import service
-from catdog.web.problems import describe
+from catdog.web.problems import describe, request_id
 from catdog.web.uploads import read_one
 
 pages = Blueprint("pages", __name__)
 
+TABS: Final = {"predict": "Predict", "visualizations": "Visualizations", "retrain": "Retrain", "status": "Model status"}
+"""Names and titles of the tabs, in the order in which they stand."""
+
+CONTEXTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {}
+"""What a tab's template is given beside what all are given; made only when that tab is rendered."""
+
 
 @pages.get("/")
 def index() -> str:
-    """Show the form."""
-    return render_template("index.html", is_ready=service().is_ready)
+    """Show the page with the tab that `?tab=` names."""
+    tab = request.args.get("tab", "")
+    return _page(tab if tab in TABS else "predict")
 
 
 @pages.post("/")
 def answer() -> tuple[str, int]:
     """Answer for the picture of the form, or say on the page why there is no answer."""
-    status, error, prediction = 200, None, None
+    status, error, prediction, milliseconds = 200, None, None, 0.0
     try:
-        prediction, _ = service().predict(read_one(request, service().settings))
+        prediction, milliseconds = service().predict(read_one(request, service().settings))
     except CatdogError as raised:
         status, error = describe(raised, service().settings)
-    page = render_template("index.html", is_ready=service().is_ready, prediction=prediction, error=error)
-    return page, status
+    return _page("predict", prediction=prediction, milliseconds=milliseconds, error=error), status
+
+
+@pages.get("/tabs/<name>")
+def tab(name: str) -> str:
+    """Show the inside of a tab alone, for the page's script."""
+    if name not in TABS:
+        raise NotFound
+    return render_template(f"tabs/{name}.html", **_context(name))
 
 
 @pages.get("/api/docs")
@@ -33,3 +58,23 @@ def docs() -> str:
     """Show the routes of the API, from its OpenAPI document."""
     spec = current_app.spec  # type: ignore[attr-defined]  # APIFlask's
     return render_template("docs.html", spec=spec)
+
+
+def _page(tab: str, **more: Any) -> str:
+    return render_template("page.html", **_context(tab), **more)
+
+
+def _context(tab: str) -> dict[str, Any]:
+    """Give what a template is rendered with: the tab, the version that answers, and what the reader may do."""
+    predictor = service().predictor if service().is_ready else None
+    return {
+        "tab": tab,
+        "tabs": TABS,
+        "version": predictor.version.number if predictor else None,
+        "classes": dict(zip(predictor.keys, predictor.names, strict=True)) if predictor else {},
+        "sign_in": sessions.state(),
+        "may_change": may_change(service().settings),
+        "request_id": request_id(),
+        "verdicts": {"neither": NEITHER, "unsure": UNSURE},
+        **(CONTEXTS[tab]() if tab in CONTEXTS else {}),
+    }

@@ -1,0 +1,86 @@
+// Elements, and how numbers, times and sizes are written. templates/parts.html writes the same without a script.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * Make an element.
+ * @param {string} tag its name
+ * @param {Object} attributes a function becomes a listener (`onclick`), true an empty attribute, false or null none
+ * @param {...(Node|string|number|null|undefined|false|Array)} children text is never read as HTML
+ */
+export function element(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** Make an element of SVG. */
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+/** Make a bar of which `share`, 0 to 1, is filled; `kind` is a class of components.css, such as `class-0`. */
+export function bar(share, kind = "") {
+  const attributes = { class: `bar ${kind}`, viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" };
+  return svg(
+    "svg",
+    attributes,
+    svg("rect", { class: "bar-all", width: 100, height: 10 }),
+    svg("rect", { class: "bar-part", width: (100 * share).toFixed(2), height: 10 }),
+  );
+}
+
+/** Write a share, 0 to 1, as percent: "97.2 %". */
+export function percent(share, digits = 1) {
+  return `${(100 * share).toFixed(digits)} %`;
+}
+
+/** Write a number as the reader's language does. */
+export function number(value, digits = 0) {
+  return value.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** Write a number of bytes: "3.4 MB". */
+export function bytes(count) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const step = count < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(count) / 3));
+  return `${number(count / 1000 ** step, step > 1 ? 1 : 0)} ${units[step]}`;
+}
+
+/** Write seconds for people: "3 min 20 s". */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const parts = [
+    [Math.floor(whole / 86400), "d"],
+    [Math.floor((whole % 86400) / 3600), "h"],
+    [Math.floor((whole % 3600) / 60), "min"],
+    [whole % 60, "s"],
+  ].filter(([value]) => value > 0);
+  return parts.slice(0, 2).map(([value, unit]) => `${value} ${unit}`).join(" ") || "0 s";
+}
+
+/** Write a time (ISO 8601) in the reader's zone and language. */
+export function time(iso) {
+  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** Make a <time> in the reader's zone. */
+export function timeElement(iso) {
+  return element("time", { datetime: iso, title: iso }, time(iso));
+}
+
+/** Write every <time> under an element in the reader's zone. */
+export function localTimes(root) {
+  for (const found of root.querySelectorAll("time[datetime]")) {
+    found.title = found.dateTime;
+    found.textContent = time(found.dateTime);
+  }
+}

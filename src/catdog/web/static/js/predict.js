@@ -1,0 +1,5 @@
+// The tab "predict".
+
+export function start(panel) {
+  void panel;
+}

@@ -1,0 +1,5 @@
+// The tab "retrain".
+
+export function start(panel) {
+  void panel;
+}

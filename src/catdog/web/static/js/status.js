@@ -1,0 +1,5 @@
+// The tab "status".
+
+export function start(panel) {
+  void panel;
+}

@@ -1,0 +1,5 @@
+// The tab "visualizations".
+
+export function start(panel) {
+  void panel;
+}
