@@ -21,20 +21,21 @@ WIDTH: Final = 420
 """Pixels across, where nothing stretches a chart to its place."""
 
 HEIGHT: Final = 240
-REPORT_CONFIG: Final[Spec] = {
+PAPER: Final[Spec] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {"gridOpacity": 0.25, "domainOpacity": 0.5, "labelSeparation": 8, "titleFontWeight": "normal"},
     "range": {
-        "category": ["#2f6fde", "#d9692a", "#1f9d8f", "#a05fc4", "#8a8f98", "#c24a63"],
-        "heatmap": ["#e9effb", "#2f6fde"],
+        "category": ["#c25a12", "#2463a6", "#16786a", "#8a4fa3", "#8a6d1a", "#68707a"],
+        "heatmap": ["#e7ecfb", "#2b4fc0"],
     },
-    "mark": {"color": "#2f6fde"},
+    "mark": {"color": "#2b4fc0"},
     "rule": {"color": "#8a8f98"},
+    "text": {"color": "#68707a"},
     "legend": {"orient": "top", "title": None},
 }
-"""Colours of the report, which tell apart in grey and to colour-blind readers too, and read on white and on black."""
+"""Colours for a report or a file, which tell apart in grey too; the page has its own, light and dark."""
 
 
 def specifications() -> dict[str, Spec]:
@@ -67,7 +68,7 @@ def to_svg(specification: Spec, table: Table) -> str:
     """Draw a table as SVG with the colours of the report; no script, and nothing from elsewhere."""
     import vl_convert
 
-    filled = fill(specification, table, width=WIDTH, config=REPORT_CONFIG)
+    filled = fill(specification, table, width=WIDTH, config=PAPER)
     return str(vl_convert.vegalite_to_svg(json.dumps(filled)))
 
 
@@ -101,7 +102,7 @@ def _balance() -> Drawing:
     import altair as alt
 
     base = _base().encode(
-        x=alt.X("share:Q", **_share_axis("share of the pictures")),
+        x=alt.X("share:Q", title="share of the pictures", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         y=alt.Y("class:N", title=None),
         yOffset=alt.YOffset("split:N", sort=["training", "test"]),
     )
@@ -109,9 +110,7 @@ def _balance() -> Drawing:
         color=alt.Color("split:N", title=None, sort=["training", "test"]),
         tooltip=["split:N", "class:N", "pictures:Q", alt.Tooltip("share:Q", format=".1%")],
     )
-    text = base.mark_text(align="right", dx=-6, fontWeight="bold", color="white").encode(
-        text=alt.Text("share:Q", format=".1%")
-    )
+    text = base.mark_text(align="left", dx=5).encode(text=alt.Text("share:Q", format=".1%"))
     return alt.layer(bars, text)
 
 
@@ -212,7 +211,7 @@ def _confidence() -> Drawing:
                 scale=logarithmic,
                 axis=alt.Axis(values=[0, 1, 10, 100, 1000, 10_000, 100_000]),
             ),
-            color=alt.Color("answers:N", title=None),
+            color=alt.Color("answers:N", title=None, sort=["wrong", "right"]),
             tooltip=["answers:N", "pictures:Q", alt.Tooltip("from:Q", format="%"), alt.Tooltip("to:Q", format="%")],
         )
     )
@@ -222,9 +221,7 @@ def _versions() -> Drawing:
     import altair as alt
 
     base = _base().encode(x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)))
-    rule = base.mark_rule(strokeWidth=2).encode(
-        y=alt.Y("low:Q", **_share_axis("accuracy, with its 95 % interval", zero=False)), y2="high:Q"
-    )
+    rule = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", **_share_axis("accuracy", zero=False)), y2="high:Q")
     percents = [alt.Tooltip(f"{key}:Q", format=".2%") for key in ("accuracy", "low", "high")]
     point = base.mark_point(filled=True, size=90, opacity=1)
     return alt.layer(rule, point.encode(y="accuracy:Q", tooltip=["version:O", "n:Q", *percents]))

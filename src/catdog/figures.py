@@ -15,6 +15,10 @@ from catdog.histograms import SHARE_BINS
 Row = dict[str, Any]
 
 SPLITS: Final = {"train": "training", "validation": "validation", "test": "test", "retrain": "for retraining"}
+_SHARES: Final = {
+    "share", "value", "low", "high", "accuracy", "confidence", "recall", "precision", "false_rate", "true_rate",
+    "from", "to",
+}  # fmt: skip
 _RATES: Final = {"precision": "Precision", "recall": "Recall"}
 
 
@@ -80,6 +84,22 @@ class Table:
     columns: Mapping[str, str]
     rows: list[Row]
     empty: str
+
+    def written(self, most: int) -> list[list[str]]:
+        """Write the rows for people: shares in percent, numbers with separators; of more than `most`, evenly chosen."""
+        step = max(1, -(-len(self.rows) // most))
+        return [[self._write(key, row[key]) for key in self.columns] for row in self.rows[::step]]
+
+    def _write(self, key: str, value: Any) -> str:
+        if value is None:
+            return "–"
+        if key in _SHARES and self.name != "loss":
+            return f"{100 * value:.1f} %"
+        if isinstance(value, float):
+            return f"{value:.4f}"
+        if key in ("hour", "created_at"):
+            return str(value).replace("T", " ").replace("+00:00", "")
+        return f"{value:,}" if isinstance(value, int) else str(value)
 
     def as_csv(self) -> str:
         """Write the rows as CSV; what a spreadsheet would take for a formula is quoted."""

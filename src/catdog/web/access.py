@@ -28,8 +28,8 @@ OPEN_ENDPOINTS: Final = frozenset(
 )
 """What answers without changing anything but counts, though by POST."""
 
-CLOSED_ENDPOINTS: Final = frozenset({"collect.images", "collect.image_file", "collect.report"})
-"""What needs the same permission as a change, though by GET: pictures that people sent, and who they were."""
+CLOSED_ENDPOINTS: Final = frozenset({"collect.images", "collect.image_file", "collect.report", "charts.picture"})
+"""What needs the same permission as a change, though by GET: pictures of the data, those that people sent, and who."""
 
 SIGN_IN: Final = "sessions.sign_in"
 """The route that the key goes to itself, and which looks at it."""
@@ -64,7 +64,7 @@ def install(app: Flask, settings: Settings) -> None:
         for name, value in HEADERS.items():
             response.headers[name] = value
         response.headers["X-Request-ID"] = request_id()
-        if not request.path.startswith("/static/"):
+        if not request.path.startswith(("/static/", "/assets/")):
             response.headers["Cache-Control"] = "no-store"
         return response
 

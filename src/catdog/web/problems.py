@@ -37,6 +37,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.PictureFormatError: 415,
     errors.PictureError: 422,
     errors.NoModelError: 503,
+    errors.ChartError: 503,
     errors.DiskFullError: 507,
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
