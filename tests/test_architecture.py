@@ -17,7 +17,7 @@ LAYERS = [
     {"charts", "insights"},
     {"collection", "export", "figures", "fitting"},
     {"assessment", "drift", "evaluation", "explain", "finetune", "parity", "repair"},
-    {"activity", "curves", "intake", "model", "prediction", "replay", "starter"},
+    {"activity", "curves", "intake", "model", "packing", "prediction", "replay", "starter"},
     {"features", "formats", "importing", "store", "uploads"},
     {"backbone", "folding", "head", "metrics", "monitoring", "novelty", "tracking"},
     {"dataset", "frameworks", "sampling", "views"},

@@ -88,7 +88,7 @@ def _dataset() -> Drawing:
     import altair as alt
 
     order = ["training", "validation", "test", "for retraining"]
-    bars = _base().mark_bar(tooltip=True)
+    bars = _base().mark_bar()
     return bars.encode(
         x=alt.X("split:N", title=None, sort=order, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("pictures:Q", title="pictures"),
@@ -106,7 +106,7 @@ def _balance() -> Drawing:
         y=alt.Y("class:N", title=None),
         yOffset=alt.YOffset("split:N", sort=["training", "test"]),
     )
-    bars = base.mark_bar(tooltip=True).encode(
+    bars = base.mark_bar().encode(
         color=alt.Color("split:N", title=None, sort=["training", "test"]),
         tooltip=["split:N", "class:N", "pictures:Q", alt.Tooltip("share:Q", format=".1%")],
     )
@@ -232,7 +232,7 @@ def _activity() -> Drawing:
 
     return (
         _base()
-        .mark_bar(tooltip=True)
+        .mark_bar(size=8)
         .encode(
             x=alt.X("hour:T", timeUnit="yearmonthdatehours", title=None),
             y=alt.Y("predictions:Q", title="predictions"),

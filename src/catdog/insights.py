@@ -56,7 +56,7 @@ def _accuracy(figures: Figures) -> Insight | None:
     low, high = metrics["accuracy_ci"]
     text = (
         f"{_share(metrics['accuracy'])} of {metrics['n']:,} test pictures are answered rightly; for new pictures like "
-        f"them, {_share(low)} to {_share(high)} is plausible (95 % interval)."
+        f"them, {_share(low)} to {_share(high)} is plausible (95\u00a0% interval)."
     )
     empty = [
         name
@@ -172,8 +172,10 @@ def _drift(figures: Figures) -> Insight | None:
     )
     if drift["warning"]:
         return Insight("Drift", f"{text}. That is more than chance: look at what comes in, and retrain with it.", True)
-    return Insight("Drift", f"{text}; that calls for nothing.")
+    return Insight("Drift", f"{text}: too little, or too likely by chance, to call for anything.")
 
+
+_PERCENT: Final = "\u00a0%"  # with a space at which no line ends
 
 _TOPICS: Final[tuple[Callable[[Figures], Insight | None], ...]] = (
     _balance, _accuracy, _calibration, _confusion, _verdicts, _learning, _versions, _drift,
@@ -182,11 +184,13 @@ _TOPICS: Final[tuple[Callable[[Figures], Insight | None], ...]] = (
 
 def _share(value: float) -> str:
     """Write a share in percent, so that what is not all never reads as all."""
+    if value in (0, 1):
+        return f"{100 * value:.0f}{_PERCENT}"
     for digits in (1, 2, 3):
         text = f"{100 * value:.{digits}f}"
-        if value in (0, 1) or float(text) not in (0, 100):
-            return f"{100 * value:.0f} %" if value in (0, 1) else f"{text} %"
-    return "over 99.999 %" if value > 0.5 else "under 0.001 %"
+        if float(text) not in (0, 100):
+            return text + _PERCENT
+    return f"over 99.999{_PERCENT}" if value > 0.5 else f"under 0.001{_PERCENT}"
 
 
 def _joined(items: list[str]) -> str:

@@ -23,6 +23,7 @@ from catdog.web import (
 )
 from catdog.web.api import api, probes
 from catdog.web.collect import collect
+from catdog.web.downloads import downloads
 from catdog.web.inference import inference
 from catdog.web.pages import pages
 from catdog.web.service import Service
@@ -74,7 +75,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, collect, inference, probes, pages, sessions, watching.metrics):
+    for blueprint in (api, collect, downloads, inference, probes, pages, sessions, watching.metrics):
         app.register_blueprint(blueprint)
     charts_api.install(app, settings)
     app.add_url_rule("/api/openapi.json", "spec", spec)

@@ -30,6 +30,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.ForbiddenError: 403,
     errors.VersionNotFoundError: 404,
     errors.UploadNotFoundError: 404,
+    errors.PictureNotFoundError: 404,
     errors.StoreError: 409,
     errors.CollectionError: 409,
     errors.UploadTooLargeError: 413,
