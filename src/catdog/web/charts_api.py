@@ -16,7 +16,7 @@ from catdog.assessment import Assessment
 from catdog.chart_files import ChartFiles
 from catdog.charts import PAPER, fill
 from catdog.dataset import match_class
-from catdog.errors import ChartError, RequestError
+from catdog.errors import ChartError, PictureNotFoundError, RequestError
 from catdog.figures import NAMES, Figures, Table, tables
 from catdog.files import file_sha256
 from catdog.insights import insights
@@ -97,12 +97,15 @@ def pictures() -> Document:
 @charts.get("/pictures/<sha256>")
 @charts.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 415, 422, 503)}, security=KEYS)
 def picture(sha256: str) -> Response:
-    """Show a test picture that lies under data/: a JPEG of at most 320 pixels a side."""
+    """Show a test picture that is listed and still there: a JPEG of at most 320 pixels a side."""
     predictor = service().predictor
     paths = [found["path"] for found in _assessment(predictor).get("examples", ()) if found["sha256"] == sha256]
-    path = _under_data(paths[0]) if paths else None
+    path = _find(paths[0], predictor) if paths else None
     if path is None or file_sha256(path) != sha256:
-        raise NotFound
+        raise PictureNotFoundError(
+            f"The hash of a listed test picture of version {predictor.version.number} is needed whose file is still "
+            f"where it was. Received: {sha256[:64]!r}"
+        )
     buffer = io.BytesIO()
     pixels = decode_upright(path.read_bytes(), THUMBNAIL_SIDE, predictor.limits)
     Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
@@ -201,7 +204,7 @@ def _pictures(predictor: Predictor, cell: tuple[int, int] | None) -> list[Docume
 
 
 def _describe(example: Mapping[str, Any], predictor: Predictor) -> Document:
-    is_there = _under_data(example["path"]) is not None
+    is_there = _find(example["path"], predictor) is not None
     return {
         "name": PurePath(example["path"]).name,
         "sha256": example["sha256"],
@@ -226,8 +229,13 @@ def _gallery(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def _under_data(path: str) -> Path | None:
-    """Find the file of a test picture under data/, by its path there; None where it is not."""
-    root = service().settings.data_dir.resolve()
-    found = (root / path).resolve()
-    return found if path and found.is_relative_to(root) and found.is_file() else None
+def _find(path: str, predictor: Predictor) -> Path | None:
+    """Find the file of a test picture by its path: under data/, or where the data lay; None where it is not."""
+    roots = [service().settings.data_dir]
+    if where := predictor.version.metadata.get("data", {}).get("root"):
+        roots.append(Path(where))
+    for root in (root.resolve() for root in roots):
+        found = (root / path).resolve()
+        if path and found.is_relative_to(root) and found.is_file():
+            return found
+    return None

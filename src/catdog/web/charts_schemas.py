@@ -45,7 +45,7 @@ class TestPicture(Schema):
     answered = String(**_about("what was answered, as shown to people"))
     confidence = Float(**_about("probability of the answered class"))
     probabilities = Dict(keys=String(), values=Float(), **_about("one for each class, by key"))
-    file = String(allow_none=True, **_about("where the picture can be seen; null where it does not lie under data/"))
+    file = String(allow_none=True, **_about("where the picture can be seen; null where it is not any more"))
 
 
 class Pictures(Schema):
