@@ -6,7 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from browsing import OpenPage, serving
+from browsing import OpenPage, serious_violations, serving
+from drawing import draw, encode
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
@@ -20,10 +21,13 @@ PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def address(trained: Settings, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(
+    trained: Settings, drawn: Path, chart_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """Where a server with a version of drawn cats and dogs listens, whose test pictures lie under data/."""
     home = Path(shutil.copytree(trained.home, tmp_path_factory.mktemp("charts") / "home"))
     shutil.copytree(drawn / "test", home / "data" / "test")
+    shutil.copytree(chart_cache, home / "cache")
     with serving(load_settings(home=home, tracking=False)) as found:
         yield found
 
@@ -87,20 +91,24 @@ def test_a_cell_opens_its_pictures(open_page: OpenPage, address: str) -> None:
     expect(section.get_by_role("heading", name="The surest mistakes")).to_be_visible()
 
 
-def test_what_was_asked_meanwhile_is_shown_at_the_next_look(open_page: OpenPage, site: str) -> None:
-    from drawing import draw, encode
+def test_what_was_asked_meanwhile_is_shown_at_the_next_look(
+    open_page: OpenPage, home: Settings, chart_cache: Path
+) -> None:
+    shutil.copytree(chart_cache, home.cache_dir)
+    with serving(home) as address:
+        look_predict_look(open_page(TAB, address=address), address)
 
-    page = open_page(TAB)
+
+def look_predict_look(page: Page, address: str) -> None:
     charts_of(page)
-    before = page.locator("[data-chart=activity] svg").count()
+    expect(page.locator("[data-chart=activity]")).to_contain_text("Nothing was asked")
     page.get_by_role("tab", name="Predict").click()
     picture = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": encode(draw("cat", 4032))}
-    response = page.request.post(f"{site}/api/predict", multipart={"image": picture})
+    response = page.request.post(f"{address}/api/predict", multipart={"image": picture})
     assert response.ok
     page.wait_for_timeout(1500)  # counts are written once a second
     page.get_by_role("tab", name="Visualizations").click()
     expect(page.locator("[data-chart=activity] svg")).to_have_count(1, timeout=PATIENCE_MS)
-    assert before in (0, 1)
     assert page.locator("[data-chart=activity] .mark-rect path").count() >= 1
 
 
@@ -115,6 +123,15 @@ def test_dark(open_page: OpenPage, address: str) -> None:
     light.emulate_media(color_scheme="dark")
     label = light.locator("[data-chart=roc] .role-axis-label text").first
     expect(label).to_have_css("fill", inks[1])
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious(open_page: OpenPage, address: str, dark: bool) -> None:
+    page = open_page(f"{TAB}&true=cats&answered=cats", address=address, dark=dark, width=360)
+    charts_of(page)
+    for summary in page.get_by_text("As a table").all()[:3]:
+        summary.click()
+    assert serious_violations(page) == []
 
 
 def test_a_telephone(open_page: OpenPage, address: str) -> None:

@@ -24,10 +24,11 @@ CELL = "/api/charts/pictures?true=cats&answered=cats"
 
 
 @pytest.fixture(scope="module")
-def site_home(trained: Settings, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def site_home(trained: Settings, drawn: Path, chart_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a home with one version and its test pictures, for all tests here; what charts need is made once."""
     home = Path(shutil.copytree(trained.home, tmp_path_factory.mktemp("charts") / "home"))
     shutil.copytree(drawn / "test", home / "data" / "test")
+    shutil.copytree(chart_cache, home / "cache")
     return load_settings(home=home, tracking=False)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -78,11 +77,11 @@ def write_report(
     write_atomically(path, page.encode())
 
 
-def _draw(figures: Figures) -> list[tuple[Table, Markup]]:
+def _draw(figures: Figures) -> list[tuple[Table, str]]:
     """Draw the charts that the report has the numbers for, but those that its template writes itself."""
     specifications = charts.specifications()
     return [
-        (table, Markup(charts.to_svg(specifications[table.name], table)))  # Vega escapes what stands in it
+        (table, charts.to_svg(specifications[table.name], table))
         for table in tables(figures)
         if table.rows and table.name not in WRITTEN
     ]

@@ -38,6 +38,11 @@ async function draw(panel) {
   drawn.forEach((free) => free());
   drawn = [];
   for (const button of panel.querySelectorAll("[data-save]")) button.hidden = false;
+  for (const place of panel.querySelectorAll(".chart")) {
+    place.removeAttribute("role");
+    place.replaceChildren(element("p", { class: "muted" }, "Drawing…"));
+    place.hidden = false;
+  }
   try {
     await load(root.dataset.vega);
     await Promise.all([...panel.querySelectorAll(".chart")].map(drawOne));
@@ -50,7 +55,6 @@ async function draw(panel) {
 async function drawOne(place) {
   const card = place.closest("[data-chart]");
   const specification = await get(`/api/charts/${card.dataset.chart}`);
-  place.hidden = false;
   const { finalize } = await embed(place, { ...specification, config: theme(document.documentElement) });
   drawn.push(finalize);
   // Read out as one picture; "As a table" has what is in it.
