@@ -16,7 +16,7 @@ from catdog.assessment import Assessment
 from catdog.chart_files import ChartFiles
 from catdog.charts import PAPER, fill
 from catdog.dataset import match_class
-from catdog.errors import ChartError, PictureNotFoundError, RequestError
+from catdog.errors import ChartError, PictureNotFoundError
 from catdog.figures import NAMES, Figures, Table, tables
 from catdog.files import file_sha256
 from catdog.insights import insights
@@ -87,7 +87,7 @@ def rows(name: str) -> Response:
 
 
 @charts.get("/pictures")
-@charts.doc(responses=answers(shapes.Pictures, 400, 503))
+@charts.doc(responses=answers(shapes.Pictures, 404, 503))
 def pictures() -> Document:
     """List test pictures: those of a cell of the confusion matrix, by `true` and `answered`; else the mistakes."""
     predictor = service().predictor
@@ -181,7 +181,7 @@ def _matrix(figures: Figures) -> list[list[tuple[int, float]]]:
 
 
 def _cell(predictor: Predictor) -> tuple[int, int] | None:
-    """Read which cell is asked for; None where none is."""
+    """Read which cell is asked for; None where none is. PictureNotFoundError where there is no such cell."""
     wanted = request.args.get("true"), request.args.get("answered")
     if wanted == (None, None):
         return None
@@ -189,7 +189,7 @@ def _cell(predictor: Predictor) -> tuple[int, int] | None:
     true, answered = numbers
     if true is None or answered is None:
         known, received = ", ".join(predictor.keys), ", ".join((name or "nothing")[:100] for name in wanted)
-        raise RequestError(f"`true` and `answered` must both be among {known}. Received: {received}")
+        raise PictureNotFoundError(f"`true` and `answered` must both be among {known}. Received: {received}")
     return true, answered
 
 
@@ -220,7 +220,7 @@ def _gallery(predictor: Predictor) -> dict[str, Any]:
     """Give what the template of the pictures shows: those of the cell in the address, else the mistakes."""
     try:
         cell = _cell(predictor)
-    except RequestError:  # the page shows something all the same
+    except PictureNotFoundError:  # the page shows something all the same
         cell = None
     return {
         "pictures": _pictures(predictor, cell),
