@@ -49,13 +49,30 @@ class Trained:
         return assessment.assess(self.measured.probabilities, test.labels, pictures)
 
 
-def save_version(trained: Trained, parameters: Mapping[str, Any], store: ModelStore) -> ModelVersion:
+def save_version(
+    trained: Trained,
+    parameters: Mapping[str, Any],
+    store: ModelStore,
+    *,
+    lineage: Mapping[str, Any] | None = None,
+    replay: Replay | None = None,
+    mark: str = "",
+) -> ModelVersion:
     """Save what was trained as a new version, with its report.
+
+    Args:
+        trained: what it is made of.
+        parameters: how it was made.
+        store: where it goes.
+        lineage: what else its metadata holds: the version that it comes from, what was added.
+        replay: the memory that it takes along; chosen from its data where not given.
+        mark: goes into the name of the temporary folder, so that whoever started this can find it.
 
     Raises:
         StoreError: the disk does not take it.
     """
-    metadata = _describe(trained, parameters)
+    metadata = {**_describe(trained, parameters), **(lineage or {})}
+    memory = replay or Replay.choose(trained.embedded["train"], trained.embedded["test"])
     assessed = trained.assess()
 
     def write_files(folder: Path) -> None:
@@ -63,7 +80,7 @@ def save_version(trained: Trained, parameters: Mapping[str, Any], store: ModelSt
         trained.fitted.novelty.save(folder / "novelty.npz")
         trained.fitted.network.save(folder / "head.keras")
         trained.manifest.write_csv(folder / "manifest.csv")
-        Replay.choose(trained.embedded["train"], trained.embedded["test"]).save(folder / "replay.npz")
+        memory.save(folder / "replay.npz")
         write_json(folder / assessment.FILE_NAME, assessed)
         write_report(
             folder / "report.html",
@@ -77,7 +94,7 @@ def save_version(trained: Trained, parameters: Mapping[str, Any], store: ModelSt
             made_from=metadata,
         )
 
-    return store.save(metadata, write_files)
+    return store.save(metadata, write_files, mark=mark)
 
 
 def track_version(settings: Settings, version: ModelVersion, seconds: Mapping[str, float], promoted: bool) -> None:

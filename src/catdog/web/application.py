@@ -26,6 +26,7 @@ from catdog.web.collect import collect
 from catdog.web.downloads import downloads
 from catdog.web.inference import inference
 from catdog.web.pages import pages
+from catdog.web.retrain import retrain
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
@@ -62,7 +63,10 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
     def spec() -> dict[str, Any]:
         document = cast(dict[str, Any], app.spec)
-        return schemas.name_classes(document, service.predictor.keys) if service.is_ready else document
+        if not service.is_ready:
+            return document
+        named = schemas.name_classes(document, service.predictor.keys)
+        return collect_schemas.name_classes(named, service.predictor.version.classes)
 
     app.extensions["catdog"] = service = Service(settings)
     watching.install(app, service)
@@ -75,7 +79,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, collect, downloads, inference, probes, pages, sessions, watching.metrics):
+    for blueprint in (api, collect, downloads, inference, probes, pages, retrain, sessions, watching.metrics):
         app.register_blueprint(blueprint)
     charts_api.install(app, settings)
     app.add_url_rule("/api/openapi.json", "spec", spec)

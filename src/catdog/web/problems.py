@@ -31,6 +31,8 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.VersionNotFoundError: 404,
     errors.UploadNotFoundError: 404,
     errors.PictureNotFoundError: 404,
+    errors.JobNotFoundError: 404,
+    errors.ConflictError: 409,
     errors.StoreError: 409,
     errors.CollectionError: 409,
     errors.UploadTooLargeError: 413,
@@ -39,6 +41,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.PictureError: 422,
     errors.NoModelError: 503,
     errors.ChartError: 503,
+    errors.DatabaseBusyError: 503,
     errors.DiskFullError: 507,
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
