@@ -14,7 +14,7 @@ from catdog.settings import Settings
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-MADE_BY_CATDOG = {"data", "models", "retrain_data", "mlruns"}
+MADE_BY_CATDOG = {"cache", "data", "models", "retrain_data", "mlruns"}
 MADE_BY_TOOLS = {"build", "dist", "__pycache__"}
 WEB = "src/catdog/web"
 LISTED_AS_FOLDERS = ("tests", "src/catdog/migrations", f"{WEB}/static/css", f"{WEB}/static/js", f"{WEB}/templates")

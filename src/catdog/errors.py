@@ -121,5 +121,9 @@ class CollectionFullError(DiskFullError):
     """No room for more pictures for retraining; says which limit is reached, and what was kept."""
 
 
+class ChartError(CatdogError):
+    """Charts, or what they need, that cannot be made or read."""
+
+
 class ExportError(CatdogError):
     """An export that cannot be written, cannot be run, or does not answer as catdog does."""

@@ -7,13 +7,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    log_loss,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 from catdog.dataset import probability_key
 
@@ -78,6 +71,9 @@ def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Seque
     Raises:
         ValueError: no pictures, or shapes that do not fit.
     """
+    # In here, and below: a web process shows metrics and does without scikit-learn, which takes 45 MB.
+    from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
+
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise ValueError(
             f"At least one picture and (N, {len(classes)}) probabilities are needed. "
@@ -230,6 +226,8 @@ def compare(champion_correct: NDArray[np.bool_], challenger_correct: NDArray[np.
 
 
 def _roc_auc(probabilities: NDArray[np.float64], labels: Labels, numbers: list[int]) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
     if len(np.unique(labels)) < len(numbers):
         return None
     if len(numbers) == 2:

@@ -1,14 +1,16 @@
 """What a training leaves behind: the files and metadata of a version, and a record of the run."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catdog import tracking
+from catdog import assessment, tracking
 from catdog.backbone import BackboneInfo
 from catdog.dataset import Manifest
 from catdog.features import Embedded
+from catdog.files import write_json
 from catdog.fitting import Fitted, Measured
 from catdog.layout import Split
 from catdog.replay import Replay
@@ -40,6 +42,12 @@ class Trained:
             "duplicates": self.manifest.duplicates,
         }
 
+    def assess(self) -> assessment.Assessment:
+        """Describe the answers on the test pictures."""
+        test, root = self.embedded["test"], self.manifest.root
+        pictures = [(picture.sha256, os.path.relpath(picture.path, root)) for picture in test.pictures]
+        return assessment.assess(self.measured.probabilities, test.labels, pictures)
+
 
 def save_version(
     trained: Trained,
@@ -65,6 +73,7 @@ def save_version(
     """
     metadata = {**_describe(trained, parameters), **(lineage or {})}
     memory = replay or Replay.choose(trained.embedded["train"], trained.embedded["test"])
+    assessed = trained.assess()
 
     def write_files(folder: Path) -> None:
         trained.fitted.head.save(folder / "head.npz")
@@ -72,6 +81,7 @@ def save_version(
         trained.fitted.network.save(folder / "head.keras")
         trained.manifest.write_csv(folder / "manifest.csv")
         memory.save(folder / "replay.npz")
+        write_json(folder / assessment.FILE_NAME, assessed)
         write_report(
             folder / "report.html",
             title=f"Training on {trained.manifest.root.name}",
@@ -81,6 +91,7 @@ def save_version(
             labels=trained.embedded["test"].labels,
             mistakes=trained.measured.mistakes,
             facts={name.capitalize(): metadata[name] for name in ("backbone", "parameters", "images")},
+            made_from=metadata,
         )
 
     return store.save(metadata, write_files, mark=mark)

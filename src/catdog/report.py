@@ -12,15 +12,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from catdog import charts
+from catdog.assessment import assess
 from catdog.dataset import display_name
 from catdog.errors import PictureError
 from catdog.evaluation import Mistake
+from catdog.figures import Figures, Table, tables
 from catdog.files import write_atomically
+from catdog.insights import insights
 from catdog.metrics import calibration_bins
 from catdog.preprocessing import decode, read_picture
 
 THUMBNAIL: Final = 128
 MISTAKES_PICTURED: Final = 24
+WRITTEN: Final = ("confusion",)
+"""Charts that the template writes as a table."""
 
 
 def write_report(
@@ -33,6 +39,7 @@ def write_report(
     labels: NDArray[np.int64],
     mistakes: Sequence[Mistake],
     facts: Mapping[str, Any],
+    made_from: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report of an evaluation.
 
@@ -45,11 +52,14 @@ def write_report(
         labels: `(N,)` in [0, C).
         mistakes: the surest first; the first 24 are shown, as thumbnails inside the page.
         facts: what else to say, name -> value or table.
+        made_from: `metadata.json` of the version, for the charts of its data and its learning.
     """
     environment = Environment(
         loader=PackageLoader("catdog"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
+    assessment = assess(probabilities, labels, [("", "")] * len(labels))
+    figures = Figures.of_version({**(made_from or {}), "classes": classes, "metrics": metrics}, assessment)
     matrix = np.array(metrics["confusion_matrix"])
     page = environment.get_template("report.html").render(
         title=title,
@@ -60,9 +70,21 @@ def write_report(
         row_sums=np.maximum(matrix.sum(axis=1), 1).tolist(),
         bins=calibration_bins(probabilities, labels),
         mistakes=[(mistake, _thumbnail(mistake.path)) for mistake in mistakes[:MISTAKES_PICTURED]],
+        insights=insights(figures),
+        charts=_draw(figures),
         facts=facts,
     )
     write_atomically(path, page.encode())
+
+
+def _draw(figures: Figures) -> list[tuple[Table, str]]:
+    """Draw the charts that the report has the numbers for, but those that its template writes itself."""
+    specifications = charts.specifications()
+    return [
+        (table, charts.to_svg(specifications[table.name], table))
+        for table in tables(figures)
+        if table.rows and table.name not in WRITTEN
+    ]
 
 
 def _thumbnail(path: str) -> str:

@@ -187,6 +187,7 @@ def evaluate(
             labels=labels,
             mistakes=result.mistakes,
             facts={"Data": data, "Version": result.model_version, "Precision": predictor.precision},
+            made_from=predictor.version.metadata,
         )
     if as_json:
         print_json(result.as_dict())

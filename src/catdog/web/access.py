@@ -30,6 +30,7 @@ OPEN_ENDPOINTS: Final = frozenset(
 
 CLOSED_ENDPOINTS: Final = frozenset(
     {
+        "charts.picture",
         "collect.images",
         "collect.image_file",
         "collect.report",
@@ -72,7 +73,7 @@ def install(app: Flask, settings: Settings) -> None:
         for name, value in HEADERS.items():
             response.headers[name] = value
         response.headers["X-Request-ID"] = request_id()
-        if not request.path.startswith("/static/"):
+        if not request.path.startswith(("/static/", "/assets/")):
             response.headers["Cache-Control"] = "no-store"
         return response
 

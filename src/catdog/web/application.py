@@ -11,6 +11,8 @@ from catdog.web import (
     access,
     assets,
     body_limits,
+    charts_api,
+    charts_schemas,
     collect_schemas,
     cross_origin,
     inference_schemas,
@@ -57,7 +59,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         AUTO_AUTH_ERROR_RESPONSE=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
-    app.spec_processor(lambda spec: collect_schemas.add_bodies(inference_schemas.add_bodies(schemas.add_bodies(spec))))
+    app.spec_processor(_complete)
 
     def spec() -> dict[str, Any]:
         document = cast(dict[str, Any], app.spec)
@@ -79,6 +81,19 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
     for blueprint in (api, collect, downloads, inference, probes, pages, retrain, sessions, watching.metrics):
         app.register_blueprint(blueprint)
+    charts_api.install(app, settings)
     app.add_url_rule("/api/openapi.json", "spec", spec)
     service.start()
     return app
+
+
+def _complete(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Add to an OpenAPI document what APIFlask has no words for."""
+    for add in (
+        schemas.add_bodies,
+        inference_schemas.add_bodies,
+        collect_schemas.add_bodies,
+        charts_schemas.add_queries,
+    ):
+        spec = add(spec)
+    return spec

@@ -40,6 +40,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.PictureFormatError: 415,
     errors.PictureError: 422,
     errors.NoModelError: 503,
+    errors.ChartError: 503,
     errors.DatabaseBusyError: 503,
     errors.DiskFullError: 507,
 }

@@ -1,0 +1,113 @@
+"""What a version's answers on its test pictures show beyond the metrics: curves, bins, and which pictures went wrong.
+
+A version holds it as `assessment.json`, made when it was trained. Of one that does not, `assess_version` computes it
+from the features that the version keeps of its test pictures.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catdog.errors import VersionCorruptError
+from catdog.files import read_json
+from catdog.replay import Replay
+from catdog.store import ModelVersion
+
+FILE_NAME: Final = "assessment.json"
+EXAMPLES_A_CELL: Final = 24
+"""Pictures that are listed for a cell of the confusion matrix."""
+
+MOST_EXAMPLES: Final = 500
+
+Assessment = dict[str, Any]
+
+
+def assess(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], pictures: Sequence[tuple[str, str]]
+) -> Assessment:
+    """Describe answers against labels, ready for JSON.
+
+    Args:
+        probabilities: `(N, C)`, rows sum to 1; N at least 1.
+        labels: `(N,)` in [0, C).
+        pictures: of each the SHA-256 and the path in its data set.
+
+    Returns:
+        `n`; `rates`: precision and recall by class with intervals; `roc`, `precision_recall`: a curve a class, or None;
+        `reliability`: bins of confidence; `confidence`: a histogram of right and of wrong answers; `examples`: pictures
+        of each cell of the confusion matrix, wrong answers first, of these the surest first, of right ones the
+        least sure.
+    """
+    # In here: a web process reads assessments and does without scikit-learn, which takes 45 MB.
+    from sklearn.metrics import confusion_matrix
+
+    from catdog import curves
+
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
+    numbers = range(exact.shape[1])
+    matrix = confusion_matrix(labels, exact.argmax(axis=1), labels=list(numbers))
+    return {
+        "n": len(labels),
+        "rates": curves.class_rates(matrix),
+        "roc": [curves.roc(exact, labels, class_id) for class_id in numbers],
+        "precision_recall": [curves.precision_recall(exact, labels, class_id) for class_id in numbers],
+        "reliability": curves.reliability(exact, labels),
+        "confidence": curves.confidence_histogram(exact, labels),
+        "examples": _examples(exact, labels, pictures),
+    }
+
+
+def read_assessment(version: ModelVersion) -> Assessment | None:
+    """Read what a version holds; None where it was made before there were assessments."""
+    return read_json(version.path / FILE_NAME)
+
+
+def assess_version(version: ModelVersion) -> Assessment | None:
+    """Assess a version on the test pictures whose features it keeps; None where it keeps none.
+
+    Raises:
+        VersionCorruptError: its head cannot be read.
+    """
+    try:
+        replay = Replay.load(version.path / "replay.npz")
+    except VersionCorruptError:  # a bundle may come without
+        return None
+    tested = replay.split == "test"
+    if not tested.any():
+        return None
+    paths = _paths(version.path / "manifest.csv")
+    pictures = [(sha256, paths.get(sha256, "")) for sha256 in replay.sha256[tested].tolist()]
+    return assess(version.load_head().probabilities(replay.features[tested]), replay.labels[tested], pictures)
+
+
+def _examples(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], pictures: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    answered, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    is_right = answered == labels
+    order = np.lexsort((np.where(is_right, confidence, -confidence), is_right))
+    listed: Counter[tuple[int, int]] = Counter()
+    examples: list[dict[str, Any]] = []
+    for i in order.tolist():
+        cell = int(labels[i]), int(answered[i])
+        if listed[cell] < EXAMPLES_A_CELL and len(examples) < MOST_EXAMPLES:
+            listed[cell] += 1
+            sha256, path = pictures[i]
+            shares = probabilities[i].round(5).tolist()
+            path = path.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes, JSON may not
+            found = {"sha256": sha256, "path": path, "true": cell[0], "answered": cell[1], "probabilities": shares}
+            examples.append(found)
+    return examples
+
+
+def _paths(manifest: Path) -> dict[str, str]:
+    if not manifest.exists():
+        return {}
+    with manifest.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {row["sha256"]: row["path"] for row in csv.DictReader(file)}
