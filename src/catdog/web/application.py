@@ -23,6 +23,7 @@ from catdog.web.api import api, probes
 from catdog.web.collect import collect
 from catdog.web.inference import inference
 from catdog.web.pages import pages
+from catdog.web.retrain_page import retrain_page
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
@@ -72,7 +73,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, collect, inference, probes, pages, sessions, watching.metrics):
+    for blueprint in (api, collect, inference, probes, pages, retrain_page, sessions, watching.metrics):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", spec)
     service.start()

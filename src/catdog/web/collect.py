@@ -101,7 +101,8 @@ def images() -> Document:
     if order not in ("review", "newest"):
         raise RequestError(f"`order` must be review or newest. Received: {order[:100]!r}")
     page, size = _number("page", 1, 1_000_000), _number("per_page", 50, MAX_PAGE)
-    found, total = collection().page(offset=(page - 1) * size, limit=size, order=cast(Order, order), **filters)
+    ids = _listed("ids")
+    found, total = collection().page(offset=(page - 1) * size, limit=size, order=cast(Order, order), ids=ids, **filters)
     rows = [{**picture.as_dict(), "file": f"/api/retrain/images/{picture.id}/file"} for picture in found]
     return {"images": rows, "total": total, "page": page, "per_page": size}
 
@@ -220,6 +221,19 @@ def _number(name: str, default: int, most: int) -> int:
     if not (given.isascii() and given.isdecimal() and len(given) < 10 and 1 <= int(given) <= most):
         raise RequestError(f"`{name}` must be a number from 1 to {most:,}. Received: {given[:100]!r}")
     return int(given)
+
+
+def _listed(name: str) -> list[int] | None:
+    if (given := request.args.get(name)) is None:
+        return None
+    numbers = given.split(",")
+    if len(numbers) > MAX_PAGE or not all(map(_is_listed, numbers)):
+        raise RequestError(f"`{name}` must be at most {MAX_PAGE} numbers, as in 3,14. Received: {given[:100]!r}")
+    return [int(number) for number in numbers]
+
+
+def _is_listed(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 11 and _is_number(int(text))
 
 
 def _changed(count: int) -> dict[str, Any]:

@@ -107,6 +107,7 @@ _QUERY: Final[dict[str, dict[str, Any]]] = {
     "per_page": {"type": "integer", "minimum": 1, "maximum": 200},
     "order": {"type": "string", "enum": ["review", "newest"]},
     "state": {"type": "string", "enum": list(STATES)},
+    "ids": {"type": "string", "pattern": "^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8}){0,199}$"},
     **{name: {"type": "string"} for name in ("category", "batch", "origin", "uploader")},
 }
 

@@ -48,6 +48,7 @@ async function entriesOf(folder) {
 /** Give the files to send, those that cannot be read, and how many hidden ones were passed over. */
 function sort(found) {
   const shown = found.filter(({ name }) => !isHidden(name));
+  shown.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
   return {
     files: shown.filter(({ file }) => file),
     unreadable: shown.filter(({ file }) => !file),

@@ -6,7 +6,7 @@ import { failure } from "../toasts.js";
 import * as changes from "./changes.js";
 import { drawPicture, isOpen } from "./picture.js";
 
-const A_PAGE = 24;
+const A_PAGE = matchMedia("(max-width: 40rem)").matches ? 12 : 24;
 const ORDERS = { review: "What needs a look first", newest: "Newest first" };
 const STATES = { "": "All", active: "In use", pending: "Waiting for a yes", removed: "Removed" };
 
@@ -225,10 +225,11 @@ function named(folders) {
 }
 
 function select(title, options, onchange) {
+  const id = `retrain-filter-${title.toLowerCase()}`;
   const field = element(
     "select",
-    { onchange },
+    { id, onchange },
     Object.entries(options).map(([value, text]) => element("option", { value }, text)),
   );
-  return { field, label: element("label", {}, `${title} `, field) };
+  return { field, label: element("div", {}, element("label", { for: id }, title), field) };
 }

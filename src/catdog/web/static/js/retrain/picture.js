@@ -20,11 +20,11 @@ export function drawPicture(row, { folders, isDoubted, isChosen }, on) {
     "li",
     { class: "retrain-picture", "data-id": row.id, "data-state": row.state },
     element("label", { class: "retrain-choose" }, box, element("span", { class: "visually-hidden" }, `Choose ${name}`), image),
-    element("p", { class: "retrain-name", title: name }, name),
+    element("p", { class: "retrain-name", title: name }, name.split("/").at(-1)),
     element("p", { class: "retrain-chips" }, chips(row, isDoubted)),
     element("p", { class: "hint" }, doubts(row, isDoubted).join(" ")),
     element("div", { class: "retrain-actions" }, buttons(row, { folders, isDoubted, name }, on)),
-    element("p", { class: "hint" }, `${time(row.created_at)} · `, small(`Batch of ${name}`, "Its batch", on.batch)),
+    small(`Show the batch of ${name}`, `Batch of ${time(row.created_at)}`, on.batch),
   );
 }
 
@@ -58,9 +58,9 @@ function buttons(row, { folders, isDoubted, name }, on) {
   if (row.state === "removed") return small(`Restore ${name}`, "Restore", on.restore, "restore");
   const others = folders.filter((folder) => folder !== row.category);
   return [
-    isOpen(row, isDoubted) && small(`Confirm ${row.category}: ${name}`, `It is ${row.category}`, on.confirm, "confirm"),
+    isOpen(row, isDoubted) && small(`Confirm ${row.category}: ${name}`, `Is ${row.category}`, on.confirm, "confirm"),
     others.length < MOST_BUTTONS &&
-      others.map((folder) => small(`Move to ${folder}: ${name}`, `Move to ${folder}`, () => on.move(folder), "move")),
+      others.map((folder) => small(`Move to ${folder}: ${name}`, `To ${folder}`, () => on.move(folder), "move")),
     small(`Remove ${name}`, "Remove", on.remove, "remove"),
   ];
 }
