@@ -13,6 +13,7 @@ from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the nam
     preload_app,
     threads,
     timeout,
+    when_ready,
     worker_class,
     worker_tmp_dir,
     workers,

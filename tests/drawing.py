@@ -1,10 +1,15 @@
 """Drawn cats and dogs: made pictures that a network can tell apart, for tests without photographs."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from catdog.collection import Collection
+from catdog.database import open_database
+from catdog.settings import Settings
 
 
 def draw(animal: str, seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
@@ -54,6 +59,28 @@ def write_pictures(folder: Path, animal: str, count: int, *, first: int = 0) -> 
     for i, path in enumerate(paths):
         path.write_bytes(encode(draw(animal, first + i), quality=90))
     return paths
+
+
+def add_drawings(
+    settings: Settings, animal: str, count: int, *, first: int = 20_000, folder: str = "", checked: bool = False
+) -> list[Path]:
+    """Upload `count` different drawings of an animal, under its class or another."""
+    pictures = [encode(draw(animal, first + i), quality=90) for i in range(count)]
+    return add_uploads(settings, folder or f"{animal}s", pictures, checked=checked)
+
+
+def add_uploads(settings: Settings, folder: str, pictures: Sequence[bytes], *, checked: bool = False) -> list[Path]:
+    """Upload pictures of a class, whose label a person has confirmed where `checked`; gives the files that are kept."""
+    engine = open_database(settings)
+    collection = Collection(settings, engine)
+    before = {picture.sha256 for picture in collection.shelf.find()}
+    added = collection.add([(f"{i}.jpg", data) for i, data in enumerate(pictures)], folder)
+    assert not added.rejected
+    new = [picture for picture in collection.shelf.find() if picture.sha256 not in before]
+    if checked:
+        collection.confirm([picture.id for picture in new])
+    engine.dispose()
+    return [picture.path for picture in new]
 
 
 def write_dataset(root: Path, train: int = 30, test: int = 10) -> Path:

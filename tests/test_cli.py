@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from drawing import write_dataset
+from drawing import add_drawings, write_dataset
 
 from catdog import __version__
 from catdog.settings import Settings
@@ -166,3 +166,19 @@ def test_doctor_and_version(trained: Settings) -> None:
     assert "Nothing is missing" in run(trained.home, "doctor").stdout
     assert run(trained.home, "--version").stdout.strip() == f"catdog {__version__}"
     assert {"train", "evaluate", "predict"} <= set(run(trained.home, "--help").stdout.split())
+
+
+def test_a_retraining_is_queued_shown_cancelled_and_done(home: Settings) -> None:
+    assert "nothing to train on" in run(home.home, "retrain", code=1).stderr
+    for animal in ("cat", "dog"):
+        add_drawings(home, animal, 8)
+    queued = json.loads(run(home.home, "retrain", "--no-promote", "--json").stdout)
+    assert (queued["state"], queued["arguments"]) == ("queued", {"promote": False})
+    assert queued["id"] in run(home.home, "retrain", code=1).stderr  # one at a time
+    assert queued["id"] in run(home.home, "jobs", "list").stdout
+    assert "queued" in run(home.home, "jobs", "show", queued["id"]).stdout
+    assert "cancelled" in run(home.home, "jobs", "cancel", queued["id"]).stdout
+    assert "no-such-job" in run(home.home, "jobs", "show", "no-such-job", code=1).stderr
+    done = run(home.home, "retrain", "--wait").stdout
+    assert "succeeded" in done
+    assert "Version 2" in done

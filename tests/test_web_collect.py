@@ -146,6 +146,36 @@ def test_feedback_that_makes_no_sense(client: FlaskClient, drawn: Path) -> None:
     require_problem(send(tested, **{"class": "cat"}), 409, "measured")
 
 
+def test_feedback_from_a_signed_in_form_without_script(home: Settings) -> None:
+    client = other_app(home, host="0.0.0.0", api_key=KEY)
+    client.post("/session", data={"key": KEY})
+    token = client.get("/api/session").json["csrf_token"]
+
+    def send(**form: Any) -> Any:
+        return client.post("/api/feedback", data={"class": "dog", **form}, content_type="multipart/form-data")
+
+    kept = send(image=(io.BytesIO(CATS[0]), "x.jpg"), csrf_token=token)
+    assert (kept.status_code, kept.json["category"]) == (200, "dogs"), kept.text
+    require_problem(send(csrf_token=token, picture="x"), 400, "no picture", "picture")
+    require_problem(send(image=(io.BytesIO(CATS[0]), "x.jpg"), csrf_token="another"), 403)
+    assert client.post("/api/feedback?class=cat", data=CATS[1], content_type="image/jpeg").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"right": "maybe"},
+        {"class": "bird", "right": "true"},
+        {"class": "dog", "right": "true"},
+        {"class": ["cat", "dog"]},
+    ],
+)
+def test_feedback_that_contradicts_itself(client: FlaskClient, form: dict[str, Any]) -> None:
+    data = {"image": (io.BytesIO(CATS[0]), "x.jpg"), **form}
+    require_problem(client.post("/api/feedback", data=data), 400, "Received")
+    assert client.get("/api/retrain/images").json["total"] == 0
+
+
 def test_looking_after_pictures(app: APIFlask, client: FlaskClient) -> None:
     batch = upload(client, *CATS).json["batch"]
     page = client.get("/api/retrain/images?per_page=3&page=2&order=newest").json
@@ -173,7 +203,12 @@ def test_looking_after_pictures(app: APIFlask, client: FlaskClient) -> None:
     assert report["counts"]["active"] == {"cats": 2, "dogs": 2}
     assert report["batches"][0]["share"] == 1.0
     require_problem(post("batches/nope/remove"), 404, "nope")
+    require_problem(post("batches/%00/remove"), 404)
     require_problem(post("images/remove", ids=[99]), 404, "99")
+    assert post("images/remove", ids=[1.0]).json == {"changed": 1}  # an integer, as JSON Schema has it
+    require_problem(post("images/remove", ids=[1.5]), 400, "1.5")
+    require_problem(post("images/relabel", ids=[1], category=5), 400, "category")
+    require_problem(client.get(f"/api/retrain/images/{2**70}/file"), 404)
     require_problem(client.get("/api/retrain/images/99/file"), 404)
     require_problem(post("images/relabel", ids=[1], category="bird"), 400, "bird")
 
@@ -183,7 +218,9 @@ def test_bodies_that_name_no_pictures(client: FlaskClient, document: Any) -> Non
     require_problem(client.post("/api/retrain/images/remove", json=document), 400, "ids")
 
 
-@pytest.mark.parametrize("query", ["page=0", "page=x", "per_page=1000", "order=best", "state=lost", "page=²"])
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=x", "per_page=1000", "order=best", "state=lost", "page=²", "batch=%00"]
+)
 def test_pages_that_there_are_not(client: FlaskClient, query: str) -> None:
     require_problem(client.get(f"/api/retrain/images?{query}"), 400)
 

@@ -1,7 +1,8 @@
 """Tables and engine: SQLite by default, another database by URL; Alembic keeps the tables up to date.
 
 What stands here is derived (scan results, features), can be deleted and is made again; only the counts of what the
-server did would begin anew, and of pictures for retraining who sent them and when would be forgotten.
+server did would begin anew, and of pictures for retraining who sent them and when, and what jobs did, would be
+forgotten.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -31,6 +33,7 @@ from sqlalchemy import (
     event,
     inspect,
     make_url,
+    text,
 )
 
 from catdog.settings import Settings
@@ -128,17 +131,41 @@ uploads = Table(
     comment="pictures kept for retraining; the files lie in retrain_data/",
 )
 
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("kind", String(32), nullable=False, comment="what is done; at most one of a kind is under way"),
+    Column("state", String(16), nullable=False, comment="queued, running, succeeded, failed or cancelled"),
+    Column("stage", String(32), nullable=False),
+    Column("progress", Float, nullable=False, comment="0 to 100"),
+    Column("message", Text, nullable=False),
+    Column("eta_seconds", Float),
+    Column("arguments", Text, nullable=False, comment="JSON"),
+    Column("log", Text, nullable=False, comment="JSON: the last lines"),
+    Column("result", Text, comment="JSON; null until it succeeded"),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("requested_by", String(255)),
+    Column("created_at", String(32), nullable=False, comment="UTC, ISO 8601"),
+    Column("started_at", String(32)),
+    Column("finished_at", String(32)),
+    comment="what was asked for to be done apart from the web processes, and how it goes",
+)
+
+_UNDER_WAY = text("state IN ('queued', 'running')")
+Index("jobs_one_under_way", jobs.c.kind, unique=True, sqlite_where=_UNDER_WAY, postgresql_where=_UNDER_WAY)
+
 
 def database_exists(settings: Settings) -> bool:
     """Tell whether opening the database would find one; never creates it."""
-    path = _sqlite_path(settings.resolved_database_url)
+    path = sqlite_path(settings.resolved_database_url)
     return path is None or path.exists()
 
 
 def open_database(settings: Settings) -> Engine:
     """Open the database, making or upgrading its tables first."""
     url = settings.resolved_database_url
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     if path is None:
         engine = create_engine(url)
         _upgrade(engine)
@@ -167,7 +194,8 @@ def durable(engine: Engine) -> Iterator[Connection]:
                 connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
 
 
-def _sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: str) -> Path | None:
+    """Give the file of an SQLite URL; None for a database in memory or on a server."""
     parsed = make_url(url)
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
     return Path(str(parsed.database)) if is_file else None

@@ -77,6 +77,22 @@ class MediaTypeError(RequestError):
     """A request whose body is of a kind that is not read."""
 
 
+class JobNotFoundError(RequestError):
+    """No such job."""
+
+
+class ConflictError(CatdogError):
+    """What was asked for does not fit the state of things: a job is under way already, or there is nothing to do."""
+
+
+class JobError(CatdogError):
+    """A job that ended without its result; the message says at which step and why."""
+
+
+class DatabaseBusyError(CatdogError):
+    """The database cannot be used at this moment."""
+
+
 class KeyNeededError(CatdogError):
     """A request that needs a key and brings none, or a wrong one."""
 

@@ -133,6 +133,21 @@ def embed(
     )
 
 
+def read_embedded(pictures: Sequence[Picture], cache: FeatureCache) -> Embedded:
+    """Give the cached plain features of `pictures`; those that have none are left out, and no backbone is needed."""
+    known = cache.read([picture.sha256 for picture in pictures], view=0)
+    kept = tuple(picture for picture in pictures if picture.sha256 in known)
+    return Embedded(
+        kept,
+        np.array([[known[picture.sha256]] for picture in kept], np.float16)
+        if kept
+        else np.empty((0, 1, 0), np.float16),
+        np.array([picture.label for picture in kept], np.int64),
+        failed=(),
+        computed=0,
+    )
+
+
 Outcome = list[tuple[int, Vector]] | str
 
 

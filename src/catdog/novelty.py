@@ -7,7 +7,7 @@ Mahalanobis distance, softmax confidence and whitening do badly; k = 1 accepts t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ SHRINKAGE: Final = 0.1
 
 ANSWERED_SHARE: Final = 0.9875
 """Share of held-out pictures that are to count as familiar; a little over the 98 % that are promised."""
+
+BANK_LIMIT: Final = 5000
+"""Most training pictures in a bank that grew with retraining; a query costs in proportion."""
 
 MIN_HELD_OUT: Final = 100
 """Fewest held-out pictures whose quantile is trusted alone."""
@@ -141,6 +144,23 @@ def fit_novelty(
         distances = np.concatenate([distances, _distances_within(bank, neighbour)])
     threshold = max(float(np.quantile(distances, ANSWERED_SHARE)), 1e-3)
     return NoveltyReference(mean, projection, bank, neighbour, threshold)
+
+
+def extend_novelty(reference: NoveltyReference, added: NDArray[Any], *, seed: int = 42) -> NoveltyReference:
+    """Make what is in further training pictures familiar too, where the features behind a reference are not at hand.
+
+    They join the bank as it projects them. Mean, projection and threshold stay: these belong to the pictures that the
+    reference was built of, which a few new ones do not change; a threshold taken from those few would follow chance.
+
+    Args:
+        reference: what novelty was measured against so far.
+        added: features of the new training pictures, `(N, D)`.
+        seed: of the choice of what leaves a bank that is over its limit.
+    """
+    bank = np.concatenate([reference.bank, _unit((added.astype(np.float32) - reference.mean) @ reference.projection)])
+    if len(bank) > BANK_LIMIT:
+        bank = bank[np.sort(np.random.default_rng(seed).permutation(len(bank))[:BANK_LIMIT])]
+    return replace(reference, bank=bank)
 
 
 def _principal_components(standardised: Floats) -> Floats:

@@ -41,20 +41,37 @@ class Trained:
         }
 
 
-def save_version(trained: Trained, parameters: Mapping[str, Any], store: ModelStore) -> ModelVersion:
+def save_version(
+    trained: Trained,
+    parameters: Mapping[str, Any],
+    store: ModelStore,
+    *,
+    lineage: Mapping[str, Any] | None = None,
+    replay: Replay | None = None,
+    mark: str = "",
+) -> ModelVersion:
     """Save what was trained as a new version, with its report.
+
+    Args:
+        trained: what it is made of.
+        parameters: how it was made.
+        store: where it goes.
+        lineage: what else its metadata holds: the version that it comes from, what was added.
+        replay: the memory that it takes along; chosen from its data where not given.
+        mark: goes into the name of the temporary folder, so that whoever started this can find it.
 
     Raises:
         StoreError: the disk does not take it.
     """
-    metadata = _describe(trained, parameters)
+    metadata = {**_describe(trained, parameters), **(lineage or {})}
+    memory = replay or Replay.choose(trained.embedded["train"], trained.embedded["test"])
 
     def write_files(folder: Path) -> None:
         trained.fitted.head.save(folder / "head.npz")
         trained.fitted.novelty.save(folder / "novelty.npz")
         trained.fitted.network.save(folder / "head.keras")
         trained.manifest.write_csv(folder / "manifest.csv")
-        Replay.choose(trained.embedded["train"], trained.embedded["test"]).save(folder / "replay.npz")
+        memory.save(folder / "replay.npz")
         write_report(
             folder / "report.html",
             title=f"Training on {trained.manifest.root.name}",
@@ -66,7 +83,7 @@ def save_version(trained: Trained, parameters: Mapping[str, Any], store: ModelSt
             facts={name.capitalize(): metadata[name] for name in ("backbone", "parameters", "images")},
         )
 
-    return store.save(metadata, write_files)
+    return store.save(metadata, write_files, mark=mark)
 
 
 def track_version(settings: Settings, version: ModelVersion, seconds: Mapping[str, float], promoted: bool) -> None:

@@ -1,5 +1,6 @@
 """Features of some pictures of a version, without the pictures: a memory of its data that travels with it."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,9 @@ from catdog.features import Embedded
 
 TRAINING: Final = 1000
 """Most training pictures that are kept, equally many a class."""
+
+GROWN: Final = 2000
+"""Most training pictures that are kept after retraining, which adds to what was remembered before."""
 
 TEST: Final = 2000
 """Most test pictures that are kept."""
@@ -27,13 +31,22 @@ class Replay:
     split: NDArray[np.str_]
 
     @classmethod
-    def choose(cls, train: Embedded, test: Embedded) -> "Replay":
-        """Keep some training pictures of each class and the test pictures, chosen by hash."""
+    def choose(
+        cls, train: Embedded, test: Embedded, *, most: int = TRAINING, first: Set[str] = frozenset()
+    ) -> "Replay":
+        """Keep some training pictures of each class and the test pictures, chosen by hash.
+
+        Args:
+            train: training pictures.
+            test: test pictures.
+            most: training pictures to keep.
+            first: hashes of those that are kept before others: what was remembered so far is not pushed out.
+        """
         classes = int(train.labels.max()) + 1
         kept = np.concatenate(
-            [_first_by_hash(train, np.flatnonzero(train.labels == c), TRAINING // classes) for c in range(classes)]
+            [_choose(train, np.flatnonzero(train.labels == c), most // classes, first) for c in range(classes)]
         )
-        tested = _first_by_hash(test, np.arange(len(test.labels)), TEST)
+        tested = _choose(test, np.arange(len(test.labels)), TEST, first)
         return cls(
             np.concatenate([train.vectors[kept, 0], test.vectors[tested, 0]]),
             np.concatenate([train.labels[kept], test.labels[tested]]),
@@ -66,6 +79,7 @@ class Replay:
         return replay
 
 
-def _first_by_hash(embedded: Embedded, indices: NDArray[Any], most: int) -> NDArray[np.int64]:
-    ordered = sorted(indices.tolist(), key=lambda i: embedded.pictures[i].sha256)
+def _choose(embedded: Embedded, indices: NDArray[Any], most: int, first: Set[str]) -> NDArray[np.int64]:
+    hashes = [picture.sha256 for picture in embedded.pictures]
+    ordered = sorted(indices.tolist(), key=lambda i: (hashes[i] not in first, hashes[i]))
     return np.array(ordered[:most], np.int64)

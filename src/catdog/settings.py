@@ -89,6 +89,14 @@ class Settings(BaseSettings):
         None,
         description="Key that a request needs to change anything. Unset: only this machine may change something.",
     )
+    worker: Literal["child", "external"] = Field(
+        "child",
+        description="Where jobs run: in a `child` process of the server, or `external`, by `catdog worker` elsewhere.",
+    )
+    promote: Literal["auto", "manual"] = Field(
+        "auto",
+        description="Whether retraining promotes what passes the gate (`auto`) or leaves that to a person (`manual`).",
+    )
     max_upload_bytes: int = Field(10 * 2**20, ge=1, description="Most bytes of one picture that is sent to the server.")
     max_request_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of one request to the server.")
     max_batch: int = Field(100, ge=1, description="Most pictures in one request to the server.")
@@ -197,6 +205,11 @@ class Settings(BaseSettings):
     def retrain_dir(self) -> Path:
         """Pictures kept for the next training: `<class>/…`."""
         return self.home / "retrain_data"
+
+    @property
+    def jobs_dir(self) -> Path:
+        """What a job under way has made so far: `<id>/…`; removed when it ends."""
+        return self.home / "jobs"
 
     @property
     def models_dir(self) -> Path:

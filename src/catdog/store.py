@@ -134,19 +134,21 @@ class ModelStore:
         require_checksums(folder, metadata["checksums"])
         return ModelVersion(number, folder, metadata)
 
-    def save(self, metadata: Mapping[str, Any], write_files: Callable[[Path], None]) -> ModelVersion:
+    def save(self, metadata: Mapping[str, Any], write_files: Callable[[Path], None], *, mark: str = "") -> ModelVersion:
         """Add a version under the next free number.
 
         Args:
             metadata: what `metadata.json` is to hold; `version`, `format`, `created_at` and `checksums` are added.
             write_files: writes the version's files into the folder it is given.
+            mark: goes into the name of the temporary folder, so that who saves can find what a kill left of it.
 
         Raises:
             StoreError: the disk does not take it; nothing is left behind.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        prefix = f".new-{mark}-" if mark else ".new-"
         try:
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder, ignore_cleanup_errors=True) as temporary:
+            with tempfile.TemporaryDirectory(prefix=prefix, dir=self.folder, ignore_cleanup_errors=True) as temporary:
                 new = Path(temporary) / "version"
                 new.mkdir()
                 write_files(new)

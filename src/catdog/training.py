@@ -167,7 +167,7 @@ def train(
         test = embedded["test"]
         measured = measure(fitted, test, manifest.classes, settings.unsure_below)
         promote, reason = decide(
-            manifest.classes, test, measured.correct, engine, settings, wanted=options.promote, backbone=backbone
+            manifest.classes, test, measured.probabilities, engine, settings, wanted=options.promote, backbone=backbone
         )
         report("evaluate", 1, 1)
     engine.dispose()

@@ -25,6 +25,9 @@ from catdog.settings import Settings
 
 Order = Literal["review", "newest"]
 State = Literal["active", "pending", "removed"]
+MAX_ID: Final = 2**31 - 1
+"""Largest number that a picture can have; PostgreSQL cannot even compare with more."""
+
 STATES: Final[tuple[State, ...]] = ("active", "pending", "removed")
 _HOLDERS: Final[dict[State, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
 
@@ -114,8 +117,9 @@ class Shelf:
         """
         wanted = sorted(set(ids))
         found: list[UploadedPicture] = []
-        for start in range(0, len(wanted), _CHUNK):
-            found += self.find(database.uploads.c.id.in_(wanted[start : start + _CHUNK]))
+        possible = [number for number in wanted if number <= MAX_ID]
+        for start in range(0, len(possible), _CHUNK):
+            found += self.find(database.uploads.c.id.in_(possible[start : start + _CHUNK]))
         if missing := set(wanted) - {picture.id for picture in found}:
             raise UploadNotFoundError(
                 f"There is no such picture among those for retraining. Received: {sorted(missing)[:10]}"
@@ -128,7 +132,7 @@ class Shelf:
         Raises:
             UploadNotFoundError: there is no such batch.
         """
-        found = self.find(database.uploads.c.batch == name)
+        found = [] if "\0" in name else self.find(database.uploads.c.batch == name)  # PostgreSQL knows no NUL
         if not found:
             raise UploadNotFoundError(f"There is no such batch of pictures. Received: {name[:100]!r}")
         return found

@@ -20,6 +20,7 @@ from catdog.cli import console
 from catdog.cli.console import JsonOption, notes, out, print_json, print_json_line
 from catdog.cli.data import data_commands
 from catdog.cli.explain import explain
+from catdog.cli.jobs import job_commands, retrain, worker
 from catdog.cli.models import model_commands
 from catdog.cli.serve import serve
 from catdog.cli.uploads import upload_commands
@@ -38,8 +39,11 @@ app = typer.Typer(
 app.add_typer(data_commands, name="data")
 app.add_typer(model_commands, name="models")
 app.add_typer(upload_commands, name="uploads")
+app.add_typer(job_commands, name="jobs")
 app.command()(explain)
 app.command()(serve)
+app.command()(retrain)
+app.command()(worker)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from catdog.web.api import api, probes
 from catdog.web.collect import collect
 from catdog.web.inference import inference
 from catdog.web.pages import pages
+from catdog.web.retrain import retrain
 from catdog.web.retrain_page import retrain_page
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
@@ -60,7 +61,10 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
     def spec() -> dict[str, Any]:
         document = cast(dict[str, Any], app.spec)
-        return schemas.name_classes(document, service.predictor.keys) if service.is_ready else document
+        if not service.is_ready:
+            return document
+        named = schemas.name_classes(document, service.predictor.keys)
+        return collect_schemas.name_classes(named, service.predictor.version.classes)
 
     app.extensions["catdog"] = service = Service(settings)
     watching.install(app, service)
@@ -73,7 +77,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, collect, inference, probes, pages, retrain_page, sessions, watching.metrics):
+    for blueprint in (api, collect, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics):
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", spec)
     service.start()

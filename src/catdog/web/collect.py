@@ -1,6 +1,7 @@
 """Routes through which pictures for retraining come in and are looked after."""
 
 import io
+import re
 from collections.abc import Iterator
 from threading import Lock
 from typing import IO, Any, Final, cast
@@ -13,10 +14,12 @@ from werkzeug.datastructures import FileStorage
 from catdog import review
 from catdog.collection import Collection
 from catdog.database import open_database
+from catdog.dataset import match_class
 from catdog.errors import RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
+from catdog.prediction import Prediction
 from catdog.preprocessing import decode_upright
-from catdog.uploads import STATES, Order
+from catdog.uploads import MAX_ID, STATES, Order
 from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
 from catdog.web.schemas import KEYS, answers
@@ -24,8 +27,7 @@ from catdog.web.uploads import read_one
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
-MAX_PAGE: Final = 200
-MAX_IDS: Final = 10_000
+_SAID: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 _FILTERS: Final = {"state": "state", "category": "folder", "batch": "batch", "origin": "origin", "uploader": "uploader"}
 
 collect = APIBlueprint("collect", __name__, tag="Retraining", url_prefix="/api")
@@ -75,10 +77,7 @@ def feedback() -> Document:
     request.get_data()  # kept, so that the fields beside the picture can be read, too
     picture = read_one(request, service().settings)
     prediction = service().look(picture)
-    right_class = request.values.get("class") or request.values.get("category") or ""
-    if request.values.get("right", "").casefold() in ("true", "1", "yes"):
-        right_class = prediction.class_name
-    kept = collection().feedback(picture, right_class, prediction, request.remote_addr or "unknown")
+    kept = collection().feedback(picture, _right_class(prediction), prediction, request.remote_addr or "unknown")
     was_right = kept.folder == collection().classes[prediction.class_id]
     return {
         "message": "The answer was right." if was_right else "The picture is kept until its class is confirmed.",
@@ -95,12 +94,14 @@ def feedback() -> Document:
 def images() -> Document:
     """List the pictures for retraining, a page at a time; by default what most needs a look comes first."""
     filters = {column: request.args[name] for name, column in _FILTERS.items() if request.args.get(name)}
+    if nul := next((name for name, column in _FILTERS.items() if "\0" in filters.get(column, "")), None):
+        raise RequestError(f"`{nul}` must be text without NUL. Received: {filters[_FILTERS[nul]][:100]!r}")
     if filters.get("state") not in (None, *STATES):
         raise RequestError(f"`state` must be one of {', '.join(STATES)}. Received: {filters['state'][:100]!r}")
     order = request.args.get("order", "review")
     if order not in ("review", "newest"):
         raise RequestError(f"`order` must be review or newest. Received: {order[:100]!r}")
-    page, size = _number("page", 1, 1_000_000), _number("per_page", 50, MAX_PAGE)
+    page, size = _number("page", 1, shapes.MAX_PAGE), _number("per_page", 50, shapes.MAX_PER_PAGE)
     ids = _listed("ids")
     found, total = collection().page(offset=(page - 1) * size, limit=size, order=cast(Order, order), ids=ids, **filters)
     rows = [{**picture.as_dict(), "file": f"/api/retrain/images/{picture.id}/file"} for picture in found]
@@ -126,7 +127,10 @@ def image_file(number: int) -> Response:
 def relabel() -> Document:
     """Move pictures to another class."""
     ids, document = _ids()
-    return _changed(collection().relabel(ids, str(document.get("category", ""))))
+    category = document.get("category", "")
+    if not isinstance(category, str):
+        raise RequestError(f"`category` must be a string, the name of a class. Received: {str(category)[:100]}")
+    return _changed(collection().relabel(ids, category))
 
 
 @collect.post("/retrain/images/remove")
@@ -171,6 +175,29 @@ def report() -> Document:
     return review.report(collection())
 
 
+def _right_class(prediction: Prediction) -> str:
+    """Read which class is said to be right, in the query or the form; whatever is said there must make sense.
+
+    Raises:
+        RequestError: a name of a class or `right` is none, or two of them contradict each other.
+    """
+    classes = collection().classes
+    named: dict[int, str] = {}
+    for name in (name for field in ("class", "category") for name in request.values.getlist(field) if name):
+        index = match_class(name, classes)
+        if index is None:
+            raise RequestError(f"`class` must be one of {', '.join(classes)}. Received: {name[:100]!r}")
+        named[index] = name
+    for said in request.values.getlist("right"):
+        if said.casefold() not in _SAID:
+            raise RequestError(f"`right` must be true or false. Received: {said[:100]!r}")
+        if _SAID[said.casefold()]:
+            named[prediction.class_id] = prediction.class_name
+    if len(named) > 1:
+        raise RequestError(f"One class can be right for a picture. Received: {', '.join(named.values())[:200]}.")
+    return "".join(named.values())
+
+
 def _read_files() -> list[FileStorage]:
     """Receive the files of an upload over the disk.
 
@@ -204,16 +231,18 @@ def _ids() -> tuple[list[int], Document]:
     document = request.get_json(silent=True)
     document = document if isinstance(document, dict) else {}
     ids = document.get("ids")
-    if not isinstance(ids, list) or not 0 < len(ids) <= MAX_IDS or not all(map(_is_number, ids)):
+    if not isinstance(ids, list) or not 0 < len(ids) <= shapes.MAX_IDS or not all(map(_is_number, ids)):
         raise RequestError(
-            f'A JSON body is needed, {{"ids": [1, 2]}}, with 1 to {MAX_IDS:,} numbers of pictures. '
+            f'A JSON body is needed, {{"ids": [1, 2]}}, with 1 to {shapes.MAX_IDS:,} numbers of pictures. '
             f"Received: {str(ids)[:100] if document else 'no JSON'}."
         )
-    return ids, document
+    return [int(number) for number in ids], document
 
 
 def _is_number(value: object) -> bool:
-    return type(value) is int and 0 < value < 2**31
+    """Tell whether a JSON value is the number of a picture; 1.0 is an integer there (JSON Schema, 6.1.1)."""
+    is_integer = type(value) is int or (isinstance(value, float) and value.is_integer())
+    return is_integer and 0 < cast(float, value) <= MAX_ID
 
 
 def _number(name: str, default: int, most: int) -> int:
@@ -226,14 +255,10 @@ def _number(name: str, default: int, most: int) -> int:
 def _listed(name: str) -> list[int] | None:
     if (given := request.args.get(name)) is None:
         return None
-    numbers = given.split(",")
-    if len(numbers) > MAX_PAGE or not all(map(_is_listed, numbers)):
-        raise RequestError(f"`{name}` must be at most {MAX_PAGE} numbers, as in 3,14. Received: {given[:100]!r}")
-    return [int(number) for number in numbers]
-
-
-def _is_listed(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 11 and _is_number(int(text))
+    if not re.fullmatch(shapes.IDS, given):
+        most = shapes.MAX_PER_PAGE
+        raise RequestError(f"`{name}` must be 1 to {most} numbers of pictures, as in 3,14. Received: {given[:100]!r}")
+    return [int(number) for number in given.split(",")]
 
 
 def _changed(count: int) -> dict[str, Any]:

@@ -1,12 +1,18 @@
 """What the routes of pictures for retraining take and give, for the OpenAPI document."""
 
+import copy
+from collections.abc import Sequence
 from typing import Any, Final
 
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
-from catdog.uploads import STATES
+from catdog.dataset import probability_key
+from catdog.uploads import MAX_ID, STATES
 from catdog.web.schemas import PICTURES, Problem, answers
+
+JSON: Final = "application/json"
+MULTIPART: Final = "multipart/form-data"
 
 
 def _about(text: str, **more: Any) -> dict[str, Any]:
@@ -102,13 +108,24 @@ THUMBNAIL: Final = {
     "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
 }
 
+MAX_IDS: Final = 10_000
+MAX_PAGE: Final = 1_000_000
+MAX_PER_PAGE: Final = 200
+
+IDS: Final = f"^[1-9][0-9]{{0,8}}(,[1-9][0-9]{{0,8}}){{0,{MAX_PER_PAGE - 1}}}$"
+"""Numbers of pictures in a query: no more than a page shows."""
+
+_TEXT: Final = {"type": "string", "pattern": "^[^\\x00]*$"}  # no database keeps a NUL
+_PICTURE: Final = {"type": "string", "format": "binary"}
+_BATCH: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,32}$", "description": "empty: a new one"}
+_RIGHT: Final = {"type": "string", "enum": ["true", "false"]}  # a form and a query have text alone
 _QUERY: Final[dict[str, dict[str, Any]]] = {
-    "page": {"type": "integer", "minimum": 1},
-    "per_page": {"type": "integer", "minimum": 1, "maximum": 200},
+    "page": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
+    "per_page": {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE},
     "order": {"type": "string", "enum": ["review", "newest"]},
     "state": {"type": "string", "enum": list(STATES)},
-    "ids": {"type": "string", "pattern": "^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8}){0,199}$"},
-    **{name: {"type": "string"} for name in ("category", "batch", "origin", "uploader")},
+    "ids": {"type": "string", "pattern": IDS},
+    **dict.fromkeys(("category", "batch", "origin", "uploader"), _TEXT),
 }
 
 
@@ -121,22 +138,45 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
     """Add to an OpenAPI document what these routes take."""
     if isinstance(spec, str):  # YAML, which is not asked for
         return spec
-    picture = {"type": "string", "format": "binary"}
-    ids = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}}
-    text = {"type": "string"}
-    form = {"files[]": {"type": "array", "items": picture}, "category": text, "batch": text}
-    told: dict[str, Any] = {"image": picture, "class": text, "right": {"type": "boolean"}}
+    number = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
+    ids = {"type": "array", "minItems": 1, "maxItems": MAX_IDS, "items": number}
+    form = {"files[]": {"type": "array", "minItems": 1, "items": _PICTURE}, "category": _text(), "batch": _BATCH}
+    told = {"class": _text(), "right": _RIGHT}
     paths = spec["paths"]
-    _body(paths["/api/retrain/upload"]["post"], "multipart/form-data", form, ["files[]", "category"])
-    _body(paths["/api/feedback"]["post"], "multipart/form-data", told, ["image"])
-    raw = {kind: {"schema": picture} for kind in PICTURES}
-    paths["/api/feedback"]["post"]["requestBody"]["content"].update(raw)
-    paths["/api/feedback"]["post"]["parameters"] = [_parameter(name, told[name]) for name in ("class", "right")]
+    upload, feedback = (paths[path]["post"] for path in ("/api/retrain/upload", "/api/feedback"))
+    _body(upload, MULTIPART, form, ["files[]", "category"])
+    _body(feedback, MULTIPART, {"image": _PICTURE, **told}, ["image"])
+    pictures, text = {"contentType": ", ".join(PICTURES)}, {"contentType": "text/plain"}
+    upload["requestBody"]["content"][MULTIPART]["encoding"] = {"files[]": pictures, "category": text}
+    feedback["requestBody"]["content"][MULTIPART]["encoding"] = {"image": pictures}
+    feedback["requestBody"]["content"].update({kind: {"schema": _PICTURE} for kind in PICTURES})
+    feedback["parameters"] = [_parameter(*item) for item in told.items()]
     paths["/api/retrain/images"]["get"]["parameters"] = [_parameter(*item) for item in _QUERY.items()]
-    _body(paths["/api/retrain/images/relabel"]["post"], "application/json", {"ids": ids, "category": text}, None)
+    _body(paths["/api/retrain/images/relabel"]["post"], JSON, {"ids": ids, "category": _text()}, None)
     for action in ("remove", "restore", "confirm"):
-        _body(paths[f"/api/retrain/images/{action}"]["post"], "application/json", {"ids": ids}, None)
+        _body(paths[f"/api/retrain/images/{action}"]["post"], JSON, {"ids": ids}, None)
     return spec
+
+
+def name_classes(spec: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Give a copy of an OpenAPI document in which a class is one of those of the champion, by folder or key."""
+    named = copy.deepcopy(spec)
+    names = list(dict.fromkeys([*classes, *map(probability_key, classes)]))
+    paths = named["paths"]
+    told = paths["/api/feedback"]["post"]
+    told["parameters"][0]["schema"]["enum"] = names
+    for operation, kind, field in (
+        (told, MULTIPART, "class"),
+        (paths["/api/retrain/upload"]["post"], MULTIPART, "category"),
+        (paths["/api/retrain/images/relabel"]["post"], JSON, "category"),
+    ):
+        operation["requestBody"]["content"][kind]["schema"]["properties"][field]["enum"] = names
+    return named
+
+
+def _text() -> dict[str, Any]:
+    """Make a schema of its own, which the classes go into."""
+    return {"type": "string", "description": "folder name or key of a class"}
 
 
 def _body(operation: dict[str, Any], kind: str, properties: dict[str, Any], required: list[str] | None) -> None:

@@ -11,6 +11,9 @@ from typing import Final
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
+MAX_BOUNDARY: Final = 200
+"""Most characters of a boundary: RFC 2046 says 70, but clients such as Werkzeug's own send one or two more."""
+
 MAX_HEADER_BYTES: Final = 8192
 """Most bytes of the header lines of a part; names of files are at most a few hundred."""
 
@@ -29,14 +32,14 @@ def read_form(body: bytes, boundary: str, most: int) -> list[Part]:
 
     Args:
         body: all of it.
-        boundary: as the Content-Type names it, 1 to 70 characters (RFC 2046).
+        boundary: as the Content-Type names it, 1 to `MAX_BOUNDARY` characters.
         most: parts that it may have.
 
     Raises:
         ValueError: it is cut off, or not such a form; says where.
         RequestEntityTooLarge: it has more parts than `most`.
     """
-    if not 1 <= len(boundary) <= 70 or not boundary.isascii():
+    if not 1 <= len(boundary) <= MAX_BOUNDARY or not boundary.isascii():
         raise ValueError(f"a boundary of {len(boundary)} characters")
     delimiter = b"--" + boundary.encode()
     at = body.find(delimiter)

@@ -7,10 +7,13 @@ which nothing is sent, as browsers open them ahead of need, keeps nobody else wa
 import gc
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catdog.settings import load_settings
 from catdog.web import STARTED_VARIABLE
+
+if TYPE_CHECKING:
+    from catdog.web.supervision import Supervisor
 
 _settings = load_settings(serving=True)
 
@@ -34,6 +37,19 @@ keepalive = 5
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 forwarded_allow_ips = ""  # CATDOG_TRUSTED_PROXIES says what is believed, and nothing else does
 control_socket_disable = True  # it would lie in the user's home, shared by all servers
+
+
+_supervisor: "Supervisor | None" = None
+
+
+def when_ready(_server: object) -> None:
+    """Start the worker that does the jobs, unless it runs elsewhere."""
+    global _supervisor
+    if _settings.worker == "child":
+        from catdog.web.supervision import Supervisor
+
+        _supervisor = Supervisor()
+        _supervisor.start()
 
 
 def on_starting(_server: object) -> None:
@@ -62,7 +78,9 @@ def child_exit(_server: object, worker: Any) -> None:
 
 
 def on_exit(_server: object) -> None:
-    """Remove the folder of metrics."""
+    """End the worker with the server, and remove the folder of metrics."""
+    if _supervisor is not None:
+        _supervisor.stop()
     from catdog.web.exposition import remove_folder
 
     remove_folder()

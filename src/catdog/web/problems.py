@@ -30,6 +30,8 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.ForbiddenError: 403,
     errors.VersionNotFoundError: 404,
     errors.UploadNotFoundError: 404,
+    errors.JobNotFoundError: 404,
+    errors.ConflictError: 409,
     errors.StoreError: 409,
     errors.CollectionError: 409,
     errors.UploadTooLargeError: 413,
@@ -37,6 +39,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.PictureFormatError: 415,
     errors.PictureError: 422,
     errors.NoModelError: 503,
+    errors.DatabaseBusyError: 503,
     errors.DiskFullError: 507,
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""

@@ -7,7 +7,7 @@ from flask import Blueprint, redirect, url_for
 from werkzeug.wrappers import Response
 
 from catdog.errors import CatdogError
-from catdog.web import collect
+from catdog.web import collect, retrain
 from catdog.web.api import service
 from catdog.web.pages import CONTEXTS, show_tab
 from catdog.web.problems import describe
@@ -27,13 +27,13 @@ def upload() -> tuple[str, int]:
 @retrain_page.post("/start")
 def start() -> Response | tuple[str, int]:
     """Start a retraining, and go on to the tab, which says how it goes."""
-    return _do(lambda: None)
+    return _do(retrain.trigger)
 
 
 @retrain_page.post("/cancel")
 def cancel() -> Response | tuple[str, int]:
     """Cancel the retraining under way, and go on to the tab."""
-    return _do(lambda: None)
+    return _do(retrain.cancel)
 
 
 def _do(action: Callable[[], object]) -> Response | tuple[str, int]:
@@ -53,7 +53,7 @@ def _context() -> dict[str, Any]:
     """Give the tab's template the classes, how the last retraining goes, and what one picture may weigh."""
     folders: tuple[str, ...] = service().predictor.version.classes if service().is_ready else ()
     try:
-        status = None
+        status = retrain.status() if folders else None
     except CatdogError:
         status = None
     return {"folders": folders, "status": status, "most_bytes": service().settings.max_upload_bytes}

@@ -256,18 +256,46 @@ class Probe(Schema):
     version = Integer(metadata={"description": "the version that answers"})
 
 
+class RetrainingAccepted(Schema):
+    """A retraining that was queued."""
+
+    message = String(**_about("what happens next"))
+    job_id = String(**_about("names the job"))
+    new = Integer(**_about("pictures that the champion was not trained on"))
+
+
+class RetrainingStatus(Schema):
+    """A retraining; where there was none so far, most is null."""
+
+    in_progress = Boolean(**_about("whether it is queued or running"))
+    state = String(allow_none=True, **_about("`queued`, `running`, `succeeded`, `failed` or `cancelled`"))
+    progress = Float(**_about("0 to 100"))
+    message = String(**_about("what it is doing, or how it ended"))
+    stage = String(allow_none=True, **_about("`queued`, the step at which it is, or `done`"))
+    eta_seconds = Float(allow_none=True, **_about("seconds to go, estimated"))
+    job_id = String(allow_none=True, **_about("names the job"))
+    log = List(String(), **_about("what happened when, the last lines"))
+    result = Dict(
+        allow_none=True,
+        **_about("version, decision, reason, metrics of both models, which test pictures changed, what was added"),
+    )
+    created_at = String(allow_none=True, **_about("when it was queued"))
+    started_at = String(allow_none=True, **_about("when it began"))
+    finished_at = String(allow_none=True, **_about("when it ended"))
+
+
 _REASONS: Final = {
     400: "No picture, or an unusable parameter",
     401: "The key is missing or wrong",
     403: "Not allowed from here without a key",
-    404: "No such version",
-    409: "Damaged, or nothing to go back to",
+    404: "No such version or job",
+    409: "Damaged, or nothing to go back to, or not possible as things are",
     413: "Over a limit, which the problem names",
     415: "Not JPEG, PNG or WebP",
     422: "The picture cannot be decoded, or has too many pixels",
     429: "Too many requests; Retry-After says when to come again",
     500: "The server failed",
-    503: "No model to answer with",
+    503: "No model to answer with, or the database is busy",
     507: "The disk is full, or fuller than the limits allow",
 }
 
@@ -275,11 +303,14 @@ _REASONS: Final = {
 _ANYWHERE: Final = (429, 500, 507)
 
 
-def answers(schema: type[Schema], *problems: int) -> dict[int, Any]:
-    """Describe what a route answers: `schema`, or a problem with one of the statuses."""
+def answers(schema: type[Schema], *problems: int, success: int = 200) -> dict[int, Any]:
+    """Describe what a route answers: `schema` with the status of success, or a problem with one of the others."""
     content = {"application/problem+json": {"schema": Problem}}
     return {
-        200: {"description": "Done", "content": {"application/json": {"schema": schema}}},
+        success: {
+            "description": "Done" if success == 200 else "Accepted",
+            "content": {"application/json": {"schema": schema}},
+        },
         **{status: {"description": _REASONS[status], "content": content} for status in (*problems, *_ANYWHERE)},
     }
 

@@ -1,7 +1,7 @@
 """From a request to the bytes of its pictures. Names of files are never used for anything."""
 
 import io
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, NoReturn, TypeVar
 
 from flask import Request
 from gunicorn.http.errors import ParseException
@@ -114,13 +114,22 @@ def _whole_body(request: Request) -> bytes:
 
 def _pictures(request: Request) -> list[bytes]:
     """Take the files of the picture fields out of a form, in the order in which they stand there."""
+    if "files" in vars(request):  # Werkzeug has read the body, since the token of a session stands in the form
+        return _files_of(request)
     most = request.max_form_parts or MAX_PARTS
     try:
         parts = read_form(_whole_body(request), request.mimetype_params.get("boundary", ""), most)
     except ValueError as error:
         raise RequestError(f"The form cannot be read; {_HOW}. Received: {error}.") from error
     files = [part.content for part in parts if part.is_file and part.name in FIELDS]
-    if not files:
-        received = ", ".join(sorted({part.name for part in parts})) or "no field"
-        raise RequestError(f"There is no picture; {_HOW}. Received: {received[:200]}, and no file in these fields.")
-    return files
+    return files or _refuse({part.name for part in parts})
+
+
+def _files_of(request: Request) -> list[bytes]:
+    files = [file.read() for name, file in request.files.items(multi=True) if name in FIELDS]
+    return files or _refuse({*request.files, *request.form})
+
+
+def _refuse(fields: set[str]) -> NoReturn:
+    received = ", ".join(sorted(fields)) or "no field"
+    raise RequestError(f"There is no picture; {_HOW}. Received: {received[:200]}, and no file in these fields.")

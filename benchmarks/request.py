@@ -1,0 +1,98 @@
+"""Where the time of one prediction goes: decoding, resizing, network, head, novelty, form, Flask, JSON, counting.
+
+    python benchmarks/request.py --pictures ../shared/photos [--rounds 5]
+
+In one process and one thread, on the processor's time of this thread alone, so that other work on the machine counts
+little; milliseconds a picture, median of the rounds. gunicorn and the system are not in it: `serve.py` measures these.
+"""
+
+import argparse
+import io
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a web process
+
+from PIL import Image
+from werkzeug.test import EnvironBuilder
+
+from catdog.prediction import Predictor, find_pictures
+from catdog.preprocessing import decode
+from catdog.settings import load_settings
+from catdog.web.application import create_app
+from catdog.web.forms import read_form
+
+Form = tuple[bytes, str]
+
+
+def milliseconds(work: Callable[[Any], object], given: Sequence[Any]) -> float:
+    """Processor time of `work` for each of what is given, on average."""
+    start = time.thread_time()
+    for one in given:
+        work(one)
+    return (time.thread_time() - start) * 1000 / len(given)
+
+
+def decompress(picture: bytes, size: int) -> None:
+    """Decode a picture as `preprocessing.decode` does, and do not resize it."""
+    image = Image.open(io.BytesIO(picture))
+    image.draft("RGB", (size, size))
+    image.load()
+
+
+def make_form(picture: bytes) -> Form:
+    """Give the body and the Content-Type of a form with one picture."""
+    environ = EnvironBuilder(method="POST", data={"image": (io.BytesIO(picture), "picture.jpg")}).get_environ()
+    return environ["wsgi.input"].read(), environ["CONTENT_TYPE"]
+
+
+def ask(app: Any, environ: dict[str, Any], form: Form) -> None:
+    """Send a form through the whole application, in the environment of a request without a body."""
+    body, kind = form
+    own = {"wsgi.input": io.BytesIO(body), "CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body))}
+    status: list[str] = []
+    answer = app(environ | own, lambda line, *_: status.append(line))
+    b"".join(answer)
+    answer.close()
+    assert status[0].startswith("200"), status
+
+
+def main() -> None:
+    """Measure each part and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEG pictures")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    pictures = [path.read_bytes() for path in find_pictures([given.pictures], recursive=True)]
+    with tempfile.TemporaryDirectory() as home:
+        settings = load_settings(home=Path(home))
+        app = create_app(settings)
+        predictor = Predictor(settings=settings, threads=1)
+        size = predictor.backbone.info.image_size
+        pixels = [decode(picture, size, predictor.limits) for picture in pictures]
+        features = [predictor.backbone.features(each) for each in pixels]
+        forms = [make_form(picture) for picture in pictures]
+        environ = EnvironBuilder("/api/predict", method="POST").get_environ()
+        parts: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
+            "decompress": (lambda picture: decompress(picture, size), pictures),
+            "decompress, resize": (lambda picture: decode(picture, size, predictor.limits), pictures),
+            "network": (predictor.backbone.features, pixels),
+            "head": (predictor.head.probabilities, features),
+            "novelty": (predictor.novelty.novelty, features),
+            "prediction, all of it": (predictor.predict, pictures),
+            "form": (lambda form: read_form(form[0], form[1].partition("boundary=")[2].strip('"'), 10), forms),
+            "request, all of it": (lambda form: ask(app, environ, form), forms),
+        }
+        found = {name: [milliseconds(*part) for _ in range(given.rounds)] for name, part in parts.items()}
+        for name, times in found.items():
+            print(f"{name:24} {statistics.median(times):7.3f} ms   ({min(times):.3f} to {max(times):.3f})")
+        app.extensions["catdog"].stop()
+
+
+if __name__ == "__main__":
+    main()

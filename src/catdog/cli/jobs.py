@@ -1,0 +1,110 @@
+"""The commands about retraining and jobs."""
+
+from typing import Annotated, Any
+
+import typer
+
+from catdog.cli import console
+from catdog.cli.console import JsonOption, out, print_json
+from catdog.database import open_database
+from catdog.errors import JobError
+from catdog.jobs import Job, Jobs
+from catdog.settings import load_settings
+
+job_commands = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
+
+JobArgument = Annotated[str, typer.Argument(help="Id of the job.", metavar="ID")]
+
+
+def worker(
+    parent: Annotated[
+        int | None, typer.Option(hidden=True, help="End when this process is no longer the parent.")
+    ] = None,
+) -> None:
+    """Do the jobs of this home as they come; `catdog serve` starts one, unless CATDOG_WORKER is external."""
+    from catdog.worker import work
+
+    work(load_settings(), parent)
+
+
+def retrain(
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for its end; where no worker runs, do it in this process.")
+    ] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Let the gate decide, or keep the version as a challenger.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the champion further on what came in, compare, and promote what is not worse."""
+    from catdog.material import require_new
+    from catdog.starter import ensure_champion
+
+    settings = load_settings()
+    ensure_champion(settings.models_dir)
+    engine = open_database(settings)
+    new = require_new(settings, engine)
+    job = Jobs(engine).create(arguments={"promote": None if promote else False}, requested_by="command line")
+    if wait:
+        from catdog.worker import finish_here
+
+        job = finish_here(settings, job.id)
+    if as_json:
+        print_json(job.as_dict())
+    elif wait:
+        _show(job)
+    else:
+        out.print(f"Job {job.id} is queued, with {new} new pictures: catdog jobs show {job.id}", soft_wrap=True)
+    if wait and job.state != "succeeded":
+        raise typer.Exit(JobError.exit_code)
+
+
+@job_commands.command("list")
+def list_command(
+    limit: Annotated[int, typer.Option(min=1, help="Most jobs to list, the newest first.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the jobs, the newest first."""
+    found = _jobs().latest(limit=limit)
+    if as_json:
+        print_json({"jobs": [job.as_dict() for job in found]})
+        return
+    rows = [(job.id, job.state, f"{job.progress:.0f} %", job.created_at, job.message) for job in found]
+    out.print(console.table("Jobs", ("Job", "State", "Done", "Queued", "Message"), rows))
+
+
+@job_commands.command()
+def show(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Show a job: how far it is, what it did, what came out."""
+    job = _jobs().get(job_id)
+    if as_json:
+        print_json(job.as_dict())
+    else:
+        _show(job)
+
+
+@job_commands.command()
+def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Cancel a job that is queued or running."""
+    job = _jobs().cancel(job_id)
+    if as_json:
+        print_json(job.as_dict())
+    else:
+        out.print(f"Job {job.id}: {'is being cancelled' if job.in_progress else job.state}", soft_wrap=True)
+
+
+def _jobs() -> Jobs:
+    return Jobs(open_database(load_settings()))
+
+
+def _show(job: Job) -> None:
+    def line(text: Any) -> None:
+        out.print(str(text), markup=False, highlight=False, soft_wrap=True)
+
+    line(f"Job {job.id}: {job.state}, {job.progress:.0f} %, {job.message}")
+    for entry in job.log:
+        line(entry)
+    if job.result:
+        line(f"Version {job.result['version']}, {job.result['decision']}: {job.result['reason']}")
+        for name, metrics in job.result.get("metrics", {}).items():
+            line(f"{name}: {console.percent(metrics['accuracy'])} of {metrics['n']} test pictures right")

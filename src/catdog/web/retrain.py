@@ -1,0 +1,101 @@
+"""The routes of retraining: start it, cancel it, see how it goes. The worker does it; here are only its rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, current_app, jsonify, request, url_for
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from catdog.database import open_database
+from catdog.errors import DatabaseBusyError, RequestError
+from catdog.jobs import Job, Jobs
+from catdog.material import require_new
+from catdog.web import schemas
+from catdog.web.api import service
+from catdog.web.problems import without_paths
+from catdog.web.schemas import answers
+
+retrain = APIBlueprint("retrain", __name__, tag="Retraining", url_prefix="/api/retrain")
+
+_KEY = "catdog.jobs"
+
+
+@retrain.post("/trigger")
+@retrain.doc(responses=answers(schemas.RetrainingAccepted, 400, 401, 403, 409, 503, success=202), security=schemas.KEYS)
+def trigger() -> tuple[Response, int, dict[str, str]]:
+    """Retrain on what came in; one job at a time.
+
+    A JSON body `{"promote": false}` keeps the new version as a challenger, whatever the gate says.
+    """
+    arguments = _arguments()
+    with _database() as engine:
+        new = require_new(service().settings, engine)
+        job = Jobs(engine).create(arguments=arguments, requested_by="api")
+    answer = jsonify(message=f"Retraining on {new} new pictures is queued.", job_id=job.id, new=new)
+    return answer, 202, {"Location": url_for("retrain.status", job=job.id)}
+
+
+@retrain.post("/cancel")
+@retrain.doc(responses=answers(schemas.RetrainingStatus, 401, 403, 404, 409, 503), security=schemas.KEYS)
+def cancel() -> dict[str, Any]:
+    """Cancel the job under way, or the one that `?job=` names; it ends within two seconds and changes nothing."""
+    with _database() as engine:
+        return _document(Jobs(engine).cancel(request.args.get("job")))
+
+
+@retrain.get("/status")
+@retrain.doc(responses=answers(schemas.RetrainingStatus, 404, 503))
+def status() -> dict[str, Any]:
+    """Say how the last retraining goes or went, or the one that `?job=` names."""
+    wanted = request.args.get("job")
+    with _database() as engine:
+        jobs = Jobs(engine)
+        return _document(jobs.get(wanted) if wanted else next(iter(jobs.latest()), None))
+
+
+@contextmanager
+def _database() -> Iterator[Engine]:
+    """Give this process' connections to the database, opened once."""
+    try:
+        if _KEY not in current_app.extensions:
+            current_app.extensions[_KEY] = open_database(service().settings)
+        yield current_app.extensions[_KEY]
+    except OperationalError as error:
+        raise DatabaseBusyError("The database cannot be used now; try again in a minute.") from error
+
+
+def _arguments() -> dict[str, Any]:
+    document = request.get_json(silent=True) if request.is_json else {}
+    promote = document.get("promote") if isinstance(document, dict) else document
+    if promote not in (None, False) or not isinstance(document, dict):
+        raise RequestError(
+            'The body may be the JSON object {"promote": false} or nothing. '
+            f"Received: {request.get_data(as_text=True)[:100]}"
+        )
+    return {"promote": promote}
+
+
+def _document(job: Job | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "in_progress": False,
+        "state": None,
+        "progress": 0.0,
+        "message": "There was no retraining yet.",
+        "stage": None,
+        "eta_seconds": None,
+        "job_id": None,
+        "log": [],
+        "result": None,
+        "created_at": None,
+        "started_at": None,
+        "finished_at": None,
+    }
+    if job is None:
+        return document
+    known = {**job.as_dict(), "job_id": job.id}
+    known["message"] = without_paths(job.message, service().settings)
+    known["log"] = [without_paths(line, service().settings) for line in job.log]
+    return {name: known[name] for name in document}

@@ -1,0 +1,146 @@
+"""The table of jobs: one at a time, whoever asks, and no job loses its state."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import Engine, insert
+from sqlalchemy.exc import IntegrityError
+
+from catdog import database
+from catdog.database import open_database
+from catdog.errors import ConflictError, JobNotFoundError
+from catdog.jobs import LOG_LINES, Jobs
+from catdog.settings import Settings
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Engine:
+    return open_database(settings)
+
+
+@pytest.fixture
+def jobs(engine: Engine) -> Jobs:
+    return Jobs(engine)
+
+
+def test_a_job_goes_from_queued_to_its_end(jobs: Jobs) -> None:
+    job = jobs.create(arguments={"promote": False}, requested_by="me")
+    assert (job.state, job.progress, job.arguments, job.requested_by) == ("queued", 0, {"promote": False}, "me")
+    assert job.in_progress
+    assert jobs.start(job.id).state == "running"
+    jobs.report(job.id, "fit", 50, "Fitting.", 3.5)
+    jobs.log(job.id, "halfway")
+    jobs.keep_result(job.id, {"version": 2})
+    found = jobs.get(job.id)
+    assert (found.stage, found.progress, found.message, found.eta_seconds) == ("fit", 50, "Fitting.", 3.5)
+    jobs.finish(job.id, "succeeded", "Done.")
+    found = jobs.get(job.id)
+    assert (found.state, found.progress, found.eta_seconds, found.result) == ("succeeded", 100, None, {"version": 2})
+    assert found.started_at is not None
+    assert found.finished_at is not None
+    assert found.started_at <= found.finished_at
+    assert [line.split(maxsplit=1)[1] for line in found.log] == ["queued", "halfway", "succeeded: Done."]
+    assert not found.in_progress
+
+
+def test_what_ended_stays_as_it_ended(jobs: Jobs) -> None:
+    job = jobs.create()
+    jobs.finish(job.id, "failed", "No.")
+    jobs.start(job.id)
+    jobs.report(job.id, "fit", 50, "Fitting.", None)
+    jobs.finish(job.id, "succeeded", "Yes.")
+    assert (jobs.get(job.id).state, jobs.get(job.id).message, jobs.get(job.id).progress) == ("failed", "No.", 0)
+
+
+def test_a_second_job_is_refused_and_told_which_is_there(jobs: Jobs) -> None:
+    first = jobs.create()
+    with pytest.raises(ConflictError, match=first.id):
+        jobs.create()
+    jobs.finish(first.id, "failed", "No.")
+    assert jobs.create().id != first.id
+
+
+def test_the_database_itself_refuses_a_second_job(jobs: Jobs, engine: Engine) -> None:
+    job = jobs.create()
+    row = {**vars(job), "id": "other", "arguments": "{}", "log": "[]", "result": None}
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(insert(database.jobs), row)
+    with engine.begin() as connection:
+        connection.execute(insert(database.jobs), {**row, "state": "failed"})
+
+
+def test_of_many_processes_one_gets_its_job(settings: Settings, jobs: Jobs) -> None:
+    code = (
+        "import sys, threading\n"
+        "from catdog import database, jobs, settings\n"
+        "from catdog.errors import ConflictError\n"
+        "table = jobs.Jobs(database.open_database(settings.load_settings()))\n"
+        "def ask():\n"
+        "    try: line = table.create().id\n"
+        "    except ConflictError as error: line = f'refused {error}'\n"
+        "    sys.stdout.write(line + '\\n')\n"
+        "threads = [threading.Thread(target=ask) for _ in range(5)]\n"
+        "sys.stdin.read()\n"
+        "for t in threads: t.start()\n"
+        "for t in threads: t.join()\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, "CATDOG_HOME": str(settings.home)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    lines = [line for process in processes for line in process.communicate(timeout=60)[0].splitlines()]
+    accepted = [line for line in lines if not line.startswith("refused")]
+    assert len(lines) == 20
+    assert len(accepted) == 1
+    assert all(accepted[0] in line for line in lines)
+    assert [job.id for job in jobs.latest(limit=50)] == accepted
+
+
+def test_cancelling_ends_a_queued_job_at_once_and_asks_a_running_one(jobs: Jobs) -> None:
+    queued = jobs.cancel(jobs.create().id)
+    assert (queued.state, queued.in_progress) == ("cancelled", False)
+    running = jobs.start(jobs.create().id)
+    asked = jobs.cancel()
+    assert (asked.id, asked.state, asked.cancel_requested) == (running.id, "running", True)
+    jobs.finish(running.id, "cancelled", "Done.")
+    with pytest.raises(ConflictError, match=f"{running.id}, which is cancelled"):
+        jobs.cancel(running.id)
+    with pytest.raises(ConflictError, match="no job"):
+        jobs.cancel()
+
+
+def test_a_job_that_is_not_there(jobs: Jobs) -> None:
+    for ask in (jobs.get, jobs.cancel):
+        with pytest.raises(JobNotFoundError, match="nothing like it"):
+            ask("nothing like it")
+    assert jobs.under_way() is None
+    assert jobs.latest() == []
+
+
+def test_a_log_keeps_its_last_lines(jobs: Jobs) -> None:
+    job = jobs.create()
+    for number in range(LOG_LINES + 5):
+        jobs.log(job.id, f"line {number}")
+    log = jobs.get(job.id).log
+    assert len(log) == LOG_LINES
+    assert log[-1].endswith(f"line {LOG_LINES + 4}")
+
+
+def test_jobs_are_listed_the_newest_first_and_survive_a_restart(settings: Settings, jobs: Jobs) -> None:
+    made = []
+    for _ in range(3):
+        made.append(jobs.create().id)
+        jobs.finish(made[-1], "failed", "No.")
+    again = Jobs(open_database(settings))
+    assert sorted(job.id for job in again.latest(limit=10)) == sorted(made)
+    assert len(again.latest(limit=2)) == 2

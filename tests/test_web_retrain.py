@@ -1,0 +1,211 @@
+"""The routes of retraining, and the worker as a child of the server."""
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apiflask import APIFlask
+from drawing import add_drawings
+from flask.testing import FlaskClient
+from test_web_api import require_problem, require_schema
+from test_web_server import ask, serving
+
+from catdog import database
+from catdog.database import open_database
+from catdog.jobs import Jobs
+from catdog.settings import Settings
+from catdog.store import ModelStore
+from catdog.web import supervision
+
+
+@pytest.fixture
+def uploads(home: Settings) -> None:
+    for animal in ("cat", "dog"):
+        add_drawings(home, animal, 8)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """List the workers among the processes that one has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == pid and b"--parent" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.usefixtures("uploads")
+def test_a_trigger_is_accepted_and_can_be_followed(client: FlaskClient, app: APIFlask, home: Settings) -> None:
+    response = client.post("/api/retrain/trigger")
+    assert response.status_code == 202, response.text
+    document = response.json
+    assert document is not None
+    assert document.keys() == {"message", "job_id", "new"}
+    assert document["new"] > 8
+    followed = client.get(response.headers["Location"]).json
+    assert followed is not None
+    assert (followed["job_id"], followed["state"], followed["in_progress"]) == (document["job_id"], "queued", True)
+    require_schema(app, "/api/retrain/status", followed)
+    jobs = Jobs(open_database(home))
+    jobs.start(document["job_id"])
+    jobs.report(document["job_id"], "fit", 50, "Fitting the head.", 1.5)
+    followed = client.get("/api/retrain/status").json
+    assert followed is not None
+    assert (followed["progress"], followed["stage"], followed["eta_seconds"]) == (50, "fit", 1.5)
+
+
+@pytest.mark.usefixtures("uploads")
+def test_of_twenty_triggers_at_once_one_is_accepted(app: APIFlask) -> None:
+    answers: list[Any] = []
+    start = threading.Barrier(20)
+
+    def ask_for_one() -> None:
+        start.wait()
+        answers.append(app.test_client().post("/api/retrain/trigger"))
+
+    threads = [threading.Thread(target=ask_for_one) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (accepted,) = (answer for answer in answers if answer.status_code == 202)
+    refused = [answer for answer in answers if answer is not accepted]
+    assert len(refused) == 19
+    for answer in refused:
+        require_problem(answer, 409, accepted.json["job_id"])
+
+
+def test_without_anything_new_a_trigger_is_refused(client: FlaskClient) -> None:
+    require_problem(client.post("/api/retrain/trigger"), 409, "nothing to train on", "0 uploaded pictures")
+
+
+@pytest.mark.usefixtures("uploads")
+@pytest.mark.parametrize("body", [b"[1]", b'{"promote": true}', b"{", b'"x"'])
+def test_a_body_that_means_nothing_is_refused(client: FlaskClient, body: bytes) -> None:
+    response = client.post("/api/retrain/trigger", data=body, content_type="application/json")
+    require_problem(response, 400, '{"promote": false}', body.decode())
+    assert client.get("/api/retrain/status").json["job_id"] is None  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("uploads")
+def test_the_promotion_can_be_kept_back(client: FlaskClient, home: Settings) -> None:
+    job_id = client.post("/api/retrain/trigger", json={"promote": False}).json["job_id"]  # type: ignore[index]
+    assert Jobs(open_database(home)).get(job_id).arguments == {"promote": False}
+
+
+@pytest.mark.usefixtures("uploads")
+def test_cancelling(client: FlaskClient, app: APIFlask) -> None:
+    require_problem(client.post("/api/retrain/cancel"), 409, "no job")
+    require_problem(client.post("/api/retrain/cancel?job=nothing"), 404, "nothing")
+    job_id = client.post("/api/retrain/trigger").json["job_id"]  # type: ignore[index]
+    cancelled = client.post("/api/retrain/cancel").json
+    assert cancelled is not None
+    assert (cancelled["job_id"], cancelled["state"], cancelled["in_progress"]) == (job_id, "cancelled", False)
+    require_schema(app, "/api/retrain/cancel", cancelled, "post")
+    assert client.post("/api/retrain/trigger").status_code == 202
+
+
+def test_before_the_first_job_the_status_says_so(client: FlaskClient, app: APIFlask) -> None:
+    document = client.get("/api/retrain/status").json
+    assert document is not None
+    assert (document["in_progress"], document["progress"], document["job_id"]) == (False, 0, None)
+    require_schema(app, "/api/retrain/status", document)
+    require_problem(client.get("/api/retrain/status?job=nothing"), 404, "nothing")
+
+
+@pytest.mark.usefixtures("uploads")
+def test_a_stranger_may_look_and_not_start(client: FlaskClient) -> None:
+    elsewhere = {"REMOTE_ADDR": "192.0.2.7"}
+    for route in ("trigger", "cancel"):
+        require_problem(client.post(f"/api/retrain/{route}", environ_base=elsewhere), 403)
+    assert client.get("/api/retrain/status", environ_base=elsewhere).status_code == 200
+
+
+@pytest.mark.usefixtures("uploads")
+def test_a_locked_database_is_told_and_answers_go_on(
+    client: FlaskClient, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 100)
+    assert client.get("/api/retrain/status").status_code == 200
+    with sqlite3.connect(home.home / "catdog.db", isolation_level=None) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        require_problem(client.post("/api/retrain/trigger"), 503, "try again")
+        assert client.get("/api/retrain/status").status_code == 200
+        connection.execute("ROLLBACK")
+    connection.close()
+
+
+@pytest.mark.usefixtures("uploads")
+def test_the_server_retrains_and_every_process_serves_what_came_out(home: Settings) -> None:
+    """Its worker is killed first: it is started again, and the job is done all the same."""
+    with serving(home.home) as (port, process):
+        (worker,) = wait_for(lambda: workers_of(process.pid))
+        os.kill(worker, signal.SIGKILL)
+        status, document = ask(port, "POST", "/api/retrain/trigger")
+        assert status == 202
+        (again,) = wait_for(lambda: workers_of(process.pid))
+        assert again != worker
+        wait_for(lambda: not ask(port, "GET", "/api/retrain/status")[1]["in_progress"])
+        found = ask(port, "GET", f"/api/retrain/status?job={document['job_id']}")[1]
+        assert found["state"] == "succeeded", found["message"]
+        assert found["result"]["promoted"], found["result"]["reason"]
+        wait_for(lambda: {ask(port, "GET", "/api/model/status")[1]["version"] for _ in range(10)} == {2})
+    wait_for(lambda: not Path(f"/proc/{again}").exists())
+
+
+@pytest.mark.usefixtures("uploads")
+def test_a_killed_server_takes_its_worker_along_and_the_next_one_ends_the_job(home: Settings) -> None:
+    with serving(home.home) as (port, process):
+        (worker,) = wait_for(lambda: workers_of(process.pid))
+        job_id = ask(port, "POST", "/api/retrain/trigger")[1]["job_id"]
+        wait_for(lambda: ask(port, "GET", "/api/retrain/status")[1]["state"] == "running")
+        process.kill()
+        process.wait()
+        wait_for(lambda: not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text())
+        process.returncode = 0  # `serving` asks for a good end, which this is not
+    with serving(home.home) as (port, _):
+        found = wait_for(lambda: (s := ask(port, "GET", "/api/retrain/status")[1])["in_progress"] is False and s)
+        assert (found["job_id"], found["state"]) == (job_id, "succeeded"), found["message"]
+    assert ModelStore(home.models_dir).numbers() == [1, 2]
+
+
+def test_a_worker_elsewhere_is_left_elsewhere(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATDOG_WORKER", "external")
+    with serving(home.home) as (_, process):
+        time.sleep(1)
+        assert workers_of(process.pid) == []
+
+
+def test_a_worker_that_dies_at_once_is_not_started_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[float] = []
+
+    def start(_command: object) -> None:
+        started.append(time.monotonic())
+        raise OSError("cannot be started")
+
+    monkeypatch.setattr(supervision.subprocess, "Popen", start)
+    supervisor = supervision.Supervisor()
+    supervisor.start()
+    wait_for(lambda: len(started) == 2)
+    supervisor.stop()
+    assert started[1] - started[0] >= 2
+    count = len(started)
+    time.sleep(0.2)
+    assert len(started) == count
