@@ -135,3 +135,16 @@ def open_page(browser: "Browser", request: pytest.FixtureRequest) -> Iterator[Op
     for context in contexts:
         context.close()
     assert [wrong for watch in watches for wrong in watch.wrong] == []
+
+
+def serious_violations(page: "Page") -> list[str]:
+    """List what axe-core finds serious or critical on a page, with the places."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python"
+    )
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {[node['target'] for node in violation['nodes']]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]

@@ -18,7 +18,7 @@ LAYERS = [
     {"material", "report", "review"},
     {"collection", "export", "fitting"},
     {"adaptation", "drift", "evaluation", "explain", "finetune", "parity", "repair"},
-    {"activity", "intake", "model", "prediction", "replay", "starter"},
+    {"activity", "intake", "model", "packing", "prediction", "replay", "starter"},
     {"features", "formats", "importing", "store", "uploads"},
     {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "tracking"},
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},

@@ -1,10 +1,15 @@
 """The page as a whole: its tabs, its files, what it weighs, who may read it."""
 
+from collections.abc import Iterator
+
 import pytest
-from browsing import OpenPage
-from playwright.sync_api import expect
+from browsing import OpenPage, serious_violations, serving
+from playwright.sync_api import Page, expect
+
+from catdog.settings import Settings, load_settings
 
 pytestmark = pytest.mark.browser
+KEY = "a key of sixteen and more characters"
 
 
 def test_tabs_by_keyboard(open_page: OpenPage) -> None:
@@ -23,3 +28,76 @@ def test_tabs_by_keyboard(open_page: OpenPage) -> None:
         expect(page.get_by_role("tabpanel")).to_have_count(1)
         expect(page.get_by_role("tabpanel", name=title)).to_be_visible()
         expect(page).to_have_title(f"{title} · catdog")
+
+
+def test_the_tab_is_in_the_address(open_page: OpenPage) -> None:
+    page = open_page("/?tab=status")
+    expect(page.get_by_role("tab", name="Model status")).to_have_attribute("aria-selected", "true")
+    page.get_by_role("tab", name="Predict").click()
+    expect(page).to_have_url(f"{page.watch.address}/?tab=predict")  # type: ignore[attr-defined]
+    page.go_back()
+    expect(page.get_by_role("heading", name="Versions", exact=True)).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Versions", exact=True)).to_be_visible()
+
+
+def test_it_is_light_and_comes_once(open_page: OpenPage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "werkzeug")  # the server's own list of what it was asked for
+    page = open_page("about:blank")
+    sizes: dict[str, int] = {}
+    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    assert len(sizes) > 10
+    assert sum(sizes.values()) < 100_000
+    caplog.clear()
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    asked = [record.getMessage() for record in caplog.records if record.name == "werkzeug"]
+    assert len(asked) == 1, "the server is asked for the page alone"
+    assert '"GET / ' in asked[0]
+
+
+@pytest.fixture
+def keyed(bundled: Settings) -> Iterator[str]:
+    """Address of a server that has a key."""
+    with serving(load_settings(home=bundled.home, api_key=KEY, tracking=False)) as address:
+        yield address
+
+
+def test_signing_in_and_out(open_page: OpenPage, keyed: str) -> None:
+    page = open_page("/?tab=status", address=keyed, expected={401})
+    expect(page.get_by_role("link", name="Download version 1")).to_have_count(0)
+    page.locator("summary", has_text="Sign in").click()
+    page.get_by_label("Key of the server").fill("another one")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Received: another one")
+    expect(page.get_by_role("alert")).to_contain_text("Request ")
+    page.get_by_label("Key of the server").fill(KEY)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("You are signed in")).to_be_visible()
+    expect(page.get_by_role("link", name="Download version 1")).to_be_visible()
+    page.locator("summary", has_text="Signed in").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("summary", has_text="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("tab", ["predict", "status"])
+def test_axe_finds_nothing_serious(open_page: OpenPage, tab: str, dark: bool) -> None:
+    page = open_page(f"/?tab={tab}", dark=dark, width=360)
+    page.wait_for_load_state("networkidle")
+    assert serious_violations(page) == []
+    assert overflow(page) == 0
+
+
+def test_the_description_of_the_api(open_page: OpenPage) -> None:
+    page = open_page("/api/docs", width=360)
+    expect(page.get_by_role("heading", name="POST /api/predict", exact=True)).to_be_visible()
+    assert serious_violations(page) == []
+    assert overflow(page) == 0
+
+
+def overflow(page: Page) -> int:
+    """Give by how many pixels a page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

@@ -37,6 +37,10 @@ class PictureBrokenError(PictureError):
     """An accepted format, but the pixels cannot be decoded: truncated or corrupt."""
 
 
+class PictureNotFoundError(CatdogError):
+    """No such training picture, or none whose file is still there and as it was."""
+
+
 class DatasetError(CatdogError):
     """A folder, archive or named data set that cannot be trained on or measured with."""
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from catdog import database
-from catdog.errors import VersionCorruptError
+from catdog.errors import PictureNotFoundError, VersionCorruptError
 from catdog.features import FeatureCache
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Limits, decode, decode_upright, read_picture
@@ -158,6 +158,10 @@ class SimilarPictures:
     def __len__(self) -> int:
         return len(self._hashes)
 
+    def path(self, sha256: str) -> Path | None:
+        """Tell where the training picture of a hash lay; None where there is none, or the version does not say."""
+        return self._paths.get(sha256)
+
     @classmethod
     def of(cls, predictor: Predictor) -> "SimilarPictures":
         """Return those of a predictor's version, loaded at the first call and let go together with the predictor."""
@@ -185,6 +189,25 @@ class SimilarPictures:
         return SimilarPicture(
             self._names[label], label, distance, sha256, path if path is not None and path.is_file() else None
         )
+
+
+def training_picture(predictor: Predictor, sha256: str) -> bytes:
+    """Read the file of a version's training picture by the SHA-256 of its bytes.
+
+    Raises:
+        PictureNotFoundError: there is none, or its file has gone or changed.
+    """
+    path = SimilarPictures.of(predictor).path(sha256)
+    try:
+        data = path.read_bytes() if path else b""
+    except OSError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise PictureNotFoundError(
+            f"The hash of a training picture of version {predictor.version.number} is needed whose file is still where "
+            f"it was. Received: {sha256[:64]!r}"
+        )
+    return data
 
 
 def readable(path: Path) -> str:

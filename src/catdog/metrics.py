@@ -1,6 +1,6 @@
 """Figures of merit: metrics with intervals, calibration, coverage, and one version against another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,6 +47,17 @@ class Comparison:
             f"on {self.n} test pictures the challenger alone is right on {self.only_challenger}, the champion alone on "
             f"{self.only_champion} (McNemar's exact test, p = {self.p_value:.3g})"
         )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of merit of a version, its 95 % interval where it is a share of `n` pictures, and what it says."""
+
+    name: str
+    value: float
+    meaning: str
+    interval: tuple[float, float] | None = None
+    n: int | None = None
 
 
 def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
@@ -120,6 +131,52 @@ def wilson_interval(successes: int, n: int) -> list[float]:
     """Give Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
     interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
+
+
+def measures(metrics: Mapping[str, Any]) -> list[Measure]:
+    """List what a version's `metrics` hold, shares with Wilson's interval; what is missing is left out."""
+    n = int(metrics.get("n", 0))
+    answered = round(metrics.get("coverage", 0) * n)
+    found = [
+        _share("accuracy", metrics, "accuracy", n, "test pictures whose likeliest class is right"),
+        _share("coverage", metrics, "coverage", n, "test pictures that get a class, and not neither or unsure"),
+        _share(
+            "accuracy where answered", metrics, "selective_accuracy", answered, "the same, of those that get a class"
+        ),
+        *_by_class(metrics),
+    ]
+    rest = {
+        "roc_auc": ("ROC AUC", "1 where every picture of a class is put above all others"),
+        "f1_score": ("F1, mean of classes", "harmonic mean of precision and recall"),
+        "ece": ("calibration error", "how far confidence is from the share that is right; 0 is best"),
+        "brier": ("Brier score", "mean squared distance of the probabilities; 0 is best"),
+        "loss": ("cross-entropy", "what training makes small; 0 is best"),
+    }
+    found += [
+        Measure(name, metrics[key], meaning) for key, (name, meaning) in rest.items() if metrics.get(key) is not None
+    ]
+    return [measure for measure in found if measure is not None]
+
+
+def _share(name: str, metrics: Mapping[str, Any], key: str, n: int, meaning: str) -> Measure | None:
+    if metrics.get(key) is None or n < 1:
+        return None
+    low, high = wilson_interval(round(metrics[key] * n), n)
+    return Measure(name, metrics[key], meaning, (low, high), n)
+
+
+def _by_class(metrics: Mapping[str, Any]) -> Iterator[Measure]:
+    """Give recall and precision of each class, from the confusion matrix: true classes down, answered ones across."""
+    matrix = np.array(metrics.get("confusion_matrix", []), np.int64).reshape(-1, len(metrics.get("per_class", {})) or 1)
+    for i, name in enumerate(metrics.get("per_class", {}) if len(matrix) else {}):
+        right, true, answered = int(matrix[i, i]), int(matrix[i].sum()), int(matrix[:, i].sum())
+        for kind, n, meaning in (
+            ("recall", true, f"test pictures of {name} that are called so"),
+            ("precision", answered, f"test pictures called {name} that are"),
+        ):
+            if n:
+                low, high = wilson_interval(right, n)
+                yield Measure(f"{kind} of {name}", right / n, meaning, (low, high), n)
 
 
 def brier_score(probabilities: NDArray[np.float64], labels: Labels) -> float:

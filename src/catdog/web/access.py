@@ -28,8 +28,16 @@ OPEN_ENDPOINTS: Final = frozenset(
 )
 """What answers without changing anything but counts, though by POST."""
 
-CLOSED_ENDPOINTS: Final = frozenset({"collect.images", "collect.image_file", "collect.report"})
-"""What needs the same permission as a change, though by GET: pictures that people sent, and who they were."""
+CLOSED_ENDPOINTS: Final = frozenset(
+    {
+        "collect.images",
+        "collect.image_file",
+        "collect.report",
+        "downloads.training_image",
+        "downloads.version",
+    }
+)
+"""What needs the same permission as a change, though by GET: people's pictures, who sent them, and whole models."""
 
 SIGN_IN: Final = "sessions.sign_in"
 """The route that the key goes to itself, and which looks at it."""

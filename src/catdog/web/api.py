@@ -11,6 +11,8 @@ from catdog.errors import NoModelError, PictureError, RequestError
 from catdog.explain import render_heat_map
 from catdog.preprocessing import decode_upright
 from catdog.web import schemas
+from catdog.web.access import may_change
+from catdog.web.memory import server_memory
 from catdog.web.problems import describe, problem, without_paths
 from catdog.web.schemas import answers
 from catdog.web.service import Service
@@ -67,7 +69,14 @@ def explain() -> Document:
     height, width, _ = decode_upright(picture, HEAT_MAP_SIDE, predictor.limits).shape
     image = base64.b64encode(render_heat_map(found.heat_map, (width, height))).decode()
     document = found.as_dict()
-    similar = [{key: one[key] for key in ("class", "distance", "sha256")} for one in document["similar"]]
+    is_shown = may_change(service().settings)
+    similar = [
+        {
+            **{key: one[key] for key in ("class", "distance", "sha256")},
+            "file": f"/api/pictures/{one['sha256']}" if is_shown and one["path"] else None,
+        }
+        for one in document["similar"]
+    ]
     return {
         **document["prediction"],
         "explained": document["explained"],
@@ -99,7 +108,7 @@ def model_status() -> Document:
     if document["refused"]:
         error = without_paths(document["refused"]["error"], service().settings)
         document["refused"] = {**document["refused"], "error": error}
-    return document
+    return {**document, "memory_bytes": server_memory()}
 
 
 @api.get("/stats")

@@ -21,6 +21,7 @@ from catdog.web import (
 )
 from catdog.web.api import api, probes
 from catdog.web.collect import collect
+from catdog.web.downloads import downloads
 from catdog.web.inference import inference
 from catdog.web.pages import pages
 from catdog.web.retrain import retrain
@@ -77,7 +78,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, collect, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics):
+    blueprints = (api, collect, downloads, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics)
+    for blueprint in blueprints:
         app.register_blueprint(blueprint)
     app.add_url_rule("/api/openapi.json", "spec", spec)
     service.start()

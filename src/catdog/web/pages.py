@@ -16,6 +16,7 @@ from catdog.web import sessions
 from catdog.web.access import may_change
 from catdog.web.api import service
 from catdog.web.problems import describe, request_id
+from catdog.web.status_page import status_context
 from catdog.web.uploads import read_one
 
 pages = Blueprint("pages", __name__)
@@ -23,7 +24,10 @@ pages = Blueprint("pages", __name__)
 TABS: Final = {"predict": "Predict", "visualizations": "Visualizations", "retrain": "Retrain", "status": "Model status"}
 """Names and titles of the tabs, in the order in which they stand."""
 
-CONTEXTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {}
+CONTEXTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "predict": lambda: {"unsure_below": service().settings.unsure_below},
+    "status": status_context,
+}
 """What a tab's template is given beside what all are given; made only when that tab is rendered."""
 
 

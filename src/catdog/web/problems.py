@@ -31,6 +31,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.VersionNotFoundError: 404,
     errors.UploadNotFoundError: 404,
     errors.JobNotFoundError: 404,
+    errors.PictureNotFoundError: 404,
     errors.ConflictError: 409,
     errors.StoreError: 409,
     errors.CollectionError: 409,

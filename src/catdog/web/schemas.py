@@ -68,6 +68,9 @@ class Similar(Schema):
     class_ = String(data_key="class", **_about("its class"))
     distance = Float(**_about("cosine distance of the features, 0 to 2"))
     sha256 = String(**_about("hash of its bytes"))
+    file = String(
+        allow_none=True, **_about("address of a thumbnail; null where the file has gone or is not yours to see")
+    )
 
 
 class Explanation(PredictionFields):
@@ -141,6 +144,7 @@ class ModelStatus(Schema):
     process = Integer(**_about("number of the process that answers this; each takes a new version into use itself"))
     uptime_seconds = Float(**_about("since the server started"))
     uptime_hours = Float(**_about("the same in hours"))
+    memory_bytes = Integer(allow_none=True, **_about("what all processes of the server take; null where not known"))
     total_predictions = Integer(**_about("over all processes and restarts"))
     last_training = String(allow_none=True, **_about("when the newest version was made"))
     metadata = Dict(**_about("classes, metrics, parameters of the version"))
@@ -288,7 +292,7 @@ _REASONS: Final = {
     400: "No picture, or an unusable parameter",
     401: "The key is missing or wrong",
     403: "Not allowed from here without a key",
-    404: "No such version or job",
+    404: "No such version, picture or job",
     409: "Damaged, or nothing to go back to, or not possible as things are",
     413: "Over a limit, which the problem names",
     415: "Not JPEG, PNG or WebP",

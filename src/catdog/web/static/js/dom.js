@@ -38,8 +38,11 @@ export function bar(share, kind = "") {
   );
 }
 
-/** Write a share, 0 to 1, as percent: "97.2 %". */
+/** Write a share, 0 to 1, as percent: "97.2 %"; what is nearly none or nearly all is not called none or all. */
 export function percent(share, digits = 1) {
+  const step = 10 ** -digits;
+  if (share > 0 && 100 * share < step / 2) return `< ${step.toFixed(digits)} %`;
+  if (share < 1 && 100 * (1 - share) < step / 2) return `> ${(100 - step).toFixed(digits)} %`;
   return `${(100 * share).toFixed(digits)} %`;
 }
 

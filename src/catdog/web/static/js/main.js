@@ -3,6 +3,9 @@
 import { localTimes } from "./dom.js";
 import { start as startSession } from "./session.js";
 import { start as startTabs } from "./tabs.js";
+import { failure } from "./toasts.js";
+
+addEventListener("unhandledrejection", (event) => failure(event.reason));
 
 localTimes(document);
 startSession();
