@@ -178,8 +178,8 @@ function balance(counts) {
 }
 
 function reviewed(review) {
-  const how = ["Whoever runs the server makes one with ", element("code", {}, "catdog uploads review"), "."];
-  if (!review) return ["Classes and copies were not reviewed yet. ", ...how];
+  const how = ["The next retraining reviews them first; ", element("code", {}, "catdog uploads review"), " on the server does so now."];
+  if (!review) return ["Classes and copies of test pictures were not looked for yet. ", ...how];
   const when = ["Reviewed ", timeElement(review.at), `, ${pictures(review.pictures)}.`];
   return review.is_current ? when : [...when, " Pictures or version have changed since. ", ...how];
 }

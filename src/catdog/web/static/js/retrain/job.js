@@ -35,7 +35,7 @@ export class Job {
     this.outcome = element("div", {});
     this.log = element("ol", { class: "retrain-log", tabindex: 0, "aria-label": "Log" });
     this.logBox = element("details", { hidden: true }, element("summary", {}, "Log"), this.log);
-    section.append(this.live, this.refused, this.controls, this.outcome, this.logBox, this.said);
+    section.append(this.live, this.outcome, this.refused, this.controls, this.logBox, this.said);
     this.#drawControls();
   }
 

@@ -25,18 +25,18 @@ export async function drawOutcome(place, result, mayChange) {
       { class: "stack close retrain-outcome", "aria-label": "Champion against challenger" },
       element("h3", {}, headline(result)),
       element("p", {}, sentence(result.reason)),
-      result.metrics && comparison(result, result.metrics, `On the ${number(result.metrics.champion.n)} test pictures that neither was trained on`),
-      result.held_out && comparison(result, result.held_out, `On the ${number(result.held_out.champion.n)} uploads held out for testing`),
+      models.error ? element("p", { class: "error" }, describe(models.error)) : decision(result, models.champion, mayChange, again),
+      result.metrics && comparison(result, result.metrics, "test pictures that neither was trained on"),
+      result.held_out && comparison(result, result.held_out, "uploads held out for testing"),
       learned(result),
       result.changed && changed(result.changed),
-      models.error ? element("p", { class: "error" }, describe(models.error)) : decision(result, models.champion, mayChange, again),
     ),
   );
 }
 
 function headline({ promoted, version, parent }) {
   return promoted
-    ? `Version ${version} beats the gate and took the place of version ${parent}`
+    ? `Version ${version} passed the gate and took the place of version ${parent}`
     : `Version ${parent} stays; version ${version} is kept aside`;
 }
 
@@ -44,7 +44,8 @@ function sentence(text) {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
 }
 
-function comparison({ version, parent }, { champion, challenger }, title) {
+function comparison({ version, parent }, { champion, challenger }, what) {
+  const title = `On ${number(champion.n)} ${what}; ✓ marks the better value.`;
   const rows = FIGURES.filter(([, read]) => read(champion) !== undefined).map(([name, read, write, isMoreBetter]) => {
     const [before, after] = [read(champion), read(challenger)];
     const better = before === after || write(before) === write(after) ? 0 : after > before === isMoreBetter ? 1 : -1;
@@ -52,13 +53,13 @@ function comparison({ version, parent }, { champion, challenger }, title) {
     return element(
       "tr",
       {},
-      element("th", { scope: "row" }, name),
+      element("th", { scope: "row" }, name, isAccuracy && element("small", { class: "hint" }, "95 % interval")),
       cell(write(before), better < 0, isAccuracy && champion.accuracy_ci),
       cell(write(after), better > 0, isAccuracy && challenger.accuracy_ci),
     );
   });
-  const titles = ["", `Champion, version ${parent}`, `Challenger, version ${version}`];
-  const head = titles.map((text, at) => element("th", { scope: "col", class: at ? "number" : "" }, text));
+  const column = (title, number) => element("th", { scope: "col", class: "number" }, title, element("small", {}, `version ${number}`));
+  const head = [element("td", {}), column("Champion", parent), column("Challenger", version)];
   return element(
     "div",
     { class: "table-box", tabindex: 0, role: "group", "aria-label": title },
@@ -67,9 +68,13 @@ function comparison({ version, parent }, { champion, challenger }, title) {
 }
 
 function cell(text, isBetter, interval) {
-  const about = interval && element("small", { class: "hint" }, `95 % interval ${percent(interval[0])} to ${percent(interval[1])}`);
-  const mark = isBetter && element("span", { class: "retrain-better" }, "▲ better ");
+  const about = interval && element("small", { class: "hint" }, `${(100 * interval[0]).toFixed(1)} to ${percent(interval[1])}`);
+  const mark = isBetter && [element("span", { class: "retrain-better", "aria-hidden": "true" }, "✓ "), unseen("better: ")];
   return element("td", { class: "number" }, mark, text, about);
+}
+
+function unseen(text) {
+  return element("span", { class: "visually-hidden" }, text);
 }
 
 function learned({ pictures, fit }) {
