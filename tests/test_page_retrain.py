@@ -241,7 +241,7 @@ def test_retraining(retrain: Callable[..., Page], home: Settings, tmp_path: Path
     assert ModelStore(home.models_dir).champion() == 2
 
 
-def test_by_keyboard(retrain: Callable[..., Page], home: Settings, cats: list[Path]) -> None:
+def test_by_keyboard(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page = retrain()
     page.on("filechooser", lambda chooser: chooser.set_files(cats))
     expect(page.get_by_role("button", name="Start retraining")).to_be_visible()

@@ -221,7 +221,20 @@ def test_bodies_that_name_no_pictures(client: FlaskClient, document: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "query", ["page=0", "page=x", "per_page=1000", "order=best", "state=lost", "page=²", "batch=%00"]
+    "query",
+    [
+        "page=0",
+        "page=x",
+        "per_page=1000",
+        "order=best",
+        "state=lost",
+        "page=²",
+        "batch=%00",
+        "ids=",
+        "ids=1,x",
+        "ids=0",
+        "ids=1,",
+    ],
 )
 def test_pages_that_there_are_not(client: FlaskClient, query: str) -> None:
     require_problem(client.get(f"/api/retrain/images?{query}"), 400)

@@ -51,8 +51,8 @@ export class Findings {
     const quarantined = review.batches.filter(({ verdict }) => verdict === "quarantined");
     const notes = quarantined.map((batch) => this.#quarantine(batch));
     if (doubted.length) {
-      const why = "They stay in: what the model gets wrong is what it can learn most from. Look at them first.";
-      notes.push(this.#note("warn", "Look", `The class of ${pictures(doubted.length)} looks wrong. ${why}`, doubted));
+      const why = "Outside a quarantine they stay in: what the model gets wrong is what it can learn most from.";
+      notes.push(this.#note("warn", "Look", `The label of ${pictures(doubted.length)} looks wrong. ${why}`, doubted));
     }
     if (review.near_copies.length) {
       const text = `${pictures(review.near_copies.length)} nearly the same as a test picture; kept out of training.`;
@@ -62,13 +62,13 @@ export class Findings {
       const text = `${number(review.alike.length)} pairs of pictures are nearly the same as each other. They are kept.`;
       notes.push(this.#note("", "Alike", text, alike));
     }
-    if (!notes.length) notes.push(this.#note("good", "Fine", "The review found no doubtful class and no copy of a test picture."));
+    if (!notes.length) notes.push(this.#note("good", "Fine", "The review found no doubtful label and no copy of a test picture."));
     return notes;
   }
 
   #quarantine({ batch, doubted, unchecked, share }) {
     const text =
-      `Batch ${batch} is in quarantine: ${number(doubted)} of its ${number(unchecked)} classes that nobody has ` +
+      `Batch ${batch} is in quarantine: ${number(doubted)} of its ${number(unchecked)} labels that nobody has ` +
       `confirmed look wrong (${percent(share, 0)}). The next training does without it until its pictures are ` +
       "confirmed, moved to the right class, or removed.";
     return this.#note("bad", "Quarantined", text, null, [
@@ -179,7 +179,7 @@ function balance(counts) {
 
 function reviewed(review) {
   const how = ["The next retraining reviews them first; ", element("code", {}, "catdog uploads review"), " on the server does so now."];
-  if (!review) return ["Classes and copies of test pictures were not looked for yet. ", ...how];
+  if (!review) return ["Wrong labels and copies of test pictures were not looked for yet. ", ...how];
   const when = ["Reviewed ", timeElement(review.at), `, ${pictures(review.pictures)}.`];
   return review.is_current ? when : [...when, " Pictures or version have changed since. ", ...how];
 }

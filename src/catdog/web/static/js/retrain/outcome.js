@@ -4,6 +4,8 @@ import { describe, get, send } from "../api.js";
 import { element, number, percent } from "../dom.js";
 import { failure, toast } from "../toasts.js";
 
+const MOST_TOLD = 50; // reasons for leaving a picture out that a result gives
+
 const FIGURES = [
   // title, how to read it from the metrics, how to write it, whether more is better
   ["Accuracy", (m) => m.accuracy, (v) => percent(v, 2), true],
@@ -68,7 +70,7 @@ function comparison({ version, parent }, { champion, challenger }, what) {
 }
 
 function cell(text, isBetter, interval) {
-  const about = interval && element("small", { class: "hint" }, `${(100 * interval[0]).toFixed(1)} to ${percent(interval[1])}`);
+  const about = interval && element("small", { class: "hint" }, `${(100 * interval[0]).toFixed(1)} to ${percent(interval[1]).replace(" ", "\u00a0")}`);
   const mark = isBetter && [element("span", { class: "retrain-better", "aria-hidden": "true" }, "✓ "), unseen("better: ")];
   return element("td", { class: "number" }, mark, text, about);
 }
@@ -79,7 +81,8 @@ function unseen(text) {
 
 function learned({ pictures, fit }) {
   if (!pictures || !fit) return null;
-  const left = pictures.left_out.length ? ` ${number(pictures.left_out.length)} left out.` : "";
+  const count = pictures.left_out.length;
+  const left = count ? ` ${count < MOST_TOLD ? number(count) : `${number(count)} or more`} left out.` : "";
   return element(
     "p",
     { class: "hint" },

@@ -48,7 +48,7 @@ function doubts(row, isDoubted) {
   const found = [];
   if (row.problem) found.push(row.problem);
   if (row.predicted && row.predicted !== row.category) {
-    found.push(`Version ${row.model_version} says ${row.predicted}, ${percent(row.confidence, 0)} sure.`);
+    found.push(`Version ${row.model_version} says ${row.predicted}, ${percent(row.confidence, 0).replaceAll(" ", "\u00a0")} sure.`);
   } else if (isDoubted) found.push("It looks unlike others of its class.");
   if (row.verdict === "neither") found.push("It is unlike all that the model knows.");
   return found;
@@ -58,7 +58,7 @@ function buttons(row, { folders, isDoubted, name }, on) {
   if (row.state === "removed") return small(`Restore ${name}`, "Restore", on.restore, "restore");
   const others = folders.filter((folder) => folder !== row.category);
   return [
-    isOpen(row, isDoubted) && small(`Confirm ${row.category}: ${name}`, `Is ${row.category}`, on.confirm, "confirm"),
+    isOpen(row, isDoubted) && small(`Confirm ${row.category}: ${name}`, "Confirm", on.confirm, "confirm"),
     others.length < MOST_BUTTONS &&
       others.map((folder) => small(`Move to ${folder}: ${name}`, `To ${folder}`, () => on.move(folder), "move")),
     small(`Remove ${name}`, "Remove", on.remove, "remove"),
