@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SHELL = ["--no-sandbox", "--disable-dev-shm-usage"]
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream"]
+"""As root, in a container with little shared memory; the camera shows a test picture."""
+
 TIMEOUT_MS = 15_000
 
 
@@ -36,7 +38,7 @@ def browser() -> Iterator["Browser"]:
         pytest.skip("no Chromium: install Debian's `chromium`, or name one in CATDOG_CHROMIUM")
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=named, args=SHELL)
+        browser = running.chromium.launch(executable_path=named, args=ARGUMENTS)
         yield browser
         browser.close()
 
@@ -106,15 +108,15 @@ def open_page(browser: "Browser", request: pytest.FixtureRequest) -> Iterator[Op
     """Give a function that opens a page as a new reader would: `open_page("/?tab=status", dark=True, width=360)`.
 
     Its arguments: `address` of the server (that of `site` where not given), `dark`, `width` in pixels, `javascript`,
-    `expected` statuses of errors, and whatever else Playwright's `new_context` takes. Each page has its `Watch` as
-    `page.watch`.
+    `before`, a script that runs before those of the page, `expected` statuses of errors, and whatever else Playwright's
+    `new_context` takes. Each page has its `Watch` as `page.watch`.
     """
     contexts, watches = [], []
 
     def opened(path: str = "/", **options: object) -> "Page":
         address = str(options.pop("address", None) or request.getfixturevalue("site"))
         watch = Watch(address, set(options.pop("expected", ())))  # type: ignore[call-overload]
-        width = options.pop("width", 1280)
+        width, before = options.pop("width", 1280), options.pop("before", None)
         context = browser.new_context(
             base_url=address,
             color_scheme="dark" if options.pop("dark", False) else "light",
@@ -125,6 +127,8 @@ def open_page(browser: "Browser", request: pytest.FixtureRequest) -> Iterator[Op
         context.set_default_timeout(TIMEOUT_MS)
         contexts.append(context)
         watches.append(watch)
+        if before:
+            context.add_init_script(str(before))
         page = context.new_page()
         page.watch = watch  # type: ignore[attr-defined]
         watch.follow(page)

@@ -76,7 +76,7 @@ def test_explaining(app: APIFlask, client: FlaskClient) -> None:
     assert head == "data:image/png;base64"
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (160, 120)
     assert (document["class"], document["explained"]["class"]) == ("Cat", "Dog")
-    assert [one.keys() for one in document["similar"]] == [{"class", "distance", "sha256"}] * 5
+    assert [one.keys() for one in document["similar"]] == [{"class", "distance", "sha256", "file"}] * 5
     require_problem(client.post("/api/explain?class=bird", data=form(CAT)), 400, "bird", "cat, dog")
 
 
@@ -220,12 +220,9 @@ def test_limits_are_settings_and_are_named(home: Settings) -> None:
 def test_the_openapi_document_names_every_route(app: APIFlask, client: FlaskClient) -> None:
     spec = client.get("/api/openapi.json").json
     assert spec["openapi"].startswith("3.1")
-    rules = {
-        rule.rule.replace("<int:", "{").replace("<batch", "{batch").replace(">", "}")
-        for rule in app.url_map.iter_rules()
-    }
+    rules = {re.sub("<(?:int:)?([a-z0-9]+)>", r"{\1}", rule.rule) for rule in app.url_map.iter_rules()}
     assert rules - spec["paths"].keys() == {
-        "/", "/tabs/<name}", "/api/docs", "/static/<digest}/<path:filename}",
+        "/", "/tabs/{name}", "/api/docs", "/static/{digest}/<path:filename>",
     }  # fmt: skip
     assert "multipart/form-data" in spec["paths"]["/api/predict"]["post"]["requestBody"]["content"]
     page = client.get("/api/docs").text
@@ -236,7 +233,7 @@ def test_the_page_answers_without_a_script(client: FlaskClient) -> None:
     assert "<form" in client.get("/").text
     page = client.post("/", data=form(CAT))
     assert page.status_code == 200
-    assert "<h2>Cat</h2>" in page.text
+    assert re.search("<h2[^>]*>Cat</h2>", page.text)
     refused = client.post("/", data=form(b"<script>alert(1)</script>"))
     assert refused.status_code == 415
     assert "<script>" not in refused.text

@@ -39,11 +39,8 @@ export function start(panel) {
 /** Put buttons in the place of the form's plain fields. */
 function becomeComfortable({ panel, form }, take) {
   const input = panel.querySelector("#image");
-  panel.classList.add("scripted");
   input.multiple = true;
-  input.tabIndex = -1;
-  panel.querySelector("#ask").tabIndex = -1;
-  panel.querySelector("#image-label").textContent = "Pictures";
+  for (const id of ["#image-label", "#image", "#ask"]) panel.querySelector(id).hidden = true;
   for (const id of ["#drop-hint", "#other-ways"]) panel.querySelector(id).hidden = false;
   panel.querySelector("#choose").addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
