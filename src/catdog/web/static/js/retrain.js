@@ -21,7 +21,7 @@ export function start(panel) {
 
 export function show() {
   refresh();
-  job.look();
+  job.again();
 }
 
 function begin(panel) {

@@ -21,6 +21,7 @@ export class Job {
   #changed;
   #timer = null;
   #asking = false;
+  #isLost = false;
   #status = null;
 
   /** @param {Function} changed called when a retraining has ended */
@@ -54,6 +55,12 @@ export class Job {
     if (this.#status?.in_progress) this.#timer = setTimeout(() => this.look(), POLL_MS);
   }
 
+  /** Draw all of it anew, as when the tab is opened again: another version may have been promoted meanwhile. */
+  again() {
+    this.#status = null;
+    return this.look();
+  }
+
   stop() {
     clearTimeout(this.#timer);
     this.section = element("div"); // never visible: it does not look again
@@ -62,6 +69,8 @@ export class Job {
   #take(status) {
     const before = this.#status;
     this.#status = status;
+    if (this.#isLost) this.#refuse("");
+    this.#isLost = false;
     if (before && status.stage !== before.stage) this.said.textContent = status.message;
     if (before?.in_progress && !status.in_progress) {
       this.said.textContent = status.message;
@@ -79,6 +88,7 @@ export class Job {
 
   #miss(error) {
     if (this.#status?.in_progress && error.status !== 404) {
+      this.#isLost = true;
       // A server that starts again does not end a retraining.
       this.#refuse(`${describe(error)} The retraining goes on; this page keeps asking.`);
       return;
