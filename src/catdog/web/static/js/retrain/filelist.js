@@ -4,10 +4,9 @@ import { bytes, element } from "../dom.js";
 import { isArchive } from "./sending.js";
 
 /** The server tells names cut to 200 characters, with a question mark for what it does not print: a space other than " "
- * is among that. A browser sends a quotation mark as %22. */
+ * is among that. */
 function told(name) {
-  const printed = name.replaceAll('"', "%22").replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, "?");
-  return [...printed].slice(0, 200).join("");
+  return [...name.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, "?")].slice(0, 200).join("");
 }
 
 export class FileList {
