@@ -354,6 +354,7 @@ def test_signing_in_opens_the_tab(home: Settings, open_page: OpenPage, cats: lis
         page = open_page("/?tab=retrain", address=address)
         expect(page.get_by_role("note")).to_contain_text("needs a sign-in")
         expect(page.get_by_role("button", name="Choose pictures or a zip")).to_be_hidden()
+        expect(page.get_by_role("region", name="Look through them")).to_contain_text("who may change things")
         expect(page.get_by_role("button", name="Start retraining")).to_have_count(0)
         page.get_by_role("link", name="Sign in with the key").click()
         page.get_by_label("Key of the server").fill(KEY)

@@ -1,6 +1,7 @@
 // The tab "retrain": pictures come in, are looked through and checked, and a new version is made of them.
 
 import { fragment } from "./api.js";
+import { element } from "./dom.js";
 import { Findings } from "./retrain/findings.js";
 import { Gallery } from "./retrain/gallery.js";
 import { startIntake } from "./retrain/intake.js";
@@ -41,6 +42,9 @@ function begin(panel) {
       findings.load();
     };
     startIntake(root, () => refresh());
+  } else {
+    const why = mayChange ? "This comes with the first model." : "This is for who may change things on this server.";
+    for (const name of ["gallery", "findings"]) places(name).append(element("p", { class: "muted" }, why));
   }
   job?.stop();
   job = new Job(places("job"), mayChange && folders.length > 0, () => refresh());
