@@ -98,6 +98,7 @@ async function ask(tab, files) {
     files = files.slice(0, MOST);
   }
   tab.results.hidden = false;
+  tab.form.classList.add("compact");
   const waiting = files.map((file) => ({ file, item: element("li", { class: "card result", tabindex: "-1" }) }));
   tab.results.prepend(...waiting.map(({ item }) => item));
   for (const { file, item } of waiting) item.append(element("p", { class: "muted" }, `${file.name}: being looked at…`));
