@@ -192,6 +192,8 @@ def test_looking_after_pictures(app: APIFlask, client: FlaskClient) -> None:
 
     assert post("images/relabel", ids=[1, 2], category="dogs").json == {"changed": 2}
     assert client.get("/api/retrain/images?category=dogs").json["total"] == 2
+    listed = client.get("/api/retrain/images?ids=1,3,99").json
+    assert (sorted(row["id"] for row in listed["images"]), listed["total"]) == ([1, 3], 2)
     assert post("images/remove", ids=[1]).json == {"changed": 1}
     assert client.get("/api/retrain/images?state=removed").json["total"] == 1
     assert post("images/restore", ids=[1]).json == {"changed": 1}
@@ -219,7 +221,20 @@ def test_bodies_that_name_no_pictures(client: FlaskClient, document: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "query", ["page=0", "page=x", "per_page=1000", "order=best", "state=lost", "page=²", "batch=%00"]
+    "query",
+    [
+        "page=0",
+        "page=x",
+        "per_page=1000",
+        "order=best",
+        "state=lost",
+        "page=²",
+        "batch=%00",
+        "ids=",
+        "ids=1,x",
+        "ids=0",
+        "ids=1,",
+    ],
 )
 def test_pages_that_there_are_not(client: FlaskClient, query: str) -> None:
     require_problem(client.get(f"/api/retrain/images?{query}"), 400)

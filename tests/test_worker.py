@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drawing import add_drawings
@@ -79,8 +80,18 @@ def test_stages_are_the_steps_of_retraining() -> None:
     assert tuple(STAGES) == STEPS
 
 
-def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs) -> None:
+def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages, report = [], Jobs.report
+
+    def note(*told: Any) -> None:
+        messages.append(told[4])
+        report(*told)
+
+    monkeypatch.setattr(Jobs, "report", note)
     job = finish_here(home, jobs.create().id)
+    counted = [message for message in messages if message.startswith("Fitting the head. Epoch ")]
+    assert counted
+    assert counted[-1].endswith(" of 30.")
     assert job.state == "succeeded", job.message
     assert job.progress == 100
     assert job.result is not None

@@ -8,7 +8,7 @@ import hashlib
 import io
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any, Final
 
@@ -140,7 +140,13 @@ class Collection:
         return count(self.shelf, self.classes)
 
     def page(
-        self, *, offset: int = 0, limit: int = 50, order: Order = "review", **filters: str | None
+        self,
+        *,
+        offset: int = 0,
+        limit: int = 50,
+        order: Order = "review",
+        ids: Sequence[int] | None = None,
+        **filters: str | None,
     ) -> tuple[list[UploadedPicture], int]:
         """List pictures, a page at a time; gives how many there are in all, too.
 
@@ -148,10 +154,11 @@ class Collection:
             offset, limit: the page.
             order: `review`, where what most needs a look comes first: feedback that waits, what the review keeps out,
                 what the model was unsure of or finds unlike all else; or `newest`.
+            ids: numbers of the only pictures that are listed, as far as they are there.
             filters: values of `state`, `folder`, `batch`, `origin`, `uploader`; None stands for any.
         """
         given = {name: value for name, value in filters.items() if value is not None}
-        return find_page(self.shelf, offset, limit, order, given)
+        return find_page(self.shelf, offset, limit, order, given, ids)
 
     def relabel(self, ids: Iterable[int], category: str) -> int:
         """Move pictures to another class; a person has then confirmed them. Otherwise as `remove`.

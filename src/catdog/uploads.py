@@ -210,11 +210,13 @@ def count(shelf: Shelf, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def find_page(
-    shelf: Shelf, offset: int, limit: int, order: Order, filters: Mapping[str, str]
+    shelf: Shelf, offset: int, limit: int, order: Order, filters: Mapping[str, str], ids: Sequence[int] | None = None
 ) -> tuple[list[UploadedPicture], int]:
     """List pictures, and say how many there are in all; see `Collection.page`."""
     table = database.uploads
     conditions = [table.c[name] == value for name, value in filters.items()]
+    if ids is not None:
+        conditions.append(table.c.id.in_(ids))
     urgency = case(
         (table.c.state == "pending", 0),
         (table.c.state == "removed", 4),

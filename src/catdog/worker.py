@@ -45,6 +45,7 @@ _MESSAGES: Final = {
     "save": "Saving the version.",
     "promote": "Deciding.",
 }
+_COUNTED: Final = {"collect": "Picture", "embed": "Picture", "fit": "Epoch"}
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -159,7 +160,7 @@ class Worker:
             if time.monotonic() - told > 0.5 or done == total:
                 told = time.monotonic()
                 share = first + (STAGES[name] - first) * done / max(total, 1)
-                self._jobs.report(job.id, name, share, _MESSAGES[name], _remaining(job, share))
+                self._jobs.report(job.id, name, share, _message(name, done, total), _remaining(job, share))
 
         def look() -> None:
             self._look_up()
@@ -296,6 +297,13 @@ def _patiently(function: Callable[[], T]) -> T:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
+
+
+def _message(name: str, done: int, total: int) -> str:
+    """Say what a step does, and where it counts something, how far it is."""
+    if name not in _COUNTED or total <= 1:
+        return _MESSAGES[name]
+    return f"{_MESSAGES[name]} {_COUNTED[name]} {done:,} of {total:,}."
 
 
 def _remaining(job: Job, percent: float) -> float | None:

@@ -27,6 +27,7 @@ from catdog.web.downloads import downloads
 from catdog.web.inference import inference
 from catdog.web.pages import pages
 from catdog.web.retrain import retrain
+from catdog.web.retrain_page import retrain_page
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
@@ -79,7 +80,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     cross_origin.install(app, settings)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    for blueprint in (api, collect, downloads, inference, probes, pages, retrain, sessions, watching.metrics):
+    blueprints = (api, collect, downloads, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics)
+    for blueprint in blueprints:
         app.register_blueprint(blueprint)
     charts_api.install(app, settings)
     app.add_url_rule("/api/openapi.json", "spec", spec)

@@ -9,7 +9,7 @@ from catdog.settings import Settings, variable_name
 from catdog.web.spool import Spool
 from catdog.web.uploads import PictureRequest
 
-UPLOAD_ENDPOINTS: Final = frozenset({"collect.upload"})
+UPLOAD_ENDPOINTS: Final = frozenset({"collect.upload", "retrain_page.upload"})
 """Routes that add pictures, and so may bring many, by endpoint."""
 
 MORE_PARTS: Final = 100

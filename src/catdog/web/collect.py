@@ -1,6 +1,7 @@
 """Routes through which pictures for retraining come in and are looked after."""
 
 import io
+import re
 from collections.abc import Iterator
 from threading import Lock
 from typing import IO, Any, Final, cast
@@ -101,7 +102,8 @@ def images() -> Document:
     if order not in ("review", "newest"):
         raise RequestError(f"`order` must be review or newest. Received: {order[:100]!r}")
     page, size = _number("page", 1, shapes.MAX_PAGE), _number("per_page", 50, shapes.MAX_PER_PAGE)
-    found, total = collection().page(offset=(page - 1) * size, limit=size, order=cast(Order, order), **filters)
+    ids = _listed("ids")
+    found, total = collection().page(offset=(page - 1) * size, limit=size, order=cast(Order, order), ids=ids, **filters)
     rows = [{**picture.as_dict(), "file": f"/api/retrain/images/{picture.id}/file"} for picture in found]
     return {"images": rows, "total": total, "page": page, "per_page": size}
 
@@ -248,6 +250,15 @@ def _number(name: str, default: int, most: int) -> int:
     if not (given.isascii() and given.isdecimal() and len(given) < 10 and 1 <= int(given) <= most):
         raise RequestError(f"`{name}` must be a number from 1 to {most:,}. Received: {given[:100]!r}")
     return int(given)
+
+
+def _listed(name: str) -> list[int] | None:
+    if (given := request.args.get(name)) is None:
+        return None
+    if not re.fullmatch(shapes.IDS, given):
+        most = shapes.MAX_PER_PAGE
+        raise RequestError(f"`{name}` must be 1 to {most} numbers of pictures, as in 3,14. Received: {given[:100]!r}")
+    return [int(number) for number in given.split(",")]
 
 
 def _changed(count: int) -> dict[str, Any]:

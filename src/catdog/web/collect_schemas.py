@@ -112,6 +112,9 @@ MAX_IDS: Final = 10_000
 MAX_PAGE: Final = 1_000_000
 MAX_PER_PAGE: Final = 200
 
+IDS: Final = f"^[1-9][0-9]{{0,8}}(,[1-9][0-9]{{0,8}}){{0,{MAX_PER_PAGE - 1}}}$"
+"""Numbers of pictures in a query: no more than a page shows."""
+
 _TEXT: Final = {"type": "string", "pattern": "^[^\\x00]*$"}  # no database keeps a NUL
 _PICTURE: Final = {"type": "string", "format": "binary"}
 _BATCH: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,32}$", "description": "empty: a new one"}
@@ -121,6 +124,7 @@ _QUERY: Final[dict[str, dict[str, Any]]] = {
     "per_page": {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE},
     "order": {"type": "string", "enum": ["review", "newest"]},
     "state": {"type": "string", "enum": list(STATES)},
+    "ids": {"type": "string", "pattern": IDS},
     **dict.fromkeys(("category", "batch", "origin", "uploader"), _TEXT),
 }
 

@@ -35,7 +35,7 @@ CONTEXTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 def index() -> str:
     """Show the page with the tab that `?tab=` names."""
     tab = request.args.get("tab", "")
-    return _page(tab if tab in TABS else "predict")
+    return show_tab(tab if tab in TABS else "predict")
 
 
 @pages.post("/")
@@ -46,7 +46,7 @@ def answer() -> tuple[str, int]:
         prediction, milliseconds = service().predict(read_one(request, service().settings))
     except CatdogError as raised:
         status, error = describe(raised, service().settings)
-    return _page("predict", prediction=prediction, milliseconds=milliseconds, error=error), status
+    return show_tab("predict", prediction=prediction, milliseconds=milliseconds, error=error), status
 
 
 @pages.get("/tabs/<name>")
@@ -64,7 +64,8 @@ def docs() -> str:
     return render_template("docs.html", spec=spec)
 
 
-def _page(tab: str, **more: Any) -> str:
+def show_tab(tab: str, **more: Any) -> str:
+    """Render the page with a tab, whose template is given `more`."""
     return render_template("page.html", **_context(tab), **more)
 
 

@@ -1,0 +1,138 @@
+// The form that takes pictures: choosing, dropping, sending, and what became of it.
+
+import { describe } from "../api.js";
+import { bytes, element, number } from "../dom.js";
+import { toast } from "../toasts.js";
+import { pictures, removeBatch } from "./changes.js";
+import { FileList } from "./filelist.js";
+import { fromInput, fromTransfer } from "./files.js";
+import { cut, nameBatch, sendGroup } from "./sending.js";
+
+/** Make the form work; `changed` is called when pictures came in or were taken back. */
+export function startIntake(root, changed) {
+  const form = root.querySelector(".retrain-intake");
+  const place = root.querySelector(".retrain-sending");
+  const [files, folder] = form.querySelectorAll('input[type="file"]');
+  let waiting = null; // what was chosen before its class was
+  let isSending = false;
+
+  function say(text) {
+    root.querySelector(".retrain-said").textContent = text;
+  }
+
+  function take(chosen) {
+    const category = new FormData(form).get("category");
+    if (isSending) toast("Pictures are being sent. Wait for their end or stop them, and choose again.");
+    else if (!chosen.files.length && !chosen.unreadable.length) toast("There was no file in that.");
+    else if (category) send(chosen, category);
+    else {
+      waiting = chosen;
+      const asked = `${count(chosen.files)} chosen. Say what they show, and they are sent.`;
+      say(asked);
+      show(element("p", { class: "retrain-ask" }, asked));
+      form.querySelector('input[type="radio"]').focus();
+    }
+  }
+
+  function show(node) {
+    place.replaceChildren(node);
+    place.hidden = false;
+  }
+
+  async function send(chosen, category) {
+    waiting = null;
+    isSending = true;
+    const stopper = new AbortController();
+    const list = new FileList(chosen, Number(root.dataset.mostBytes), () => stopper.abort());
+    show(list.node);
+    say(`Sending ${count(list.toSend)} to ${category}.`);
+    addEventListener("beforeunload", warn);
+    const batch = nameBatch();
+    const total = await sendAll(list, { category, batch }, stopper.signal);
+    removeEventListener("beforeunload", warn);
+    isSending = false;
+    const summary = summarise(total, list, category);
+    say(summary);
+    list.end(summary, () => send({ files: list.unsent, unreadable: [], hidden: 0 }, category));
+    if (total.accepted) {
+      const undo = () => removeBatch(batch).then(changed);
+      toast(`${pictures(total.accepted)} added to ${category}.`, { undo });
+    }
+    if (total.files) changed();
+  }
+
+  for (const node of form.querySelectorAll(".needs-script")) node.hidden = false;
+  form.querySelector(".retrain-files").hidden = true;
+  form.querySelector(".retrain-choose-files").addEventListener("click", () => files.click());
+  form.querySelector(".retrain-choose-folder").addEventListener("click", () => folder.click());
+  form.addEventListener("submit", (event) => event.preventDefault());
+  for (const input of [files, folder]) {
+    input.addEventListener("change", () => {
+      const chosen = fromInput(input);
+      input.value = ""; // so that choosing the same again is a change
+      take(chosen);
+    });
+  }
+  for (const radio of form.querySelectorAll('input[type="radio"]')) {
+    radio.addEventListener("change", () => waiting && take(waiting));
+  }
+  acceptDrops(form.querySelector(".drop"), take);
+}
+
+function warn(event) {
+  event.preventDefault(); // the browser asks whether to leave: what is not sent yet would be lost
+}
+
+async function sendAll(list, about, signal) {
+  const total = { files: 0, accepted: 0, duplicates: 0, rejected: [] };
+  for (const group of cut(list.toSend)) {
+    const watch = {
+      sent: (loaded) => list.progress(group, loaded),
+      waits: (seconds, error) => list.note(`${describe(error)} The next try is in ${seconds} s.`),
+    };
+    try {
+      const answer = await sendGroup(group, about, watch, signal);
+      list.answered(group, answer);
+      list.note("");
+      for (const name of ["files", "accepted", "duplicates"]) total[name] += answer[name];
+      total.rejected.push(...answer.rejected);
+    } catch (error) {
+      list.failed(group, signal.aborted ? "Stopped." : describe(error));
+    }
+  }
+  return total;
+}
+
+/** Show where files may be dropped, and take them. */
+function acceptDrops(zone, take) {
+  function over(event) {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    zone.classList.add("over");
+  }
+  zone.addEventListener("dragenter", over);
+  zone.addEventListener("dragover", over);
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    take(await fromTransfer(event.dataTransfer));
+  });
+}
+
+function summarise(total, list, category) {
+  const refused = total.rejected.length + list.refusedHere.length;
+  const parts = [
+    `${pictures(total.accepted)} added to ${category}`,
+    total.duplicates && `${number(total.duplicates)} there before`,
+    refused && `${number(refused)} refused`,
+    list.unsent.length && `${number(list.unsent.length)} not sent`,
+    list.hidden && `${number(list.hidden)} hidden passed over`,
+  ];
+  return `${parts.filter(Boolean).join(", ")}.`;
+}
+
+function count(files) {
+  const size = files.reduce((sum, { file }) => sum + file.size, 0);
+  return `${number(files.length)} ${files.length === 1 ? "file" : "files"} (${bytes(size)})`;
+}

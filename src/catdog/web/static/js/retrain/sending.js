@@ -1,0 +1,78 @@
+// Sending many files in requests of a bounded size, one after another, with progress and further tries.
+
+import { upload } from "../api.js";
+
+/** Few and small enough that one that fails costs little; enough that a thousand files are forty requests. */
+const MOST_FILES = 25;
+const MOST_BYTES = 16 * 2 ** 20;
+
+/** Seconds before each further try, by status (0: no answer). The server keeps nothing twice: sending again is safe. */
+const SOON = [1, 2, 4];
+const PAUSES = { 0: SOON, 502: SOON, 503: SOON, 504: SOON, 429: [5, 15, 30, 30] };
+
+/** Name an upload, so that all its requests can be taken back together. */
+export function nameBatch() {
+  const time = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
+  const random = crypto.getRandomValues(new Uint8Array(3));
+  return `${time}-${[...random].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+export function isArchive(name) {
+  return /\.zip$/i.test(name);
+}
+
+/** Cut files into requests. No two of a request have the same name: the answer tells files by their names. */
+export function cut(files) {
+  const groups = [];
+  let names = new Set();
+  let bytes = 0;
+  for (const chosen of files) {
+    const group = groups.at(-1);
+    const isFull = !group || group.length === MOST_FILES || bytes + chosen.file.size > MOST_BYTES;
+    if (isFull || names.has(chosen.name) || isArchive(chosen.name) || isArchive(group.at(-1).name)) {
+      groups.push([]);
+      names = new Set();
+      bytes = 0;
+    }
+    groups.at(-1).push(chosen);
+    names.add(chosen.name);
+    bytes += chosen.file.size;
+  }
+  return groups;
+}
+
+/**
+ * Send one group of files; tries again where that may help.
+ * @param {Array} group what `cut` gave
+ * @param {Object} about `category` and `batch`
+ * @param {Object} watch `sent(bytes)` and `waits(seconds, error)` are called
+ * @param {AbortSignal} signal ends it
+ */
+export async function sendGroup(group, about, watch, signal) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      signal.throwIfAborted();
+      return await upload("/api/retrain/upload", body(group, about), { onprogress: watch.sent, signal });
+    } catch (error) {
+      const seconds = PAUSES[error.status]?.[attempt];
+      if (signal.aborted || seconds === undefined) throw error;
+      watch.waits(seconds, error);
+      await pause(seconds, signal);
+    }
+  }
+}
+
+function body(group, { category, batch }) {
+  const form = new FormData();
+  form.append("category", category);
+  form.append("batch", batch);
+  for (const { file, name } of group) form.append("files[]", file, name);
+  return form;
+}
+
+function pause(seconds, signal) {
+  return new Promise((done) => {
+    setTimeout(done, seconds * 1000);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
