@@ -11,10 +11,10 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && \
 	echo $$python && break; done)
 
-.PHONY: help run test check lock clean
+.PHONY: help run test check loadtest lock clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
 
 run: $(VENV)/.installed  ## make .venv, install, train on DATA=folder if given (with BACKBONE=weights), and serve
 ifdef DATA
@@ -30,12 +30,15 @@ check: $(VENV)/.installed-dev  ## lint, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+loadtest: $(VENV)/.installed-dev  ## 100 users against one server, and against three behind nginx (ARGS= goes to it)
+	$(BIN)/python benchmarks/loadtest.py $(ARGS)
+
 # One resolution for every platform and Python from 3.11 on; the development lock keeps the versions of the other one.
 lock:  ## resolve pyproject.toml anew into requirements.txt and requirements-dev.txt (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
 	@set -e; pins=$$(mktemp -d); trap 'rm -rf "$$pins"' EXIT; \
 	compile="$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate"; \
-	$$compile --extra train pyproject.toml -o "$$pins/run.txt"; \
+	$$compile --extra train --extra postgres pyproject.toml -o "$$pins/run.txt"; \
 	$$compile --extra dev --constraints "$$pins/run.txt" pyproject.toml -o "$$pins/dev.txt"; \
 	for name in run dev; do \
 		target=requirements.txt; [ $$name = run ] || target=requirements-dev.txt; \

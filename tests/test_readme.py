@@ -19,7 +19,7 @@ MADE_BY_TOOLS = {"build", "dist", "__pycache__"}
 WEB = "src/catdog/web"
 LISTED_AS_FOLDERS = ("tests", "src/catdog/migrations", f"{WEB}/static/css", f"{WEB}/static/js", f"{WEB}/templates")
 # What a person may keep here too, such as pictures or a report, is none of the project's.
-KINDS = {".css", ".html", ".ipynb", ".js", ".md", ".py", ".toml", ".typed", ".yaml", ".yml"}
+KINDS = {".conf", ".css", ".html", ".ipynb", ".js", ".md", ".py", ".service", ".sh", ".toml", ".typed", ".yaml", ".yml"}
 KINDS_AT_TOP = (KINDS | {"", ".txt"}) - {".html"}
 
 

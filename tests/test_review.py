@@ -1,7 +1,6 @@
 """What the review finds: labels that look wrong, batches to keep out, copies of test pictures."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from PIL import Image
 
 from catdog import database
 from catdog.collection import Collection
-from catdog.errors import MissingDependencyError
 from catdog.features import FeatureCache
 from catdog.prediction import Predictor
 from catdog.replay import Replay
@@ -68,13 +66,6 @@ def test_nothing_to_judge_is_nothing_found() -> None:
     assert doubted.shape == quality.shape == (0,)
     assert find_near_copies(base[:0], base).shape == (0,)
     assert not find_near_copies(base, base[:1]).any()
-
-
-def test_without_cleanlab_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
-    base, base_labels = two_kinds(60, 1)
-    with pytest.raises(MissingDependencyError, match="cleanlab"):
-        find_doubted(base, base_labels, ["one"] * 60, base, base_labels)
 
 
 def test_near_copies_and_pairs_are_found() -> None:

@@ -31,8 +31,10 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    func,
     inspect,
     make_url,
+    select,
     text,
 )
 
@@ -40,6 +42,8 @@ from catdog.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS: Final = 30_000
+UPGRADE_LOCK: Final = 0x636174646F67
+"""Key of Postgres' lock for whoever changes the tables: "catdog" in ASCII; it ends with the transaction."""
 
 metadata = MetaData()
 
@@ -214,6 +218,8 @@ def _upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # several machines may start on a new database at once
+            connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
         if not inspect(connection).has_table("alembic_version") or _is_behind(connection, config):
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

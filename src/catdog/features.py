@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from catdog import database
 from catdog.backbone import Backbone
@@ -69,9 +70,11 @@ class FeatureCache:
             for sha256 in self.read([s for s, v in fresh if v == view], view):
                 del fresh[sha256, view]
         if fresh:
+            # SQLite and Postgres have the same words for it, each in its own module.
+            insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
             with self._engine.begin() as connection:
                 connection.execute(
-                    insert(database.features).prefix_with("OR IGNORE", dialect="sqlite"),
+                    insert(database.features).on_conflict_do_nothing(),
                     [
                         {
                             "backbone": self._backbone,

@@ -24,7 +24,6 @@ from sqlalchemy import func, or_, select
 
 from catdog import database
 from catdog.collection import Collection
-from catdog.errors import MissingDependencyError
 from catdog.features import FeatureCache, embed
 from catdog.files import read_json, write_json
 from catdog.prediction import Predictor
@@ -80,7 +79,6 @@ def review(collection: Collection, *, on_progress: Callable[[int, int], None] | 
         The findings, as `report` gives them under `review`.
 
     Raises:
-        MissingDependencyError: cleanlab is not installed.
         StoreError: there is no champion, or it is damaged.
     """
     predictor = Predictor(settings=collection.settings)
@@ -165,15 +163,11 @@ def find_doubted(
     Returns:
         Whether a label looks wrong, `(N,)`, and the probability of each given label, `(N,)` in [0, 1].
 
-    Raises:
-        MissingDependencyError: cleanlab is not installed.
     """
     if not len(features):
         return np.zeros(0, bool), np.zeros(0, np.float32)
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError as error:
-        raise MissingDependencyError("Judging labels needs cleanlab: pip install 'catdog[train]'.") from error
+    from cleanlab.filter import find_label_issues  # takes a second, and nothing else here needs it
+
     names = {name: len(base) + number for number, name in enumerate(dict.fromkeys(batches))}
     groups = np.concatenate([np.arange(len(base)), [names[batch] for batch in batches]])
     given = np.concatenate([base_labels, labels])

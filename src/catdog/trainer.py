@@ -142,15 +142,13 @@ def main() -> None:
 
 def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int], None]], dict[str, Any]]:
     """Import and open what every step needs; the locks see to it that one process trains in a home."""
+    import cleanlab.filter  # noqa: F401  # takes a second, and the first step needs it
     from filelock import FileLock
     from sqlalchemy.exc import OperationalError
 
     from catdog.database import open_database
     from catdog.retraining import Retraining
     from catdog.starter import ensure_champion
-
-    with contextlib.suppress(ImportError):  # which takes a second; where it is missing, the first step says so
-        import cleanlab.filter  # noqa: F401
 
     settings.home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings.home / ".trainer.lock")
