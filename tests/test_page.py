@@ -83,7 +83,7 @@ def test_signing_in_and_out(open_page: OpenPage, keyed: str) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("tab", ["predict", "status"])
+@pytest.mark.parametrize("tab", ["predict", "visualizations", "retrain", "status"])
 def test_axe_finds_nothing_serious(open_page: OpenPage, tab: str, dark: bool) -> None:
     page = open_page(f"/?tab={tab}", dark=dark, width=360)
     page.wait_for_load_state("networkidle")
