@@ -247,7 +247,7 @@ def doctor(as_json: JsonOption = False) -> None:
         return
     out.print(console.table("catdog doctor", ("What", "Found"), _flatten(diagnosis.facts)))
     for problem in diagnosis.problems:
-        out.print(f"[yellow]![/] {problem}", soft_wrap=True)
+        out.print(f"! {problem}", markup=False, highlight=False, soft_wrap=True)
     if not diagnosis.problems:
         out.print("Nothing is missing.")
 
