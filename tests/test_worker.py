@@ -210,7 +210,6 @@ def test_a_worker_that_is_asked_to_end_leaves_its_job_to_the_next(
 
 def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
-    monkeypatch.setattr(os, "nice", lambda _: 0)
     work = trainer._prepare(home)
     order = {"job": "one", "step": "collect"}
     holder = hold(home, 1.5)
@@ -223,12 +222,28 @@ def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.
     holder.join()
 
 
+def test_a_database_without_room_fails_a_step_at_once(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure = database._configure_sqlite
+
+    def without_room(connection: sqlite3.Connection, record: object) -> None:
+        configure(connection, record)
+        connection.execute("PRAGMA max_page_count=1")  # as many as there are
+
+    monkeypatch.setattr(database, "_configure_sqlite", without_room)
+    work, begun = trainer._prepare(home), time.monotonic()
+    with pytest.raises(JobError, match="disk is full"):
+        work({"job": "one", "step": "collect"}, lambda *_: None)
+    assert time.monotonic() - begun < trainer.LOCKED_SECONDS
+
+
 def test_a_killed_training_process_fails_the_job_and_not_the_worker(busy: tuple[Settings, int]) -> None:
     home, worker = busy
     jobs = Jobs(open_database(home))
     job = begin(jobs)
     (trainer,) = children(worker)
     assert os.getpriority(os.PRIO_PROCESS, trainer) >= 10
+    assert os.getsid(trainer) == os.getsid(worker)  # else niceness may mean nothing between them
+    assert os.getpgid(trainer) != os.getpgid(worker)  # or Ctrl-C would end it before the worker can
     os.kill(trainer, signal.SIGKILL)
     wait_for(ended(jobs, job))
     found = jobs.get(job.id)
