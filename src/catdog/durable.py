@@ -119,7 +119,7 @@ def _register(dbos: Any) -> None:
             recorded = do(job_id, name)
             if "end" in recorded:
                 return
-            if recorded["done"] != name:  # by a catdog that had another step at this place
+            if recorded.get("done") != name:  # by a catdog that had another step at this place
                 raise RuntimeError(_OTHER_CATDOG)
 
     _steps["workflow"] = workflow
