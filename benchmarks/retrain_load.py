@@ -75,9 +75,9 @@ def measure(home: Path, uploads: Path, pictures: list[Path], seconds: float) -> 
         ask(port, "/api/retrain/trigger", "POST")
 
         def goes_on() -> bool:
-            return (
-                bool(ask(port, "/api/retrain/status")["in_progress"]) or ask(port, "/api/model/status")["version"] < 2
-            )
+            status = ask(port, "/api/retrain/status")
+            served = status["state"] != "succeeded" or ask(port, "/api/model/status")["version"] > 1
+            return bool(status["in_progress"]) or not served
 
         during = send_while(url, pictures, goes_on, connections=CONNECTIONS, most_seconds=MOST_SECONDS, body="raw")
         status = ask(port, "/api/retrain/status")
