@@ -7,10 +7,12 @@ Requests under way at its end count for nothing. Where a server closes a connect
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,16 +75,50 @@ def measured_from(found: dict[str, Any], load_cores: float = 0.0) -> Measured:
 
 def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float, body: Body) -> Measured:
     """Send pictures in turn over a number of connections for some seconds, at least one."""
+    with _names(pictures) as names:
+        busy, begun = _children_cpu(), time.perf_counter()
+        command = _command(url, names, connections, seconds, body)
+        finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        busy, spent = _children_cpu() - busy, time.perf_counter() - begun
+    return measured_from(parse(finished.stdout), load_cores=busy / spent)
+
+
+def send_while(
+    url: str,
+    pictures: Sequence[Path],
+    goes_on: Callable[[], bool],
+    *,
+    connections: int,
+    most_seconds: float,
+    body: Body,
+) -> Measured:
+    """Send pictures as `send` does for as long as `goes_on` says, which is asked a few times a second."""
+    with _names(pictures) as names:
+        command = _command(url, names, connections, most_seconds, body)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            while process.poll() is None and goes_on():
+                time.sleep(0.3)
+            process.send_signal(signal.SIGINT)  # wrk then ends and says what it counted
+            output = process.communicate()[0]
+        finally:
+            process.kill()
+    return measured_from(parse(output))
+
+
+@contextmanager
+def _names(pictures: Sequence[Path]) -> Iterator[str]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as names:
         names.writelines(f"{path.resolve()}\n" for path in pictures)
         names.flush()
-        # One thread can send many times more than any of the servers answers; a second one would only take their time.
-        command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{round(seconds) or 1}s"]
-        command += ["--timeout", f"{TIMEOUT_SECONDS}s", "--latency", "--script", str(SCRIPT), url, "--"]
-        busy, begun = _children_cpu(), time.perf_counter()
-        finished = subprocess.run([*command, names.name, body], check=True, stdout=subprocess.PIPE, text=True)
-        busy, spent = _children_cpu() - busy, time.perf_counter() - begun
-    return measured_from(parse(finished.stdout), load_cores=busy / spent)
+        yield names.name
+
+
+def _command(url: str, names: str, connections: int, seconds: float, body: Body) -> list[str]:
+    # One thread can send many times more than any of the servers answers; a second one would only take their time.
+    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{round(seconds) or 1}s"]
+    command += ["--timeout", f"{TIMEOUT_SECONDS}s", "--latency", "--script", str(SCRIPT), url, "--"]
+    return [*command, names, body]
 
 
 def _children_cpu() -> float:

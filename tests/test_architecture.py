@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "catdog"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"doctor", "training", "web", "worker"},
+    {"doctor", "foreground", "training", "web"},
+    {"worker"},
     {"durable", "trainer"},
     {"retraining"},
     {"backbone_sources", "gate", "recording"},

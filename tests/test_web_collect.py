@@ -5,6 +5,7 @@ import io
 import os
 import tempfile
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from flask.testing import FlaskClient
 from PIL import Image
 from test_web_api import require_problem, require_schema
 
+from catdog.foreground import finish_here
 from catdog.settings import Settings, load_settings
+from catdog.starter import ensure_champion
 from catdog.web.application import create_app
 from catdog.web.spool import Spool
 
@@ -278,3 +281,37 @@ def test_an_upload_takes_one_file_of_the_system_however_many_pictures(
     monkeypatch.setattr(tempfile, "TemporaryFile", count)
     upload(client, *CATS)
     assert len(opened) == 1
+
+
+@pytest.mark.shared
+def test_flipped_labels_and_copies_of_test_photographs_stay_out_of_a_retraining(
+    shared: Path, settings: Settings
+) -> None:
+    """Through the routes, with real photographs and the bundled model: one batch has 30 % of its labels wrong."""
+    ensure_champion(settings.models_dir)
+    client = other_app(settings)
+    photographs = sorted((shared / "elsewhere").glob("*/*.jp*g"))
+    sent: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+    for number, path in enumerate(photographs):
+        name, other = ("cats", "dogs") if path.parent.name == "cats" else ("dogs", "cats")
+        batch = "flipped" if number < 30 else "good"
+        sent[batch, other if batch == "flipped" and number % 10 < 3 else name].append(path.read_bytes())
+    for (batch, name), pictures in sent.items():
+        assert upload(client, *pictures, category=name, batch=batch).json["accepted"] == len(pictures)
+    tested = sorted((shared / "cat-and-dog" / "test" / "cats").glob("*.jpg"))[:2]
+    exact = upload(client, tested[0].read_bytes(), batch="exact").json
+    assert "measured on this picture" in exact["rejected"][0]["reason"]
+    copies = [encode(Image.open(path), quality=90) for path in tested]
+    assert upload(client, *copies, batch="copies").json["accepted"] == 2
+
+    assert client.post("/api/retrain/trigger", json={"promote": False}).status_code == 202
+    job = finish_here(settings, client.get("/api/retrain/status").json["job_id"])
+    assert job.state == "succeeded", job.message
+    found = client.get("/api/retrain/report").json["review"]
+    verdicts = {row["batch"]: row["verdict"] for row in found["batches"]}
+    assert verdicts == {"flipped": "quarantined", "good": "fine", "copies": "fine"}
+    near = {image["id"] for image in client.get("/api/retrain/images?batch=copies").json["images"]}
+    assert set(found["near_copies"]) == near
+    result = client.get("/api/retrain/status").json["result"]
+    used = result["pictures"]["uploads"] + result["pictures"]["held_out"]
+    assert used == len(photographs) - 30  # the good batch and nothing else

@@ -1,27 +1,36 @@
 """The routes of retraining, and the worker as a child of the server."""
 
+import io
+import json
 import os
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from apiflask import APIFlask
-from drawing import add_drawings
+from drawing import add_drawings, draw, encode
 from flask.testing import FlaskClient
 from test_web_api import require_problem, require_schema
 from test_web_server import ask, serving
+from werkzeug.test import EnvironBuilder
 
 from catdog import database
 from catdog.database import open_database
+from catdog.intake import reencode
 from catdog.jobs import Jobs
 from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.web import supervision
+
+PICTURE = encode(draw("cat", 49_999))
 
 
 @pytest.fixture
@@ -142,19 +151,62 @@ def test_a_stranger_may_look_and_not_start(client: FlaskClient) -> None:
 def test_a_locked_database_is_told_and_answers_go_on(
     client: FlaskClient, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def upload() -> Any:
+        data = {"category": "cats", "files[]": (io.BytesIO(PICTURE), "x.jpg")}
+        return client.post("/api/retrain/upload", data=data)
+
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 100)
     assert client.get("/api/retrain/status").status_code == 200
+    before = client.get("/api/retrain/images").json["total"]  # type: ignore[index]
     with sqlite3.connect(home.home / "catdog.db", isolation_level=None) as connection:
         connection.execute("BEGIN IMMEDIATE")
         require_problem(client.post("/api/retrain/trigger"), 503, "try again")
         assert client.get("/api/retrain/status").status_code == 200
+        require_problem(upload(), 503, "try again", "adds nothing")
+        assert client.post("/api/predict", data=PICTURE, content_type="image/jpeg").status_code == 200
+        assert client.get("/api/retrain/images").json["total"] == before  # type: ignore[index]
         connection.execute("ROLLBACK")
     connection.close()
+    assert upload().json["accepted"] == 1
+    assert (home.retrain_dir / "cats" / f"{sha256(reencode(PICTURE, home)).hexdigest()}.jpg").is_file()
+
+
+class Sender(threading.Thread):
+    """Uploads drawing after drawing and asks about one, until the server is gone; keeps what was acknowledged."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port = port
+        self.acknowledged: list[bytes] = []
+        self.statuses: set[int] = set()
+        self.start()
+
+    def run(self) -> None:
+        for number in range(10_000):
+            picture = encode(draw("cat", 50_000 + number))
+            form = EnvironBuilder(
+                method="POST", data={"category": "cats", "files[]": (io.BytesIO(picture), "x.jpg")}
+            ).get_environ()
+            try:
+                for path, body, kind in (
+                    ("/api/retrain/upload", form["wsgi.input"].read(), form["CONTENT_TYPE"]),
+                    ("/api/predict", picture, "image/jpeg"),
+                ):
+                    request = Request(f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": str(kind)})
+                    with urlopen(request, timeout=30) as response:
+                        answer = json.loads(response.read())
+                        self.statuses.add(response.status)
+                    if answer.get("accepted"):
+                        self.acknowledged.append(picture)
+            except HTTPError as error:
+                self.statuses.add(error.code)
+            except OSError:
+                return
 
 
 @pytest.mark.usefixtures("uploads")
-def test_the_server_retrains_and_every_process_serves_what_came_out(home: Settings) -> None:
-    """Its worker is killed first: it is started again, and the job is done all the same."""
+def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
+    """While it retrains and pictures come in; its worker was killed before, too, and was started again."""
     with serving(home.home) as (port, process):
         (worker,) = wait_for(lambda: workers_of(process.pid))
         os.kill(worker, signal.SIGKILL)
@@ -162,28 +214,30 @@ def test_the_server_retrains_and_every_process_serves_what_came_out(home: Settin
         assert status == 202
         (again,) = wait_for(lambda: workers_of(process.pid))
         assert again != worker
-        wait_for(lambda: not ask(port, "GET", "/api/retrain/status")[1]["in_progress"])
-        found = ask(port, "GET", f"/api/retrain/status?job={document['job_id']}")[1]
-        assert found["state"] == "succeeded", found["message"]
-        assert found["result"]["promoted"], found["result"]["reason"]
-        wait_for(lambda: {ask(port, "GET", "/api/model/status")[1]["version"] for _ in range(10)} == {2})
-    wait_for(lambda: not Path(f"/proc/{again}").exists())
-
-
-@pytest.mark.usefixtures("uploads")
-def test_a_killed_server_takes_its_worker_along_and_the_next_one_ends_the_job(home: Settings) -> None:
-    with serving(home.home) as (port, process):
-        (worker,) = wait_for(lambda: workers_of(process.pid))
-        job_id = ask(port, "POST", "/api/retrain/trigger")[1]["job_id"]
-        wait_for(lambda: ask(port, "GET", "/api/retrain/status")[1]["state"] == "running")
+        sender = Sender(port)
+        wait_for(lambda: ask(port, "GET", "/api/retrain/status")[1]["stage"] in ("embed", "fit", "evaluate"))
         process.kill()
         process.wait()
-        wait_for(lambda: not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text())
+        sender.join()
+        wait_for(lambda: not Path(f"/proc/{again}").exists() or "Z" in Path(f"/proc/{again}/stat").read_text())
         process.returncode = 0  # `serving` asks for a good end, which this is not
-    with serving(home.home) as (port, _):
+    assert sender.acknowledged
+    assert sender.statuses == {200}
+    with serving(home.home) as (port, process):
+        assert ask(port, "POST", "/api/predict", sender.acknowledged[0])[0] == 200
+        (worker,) = wait_for(lambda: workers_of(process.pid))
         found = wait_for(lambda: (s := ask(port, "GET", "/api/retrain/status")[1])["in_progress"] is False and s)
-        assert (found["job_id"], found["state"]) == (job_id, "succeeded"), found["message"]
+        assert (found["job_id"], found["state"]) == (document["job_id"], "succeeded"), found["message"]
+        assert found["result"]["promoted"], found["result"]["reason"]
+        wait_for(lambda: {ask(port, "GET", "/api/model/status")[1]["version"] for _ in range(10)} == {2})
+        kept = {path.read_bytes() for path in (home.retrain_dir / "cats").iterdir()}
+        assert {reencode(picture, home) for picture in sender.acknowledged} <= kept
+        listed = ask(port, "GET", "/api/retrain/images?per_page=1")[1]["total"]
+        assert listed == sum(1 for _ in home.retrain_dir.glob("[!.]*/*.jpg"))
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())
     assert ModelStore(home.models_dir).numbers() == [1, 2]
+    assert list(home.models_dir.rglob(".new-*")) == []
+    assert list(home.jobs_dir.glob("*")) == []
 
 
 def test_a_worker_elsewhere_is_left_elsewhere(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

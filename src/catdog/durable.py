@@ -22,6 +22,8 @@ APPLICATION_VERSION: Final = "catdog-retraining-1"
 EXECUTOR: Final = "catdog-worker"
 MAX_RECOVERY_ATTEMPTS: Final = 3
 _POLL_SECONDS: Final = 0.1
+_WORKFLOW: Final = "retrain"
+_OTHER_CATDOG: Final = "It was begun by another version of catdog, whose steps were others; start it again."
 
 Step = Callable[[str, str], dict[str, Any]]
 """Does one step, by (job id, step's name); gives what is to be recorded, ready for JSON, and raises nothing."""
@@ -38,7 +40,7 @@ def run_durably(
 ) -> None:
     """Run the steps of a job that are not recorded yet, in order, until all are or one asks for the end.
 
-    A step's result with a key `end` is the last.
+    A step's result with a key `end` is the last; that of another names the step as `done`.
 
     Args:
         settings: where the database is.
@@ -58,8 +60,8 @@ def run_durably(
         if known is None:
             with SetWorkflowID(job_id):
                 dbos.start_workflow(_steps["workflow"], job_id)
-        elif known.app_version != APPLICATION_VERSION:
-            raise Interrupted("It was begun by another version of catdog, whose steps were others; start it again.")
+        elif (known.app_version, known.name) != (APPLICATION_VERSION, _WORKFLOW):  # which nobody here can go on with
+            raise Interrupted(_OTHER_CATDOG)
         while (status := dbos.get_workflow_status(job_id)) is None or status.status in (
             "PENDING",
             "ENQUEUED",
@@ -111,11 +113,14 @@ def _register(dbos: Any) -> None:
         result: dict[str, Any] = _steps["step"](job_id, name)
         return result
 
-    @dbos.workflow(name="retrain", max_recovery_attempts=MAX_RECOVERY_ATTEMPTS)  # type: ignore[untyped-decorator]
+    @dbos.workflow(name=_WORKFLOW, max_recovery_attempts=MAX_RECOVERY_ATTEMPTS)  # type: ignore[untyped-decorator]
     def workflow(job_id: str) -> None:
         for name in _steps["names"]:
-            if "end" in do(job_id, name):
+            recorded = do(job_id, name)
+            if "end" in recorded:
                 return
+            if recorded.get("done") != name:  # by a catdog that had another step at this place
+                raise RuntimeError(_OTHER_CATDOG)
 
     _steps["workflow"] = workflow
 

@@ -93,6 +93,12 @@ class JobError(CatdogError):
     """A job that ended without its result; the message says at which step and why."""
 
 
+class JobCancelledError(CatdogError):
+    """A job that whoever waited for it did not want any more."""
+
+    exit_code = 130
+
+
 class DatabaseBusyError(CatdogError):
     """The database cannot be used at this moment."""
 

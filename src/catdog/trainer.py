@@ -10,6 +10,7 @@ import logging
 import os
 import selectors
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -52,7 +53,9 @@ class Trainer:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the worker, which ends it
+            # Ctrl-C is for the worker, which ends it. A session of its own would keep it off, too, but where Linux
+            # groups processes by session (sched(7), autogroup) niceness means nothing between sessions.
+            process_group=0,
         )
 
     def run(
@@ -167,7 +170,8 @@ def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int
             try:
                 return kept[job_id].run(str(order["step"]), on_progress)
             except OperationalError as error:  # another process holds the database; a step may be repeated
-                if time.monotonic() > until:
+                is_full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+                if is_full or time.monotonic() > until:
                     raise JobError(f"The database cannot be used: {error.orig}.") from error
                 time.sleep(1)
 

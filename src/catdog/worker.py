@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from catdog import durable
 from catdog.database import open_database
-from catdog.errors import CatdogError, ConflictError, JobError
+from catdog.errors import CatdogError, JobError
 from catdog.jobs import Job, Jobs
 from catdog.monitoring import Counts
 from catdog.settings import Settings
@@ -81,7 +81,7 @@ class Worker:
         """
         self._settings = settings
         self._parent = parent
-        self._stopping = False
+        self._stopping = self._cancelling = False
         self._engine = open_database(settings)
         self._jobs = Jobs(self._engine)
         self._trainer = Trainer(settings)
@@ -92,6 +92,10 @@ class Worker:
     def stop(self, *_: object) -> None:
         """Ask for the end; a job under way is left to the next worker."""
         self._stopping = True
+
+    def cancel(self, *_: object) -> None:
+        """Ask for the end of the job under way. For a signal, which may come while the table of jobs is in use."""
+        self._cancelling = True
 
     def run(self) -> None:
         """Do jobs as they come, until asked to stop."""
@@ -164,7 +168,7 @@ class Worker:
 
         def look() -> None:
             self._look_up()
-            if self._jobs.get(job.id).cancel_requested:
+            if self._cancelling or self._jobs.get(job.id).cancel_requested:
                 raise _Cancelled
 
         on_progress, on_tick = _tolerant(tell), _tolerant(look)
@@ -234,38 +238,6 @@ def work(settings: Settings, parent: int | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with only_worker(settings):
         Worker(settings, parent).run()
-
-
-def finish_here(settings: Settings, job_id: str) -> Job:
-    """Do a job in this process, where no worker runs; wait for the worker where one does."""
-    jobs = Jobs(open_database(settings))
-    while (job := jobs.get(job_id)).in_progress:
-        try:
-            with only_worker(settings, timeout=0):
-                _do_here(settings, jobs, job_id)
-        except JobError:  # a worker is there
-            time.sleep(POLL_SECONDS / 2)
-    return job
-
-
-def _do_here(settings: Settings, jobs: Jobs, job_id: str) -> None:
-    """Do a job in this process; Ctrl-C cancels it, since who waits for it here does not want it any more."""
-    worker, interrupted = Worker(settings), False
-
-    def interrupt(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-        with suppress(ConflictError):
-            jobs.cancel(job_id)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        worker.run_once()
-    finally:
-        worker.close()
-        signal.signal(signal.SIGINT, before)
-    if interrupted:
-        raise KeyboardInterrupt
 
 
 def remove_traces(settings: Settings, job_id: str) -> None:

@@ -46,7 +46,7 @@ def retrain(
     new = require_new(settings, engine)
     job = Jobs(engine).create(arguments={"promote": None if promote else False}, requested_by="command line")
     if wait:
-        from catdog.worker import finish_here
+        from catdog.foreground import finish_here
 
         job = finish_here(settings, job.id)
     if as_json:
