@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
 from filelock import FileLock
 from sqlalchemy import (
     BigInteger,
@@ -215,6 +213,9 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _upgrade(engine: Engine) -> None:
+    from alembic import command  # not needed by who only names the tables
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
@@ -225,7 +226,7 @@ def _upgrade(engine: Engine) -> None:
             command.upgrade(config, "head")
 
 
-def _is_behind(connection: Any, config: Config) -> bool:
+def _is_behind(connection: Any, config: Any) -> bool:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 

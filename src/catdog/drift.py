@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -97,6 +96,8 @@ def observed_of(samples: list[Sample]) -> Observed:
 
 def compare(reference: Observed, recent: Observed) -> tuple[float, float, str] | None:
     """Give score, p-value and the name of what differs most; None where too little can be compared."""
+    from scipy.stats import ks_2samp  # half a second and 50 MB, which a server that starts does not need
+
     mixed = _in_the_mix_of(recent, reference)
     # Where there are too few test pictures of a class for that, the mix of classes is part of the drift.
     reference = mixed if len(mixed.columns) >= SMALLEST_REFERENCE else reference

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from catdog.dataset import probability_key
 
@@ -125,6 +124,8 @@ def coverage_metrics(answered: NDArray[np.bool_], correct: NDArray[np.bool_]) ->
 
 def wilson_interval(successes: int, n: int) -> list[float]:
     """Give Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
+    from scipy.stats import binomtest
+
     interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
 
@@ -218,6 +219,8 @@ def compare(champion_correct: NDArray[np.bool_], challenger_correct: NDArray[np.
         raise ValueError(
             f"Both need answers for the same pictures. Received: {champion_correct.shape}, {challenger_correct.shape}"
         )
+    from scipy.stats import binomtest
+
     only_champion = int((champion_correct & ~challenger_correct).sum())
     only_challenger = int((challenger_correct & ~champion_correct).sum())
     differing = only_champion + only_challenger

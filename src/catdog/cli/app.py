@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.logging import RichHandler
-from sqlalchemy.exc import OperationalError
 
 from catdog import __version__
 from catdog.cli import console
@@ -59,17 +58,22 @@ def main() -> None:
     except BrokenPipeError:  # `catdog predict … | head`
         sys.stderr.close()
         sys.exit(141)
-    except (OSError, OperationalError) as error:  # a full disk, a read-only home, a folder that is not there
+    except OSError as error:  # a full disk, a read-only home, a folder that is not there
         _tell(_explain(error))
         sys.exit(1)
     except typer.TyperException as error:  # wrong usage
         _tell(getattr(error, "format_message", error.__str__)())
         sys.exit(getattr(error, "exit_code", 2))
+    except Exception as error:
+        from sqlalchemy.exc import OperationalError  # which most commands need not wait for
+
+        if not isinstance(error, OperationalError):
+            raise
+        _tell(f"The database cannot be used: {error.orig}.")
+        sys.exit(1)
 
 
-def _explain(error: OSError | OperationalError) -> str:
-    if isinstance(error, OperationalError):
-        return f"The database cannot be used: {error.orig}."
+def _explain(error: OSError) -> str:
     if isinstance(error, shutil.Error):  # of several files; the first says enough
         return f"{error.args[0][0][2]}."
     return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."

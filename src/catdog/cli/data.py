@@ -1,15 +1,17 @@
 """Commands about pictures: import, check, count, download."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
-from catdog.dataset import Manifest, read_folder, scan
-from catdog.importing import ImportResult, download, import_pictures
 from catdog.settings import load_settings
+
+if TYPE_CHECKING:
+    from catdog.dataset import Manifest
+    from catdog.importing import ImportResult
 
 data_commands = typer.Typer(help="Import, check, count and download pictures.", no_args_is_help=True)
 
@@ -20,6 +22,8 @@ def import_command(
     as_json: JsonOption = False,
 ) -> None:
     """Copy the usable pictures of a folder, zip or tar into data/."""
+    from catdog.importing import import_pictures
+
     with console.progress_bars() as bars:
         result = import_pictures(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
     _show_import(result, as_json)
@@ -31,6 +35,8 @@ def download_command(
     as_json: JsonOption = False,
 ) -> None:
     """Download a known data set and import it into data/."""
+    from catdog.importing import download
+
     with console.progress_bars() as bars:
         result = download(name, load_settings(), on_progress=lambda done, total: bars("import", done, total))
     _show_import(result, as_json)
@@ -42,6 +48,8 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Look at a data set: what would be trained and tested on, and what cannot be used and why."""
+    from catdog.dataset import scan
+
     with console.progress_bars() as bars:
         manifest = scan(folder, load_settings(), on_progress=lambda done, total: bars("import", done, total)).manifest
     if as_json:
@@ -56,6 +64,8 @@ def check(
 @data_commands.command()
 def stats(as_json: JsonOption = False) -> None:
     """Count the pictures in data/."""
+    from catdog.dataset import Manifest, read_folder
+
     settings = load_settings()
     if settings.data_dir.is_dir():
         manifest = read_folder(settings.data_dir, settings).manifest
@@ -69,7 +79,7 @@ def stats(as_json: JsonOption = False) -> None:
         out.print(f"No pictures in {settings.data_dir} yet: catdog data import SRC", soft_wrap=True)
 
 
-def _summary(manifest: Manifest) -> dict[str, object]:
+def _summary(manifest: "Manifest") -> dict[str, object]:
     return {
         "root": str(manifest.root),
         "classes": list(manifest.classes),
@@ -80,13 +90,13 @@ def _summary(manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _show_counts(title: str, manifest: Manifest) -> None:
+def _show_counts(title: str, manifest: "Manifest") -> None:
     rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
     out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
     out.print(f"{len(manifest.rejected)} files cannot be used; {manifest.duplicates} are copies of others")
 
 
-def _show_import(result: ImportResult, as_json: bool) -> None:
+def _show_import(result: "ImportResult", as_json: bool) -> None:
     if as_json:
         print_json(
             {

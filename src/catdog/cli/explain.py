@@ -8,7 +8,6 @@ from rich.markup import escape
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
-from catdog.dataset import match_class
 from catdog.errors import CatdogError
 from catdog.settings import load_settings
 
@@ -26,6 +25,7 @@ def explain(
 ) -> None:
     """Show why a picture gets its answer: where the evidence lies, and which training pictures are most alike."""
     from catdog import explain as explaining
+    from catdog.dataset import match_class
     from catdog.files import write_atomically, write_json
     from catdog.preprocessing import decode_upright, read_picture
 

@@ -12,6 +12,9 @@ LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 30.0
 """A worker that lived this long is started again after a second; one that dies sooner waits twice as long each time."""
 
+START_SECONDS: Final = 1.5
+"""How long the worker waits at the start, so that the processes that answer have the cores first."""
+
 STOP_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         pause = 1.0
+        self._stopping.wait(START_SECONDS)
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
