@@ -30,9 +30,9 @@ ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-m
 TIMEOUT_MS = 15_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """One Chromium for all tests."""
+    """One Chromium for the tests of a file: while it is there, this thread has a running event loop."""
     named = os.environ.get("CATDOG_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if named is None:
         pytest.skip("no Chromium: install Debian's `chromium`, or name one in CATDOG_CHROMIUM")

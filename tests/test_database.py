@@ -75,7 +75,7 @@ def test_readers_go_on_while_another_connection_writes(settings: Settings) -> No
 
 def test_a_current_database_is_not_upgraded_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     open_database(settings).dispose()
-    monkeypatch.setattr("catdog.database.command.upgrade", lambda *_: pytest.fail("upgraded again"))
+    monkeypatch.setattr("alembic.command.upgrade", lambda *_: pytest.fail("upgraded again"))
     open_database(settings).dispose()
 
 

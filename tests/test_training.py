@@ -38,6 +38,7 @@ def test_a_version_holds_what_the_design_says(trained: Settings) -> None:
         "metadata.json",
         "manifest.csv",
         "report.html",
+        "assessment.json",
     }
     assert {path.name for path in version.backbone_path.iterdir()} == {
         "backbone.xml",

@@ -37,7 +37,7 @@ def changing(app: APIFlask) -> list[tuple[str, str]]:
 
 def client_of(settings: Settings, **changes: object) -> tuple[APIFlask, FlaskClient]:
     """Make an app on the home of `settings` that counts nothing, and a client on the same machine."""
-    changes = {"rate_limit_keys": "off", **changes}
+    changes = {"rate_limit_keys": "off", "rate_limit_changes": "off", **changes}
     app = create_app(load_settings(home=settings.home, **changes))
     app.extensions["catdog"].stop()
     return app, app.test_client()

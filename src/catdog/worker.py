@@ -162,7 +162,7 @@ class Worker:
         def tell(done: int, total: int) -> None:
             nonlocal told
             if time.monotonic() - told > 0.5 or done == total:
-                told = time.monotonic()
+                told = time.monotonic() if done else 0.0  # a step that is quick tells of its first epoch all the same
                 share = first + (STAGES[name] - first) * done / max(total, 1)
                 self._jobs.report(job.id, name, share, _message(name, done, total), _remaining(job, share))
 
