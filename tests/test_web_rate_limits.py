@@ -12,6 +12,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 from test_web_access import KEY, changing, sign_in
 from test_web_api import require_problem
+from test_web_server import free_port
 
 from catdog.settings import Settings, load_settings
 from catdog.web.application import create_app
@@ -131,12 +132,6 @@ def test_limits_can_be_off(bundled: Settings) -> None:
     off = {"rate_limit": "off", "rate_limit_changes": "off", "rate_limit_keys": "off"}
     _, client = limited(bundled, **off, host="0.0.0.0", api_key=KEY)
     assert statuses(client, 30, "/session", method="POST", json={"key": "wrong"}, environ_base=OUTSIDE) == [401] * 30
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -9,94 +9,90 @@ from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
 from catdog.dataset import probability_key
 from catdog.uploads import MAX_ID, STATES
-from catdog.web.schemas import PICTURES, Problem, answers
+from catdog.web.schemas import PICTURES, Problem, answers, described
 
 JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"
 
 
-def _about(text: str, **more: Any) -> dict[str, Any]:
-    return {"required": True, "metadata": {"description": text, **more}}
-
-
 class Rejected(Schema):
     """A file that was not kept."""
 
-    name = String(**_about("as the client called it"))
-    reason = String(**_about("what was wrong, what is allowed, what was received"))
+    name = String(**described("as the client called it"))
+    reason = String(**described("what was wrong, what is allowed, what was received"))
 
 
 class Uploaded(Schema):
     """What became of an upload."""
 
-    message = String(**_about("the same in words"))
-    files = Integer(**_about("files in all, those in archives too"))
-    category = String(**_about("folder name of the class", example="cats"))
-    batch = String(**_about("names this upload, to remove or restore it as a whole"))
-    accepted = Integer(**_about("pictures that are now used and were not before"))
-    duplicates = Integer(**_about("pictures that were there before"))
-    rejected = List(Nested(Rejected), **_about("files that were not kept, and why"))
+    message = String(**described("the same in words"))
+    files = Integer(**described("files in all, those in archives too"))
+    category = String(**described("folder name of the class", example="cats"))
+    batch = String(**described("names this upload, to remove or restore it as a whole"))
+    accepted = Integer(**described("pictures that are now used and were not before"))
+    duplicates = Integer(**described("pictures that were there before"))
+    rejected = List(Nested(Rejected), **described("files that were not kept, and why"))
 
 
 class Feedback(Schema):
     """What became of feedback."""
 
-    message = String(**_about("the same in words"))
-    id = Integer(**_about("number of the picture"))
-    state = String(**_about("`pending` until it is confirmed", enum=list(STATES)))
-    category = String(**_about("folder name of the right class"))
-    was_right = Boolean(**_about("whether the model's answer is the right class"))
-    answered = String(**_about("what the model answers, as shown to people"))
+    message = String(**described("the same in words"))
+    id = Integer(**described("number of the picture"))
+    state = String(**described("`pending` until it is confirmed", enum=list(STATES)))
+    category = String(**described("folder name of the right class"))
+    was_right = Boolean(**described("whether the model's answer is the right class"))
+    answered = String(**described("what the model answers, as shown to people"))
 
 
 class Image(Schema):
     """A picture for retraining."""
 
-    id = Integer(**_about("its number"))
-    file = String(**_about("where to see it"))
-    sha256 = String(**_about("hash of the file that is kept"))
-    category = String(**_about("folder name of its class"))
-    batch = String(**_about("pictures that came together"))
-    uploader = String(**_about("address of the client that sent it, `cli`, or `recovered`"))
-    name = String(**_about("as the client called it"))
-    bytes = Integer(**_about("of the file that is kept"))
-    created_at = String(**_about("when it came, UTC"))
-    state = String(**_about("`active`, `removed`, or `pending` until it is confirmed", enum=list(STATES)))
-    origin = String(**_about("`upload` or `feedback`"))
-    held_out = Boolean(**_about("tested on and never trained on"))
-    checked = Boolean(**_about("whether a person has confirmed its class"))
-    problem = String(allow_none=True, **_about("why it is kept out of training"))
-    predicted = String(allow_none=True, **_about("folder name of the class that a model answered"))
-    verdict = String(allow_none=True, **_about("a class key, `neither` or `unsure`"))
-    confidence = Float(allow_none=True, **_about("of that answer, 0 to 1"))
-    novelty = Float(allow_none=True, **_about("0 to 1; from 0.5 on unlike anything seen"))
-    model_version = Integer(allow_none=True, **_about("the version that answered"))
+    id = Integer(**described("its number"))
+    file = String(**described("where to see it"))
+    sha256 = String(**described("hash of the file that is kept"))
+    category = String(**described("folder name of its class"))
+    batch = String(**described("pictures that came together"))
+    uploader = String(**described("address of the client that sent it, `cli`, or `recovered`"))
+    name = String(**described("as the client called it"))
+    bytes = Integer(**described("of the file that is kept"))
+    created_at = String(**described("when it came, UTC"))
+    state = String(**described("`active`, `removed`, or `pending` until it is confirmed", enum=list(STATES)))
+    origin = String(**described("`upload` or `feedback`"))
+    held_out = Boolean(**described("tested on and never trained on"))
+    checked = Boolean(**described("whether a person has confirmed its class"))
+    problem = String(allow_none=True, **described("why it is kept out of training"))
+    predicted = String(allow_none=True, **described("folder name of the class that a model answered"))
+    verdict = String(allow_none=True, **described("a class key, `neither` or `unsure`"))
+    confidence = Float(allow_none=True, **described("of that answer, 0 to 1"))
+    novelty = Float(allow_none=True, **described("0 to 1; from 0.5 on unlike anything seen"))
+    model_version = Integer(allow_none=True, **described("the version that answered"))
 
 
 class Images(Schema):
     """A page of pictures."""
 
-    images = List(Nested(Image), **_about("what most needs a look first, or the newest first"))
-    total = Integer(**_about("how many there are on all pages"))
-    page = Integer(**_about("this one, from 1 on"))
-    per_page = Integer(**_about("most pictures a page"))
+    images = List(Nested(Image), **described("what most needs a look first, or the newest first"))
+    total = Integer(**described("how many there are on all pages"))
+    page = Integer(**described("this one, from 1 on"))
+    per_page = Integer(**described("most pictures a page"))
 
 
 class Changed(Schema):
     """What a change was done to."""
 
-    changed = Integer(**_about("how many pictures are now as was asked for"))
+    changed = Integer(**described("how many pictures are now as was asked for"))
 
 
 class Report(Schema):
     """What there is, and what is doubtful about it."""
 
-    counts = Dict(**_about("total, bytes, held_out, kept_out, and by state and class"))
-    batches = List(Dict(), **_about("batch, pictures, share, since; the largest first"))
-    uploaders = List(Dict(), **_about("uploader, pictures, share, since; the largest first"))
+    counts = Dict(**described("total, bytes, held_out, kept_out, and by state and class"))
+    batches = List(Dict(), **described("batch, pictures, share, since; the largest first"))
+    uploaders = List(Dict(), **described("uploader, pictures, share, since; the largest first"))
     review = Dict(
         allow_none=True,
-        **_about(
+        **described(
             "of the last review: at, is_current, pictures, near_copies of test pictures, pairs that are alike, doubted "
             "labels, and a verdict for each batch"
         ),

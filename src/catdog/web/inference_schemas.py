@@ -5,7 +5,7 @@ from typing import Any, Final
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
 
-from catdog.web.schemas import answers
+from catdog.web.schemas import answers, described
 from catdog.web.tensors import HEADER_LENGTH, INPUT, OUTPUTS
 
 KINDS: Final = ("application/json", "application/octet-stream")
@@ -13,62 +13,58 @@ _BINARY: Final = {"type": "string", "format": "binary"}
 _GREY_PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="
 
 
-def _about(text: str) -> dict[str, Any]:
-    return {"required": True, "metadata": {"description": text}}
-
-
 class ServerMetadata(Schema):
     """The server, in the words of the protocol."""
 
-    name = String(**_about("catdog"))
-    version = String(**_about("the version of catdog"))
-    extensions = List(String(), **_about("extensions of the protocol that the server has"))
+    name = String(**described("catdog"))
+    version = String(**described("the version of catdog"))
+    extensions = List(String(), **described("extensions of the protocol that the server has"))
 
 
 class Live(Schema):
     """Whether the process can answer."""
 
-    live = Boolean(**_about("true"))
+    live = Boolean(**described("true"))
 
 
 class Ready(Schema):
     """Whether there is a model."""
 
-    ready = Boolean(**_about("true"))
+    ready = Boolean(**described("true"))
 
 
 class ModelReady(Schema):
     """Whether the model, or a version of it, answers."""
 
-    name = String(**_about("catdog"))
-    ready = Boolean(**_about("true"))
+    name = String(**described("catdog"))
+    ready = Boolean(**described("true"))
 
 
 class TensorMetadata(Schema):
     """A tensor that the model takes or gives."""
 
-    name = String(**_about("its name"))
-    datatype = String(**_about("BYTES, INT64 or FP32"))
-    shape = List(Integer(), **_about("its sizes; -1 stands for the number of pictures"))
+    name = String(**described("its name"))
+    datatype = String(**described("BYTES, INT64 or FP32"))
+    shape = List(Integer(), **described("its sizes; -1 stands for the number of pictures"))
     parameters = Dict(metadata={"description": "which column of `probabilities` is which class"})
 
 
 class ModelMetadata(Schema):
     """The model, in the words of the protocol."""
 
-    name = String(**_about("catdog"))
-    versions = List(String(), **_about("the version that answers"))
-    platform = String(**_about("what runs the network"))
-    inputs = List(Nested(TensorMetadata), **_about("one: `image`, each element the bytes of a picture"))
-    outputs = List(Nested(TensorMetadata), **_about("what is answered, one element or row a picture"))
+    name = String(**described("catdog"))
+    versions = List(String(), **described("the version that answers"))
+    platform = String(**described("what runs the network"))
+    inputs = List(Nested(TensorMetadata), **described("one: `image`, each element the bytes of a picture"))
+    outputs = List(Nested(TensorMetadata), **described("what is answered, one element or row a picture"))
 
 
 class Tensor(Schema):
     """An output."""
 
-    name = String(**_about("its name"))
-    datatype = String(**_about("BYTES, INT64 or FP32"))
-    shape = List(Integer(), **_about("its sizes, pictures first"))
+    name = String(**described("its name"))
+    datatype = String(**described("BYTES, INT64 or FP32"))
+    shape = List(Integer(), **described("its sizes, pictures first"))
     data = List(Raw(), metadata={"description": "its values, row by row, where they are not binary"})
     parameters = Dict(metadata={"description": "`binary_data_size`, where the values stand behind the JSON"})
 
@@ -76,10 +72,10 @@ class Tensor(Schema):
 class Inferred(Schema):
     """The answer for the pictures of one request, all by one version."""
 
-    model_name = String(**_about("catdog"))
-    model_version = String(**_about("the version that answered"))
+    model_name = String(**described("catdog"))
+    model_version = String(**described("the version that answered"))
     id = String(metadata={"description": "the id of the request, if it had one"})
-    outputs = List(Nested(Tensor), **_about("the outputs that were asked for, or all"))
+    outputs = List(Nested(Tensor), **described("the outputs that were asked for, or all"))
 
 
 def inferred(*problems: int) -> dict[int, Any]:

@@ -14,36 +14,37 @@ SECURITY_SCHEMES: Final = {
 PICTURES: Final = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
 
-def _about(text: str, **more: Any) -> dict[str, Any]:
+def described(text: str, **more: Any) -> dict[str, Any]:
+    """Give what every field that is always there is made with: its description, and more of its JSON schema."""
     return {"required": True, "metadata": {"description": text, **more}}
 
 
 class Problem(Schema):
     """Any error, as RFC 9457 has it."""
 
-    type = String(**_about("always about:blank: the status says it all"))
-    title = String(**_about("name of the status"))
-    status = Integer(**_about("the status"))
-    error = String(**_about("what was wrong, what is allowed, what was received"))
-    request_id = String(**_about("name of the request, in the log and in X-Request-ID"))
+    type = String(**described("always about:blank: the status says it all"))
+    title = String(**described("name of the status"))
+    status = Integer(**described("the status"))
+    error = String(**described("what was wrong, what is allowed, what was received"))
+    request_id = String(**described("name of the request, in the log and in X-Request-ID"))
 
 
 class PredictionFields(Schema):
     """The answer of a model for one picture."""
 
-    class_ = String(data_key="class", **_about("the class, as shown to people", example="Cat"))
-    class_id = Integer(**_about("its number"))
-    confidence = Float(**_about("its probability, 0 to 1"))
-    probabilities = Dict(keys=String(), values=Float(), **_about("one for each class, by key; they sum to 1"))
-    verdict = String(**_about("a class key, `neither` (unlike anything seen), or `unsure`", example="cat"))
-    novelty = Float(**_about("0 to 1; from 0.5 on the verdict is `neither`"))
-    model_version = Integer(**_about("the version that answered"))
+    class_ = String(data_key="class", **described("the class, as shown to people", example="Cat"))
+    class_id = Integer(**described("its number"))
+    confidence = Float(**described("its probability, 0 to 1"))
+    probabilities = Dict(keys=String(), values=Float(), **described("one for each class, by key; they sum to 1"))
+    verdict = String(**described("a class key, `neither` (unlike anything seen), or `unsure`", example="cat"))
+    novelty = Float(**described("0 to 1; from 0.5 on the verdict is `neither`"))
+    model_version = Integer(**described("the version that answered"))
 
 
 class Prediction(PredictionFields):
     """The answer for one picture, and how long it took."""
 
-    latency_ms = Float(**_about("milliseconds for decoding and the network"))
+    latency_ms = Float(**described("milliseconds for decoding and the network"))
 
 
 class Batch(Schema):
@@ -51,60 +52,60 @@ class Batch(Schema):
 
     results = List(
         Raw(metadata={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Prediction", "Problem")]}),
-        **_about("for each picture what /api/predict answers, or a problem"),
+        **described("for each picture what /api/predict answers, or a problem"),
     )
 
 
 class Explained(Schema):
     """The class that is explained."""
 
-    class_ = String(data_key="class", **_about("as shown to people"))
-    class_id = Integer(**_about("its number"))
+    class_ = String(data_key="class", **described("as shown to people"))
+    class_id = Integer(**described("its number"))
 
 
 class Similar(Schema):
     """A training picture."""
 
-    class_ = String(data_key="class", **_about("its class"))
-    distance = Float(**_about("cosine distance of the features, 0 to 2"))
-    sha256 = String(**_about("hash of its bytes"))
+    class_ = String(data_key="class", **described("its class"))
+    distance = Float(**described("cosine distance of the features, 0 to 2"))
+    sha256 = String(**described("hash of its bytes"))
     file = String(
-        allow_none=True, **_about("address of a thumbnail; null where the file has gone or is not yours to see")
+        allow_none=True, **described("address of a thumbnail; null where the file has gone or is not yours to see")
     )
 
 
 class Explanation(PredictionFields):
     """Why a picture got its answer."""
 
-    explained = Nested(Explained, **_about("the class that the heat map is for"))
-    heat_map = String(**_about("a PNG with transparency to lay over the upright picture, as a data URL"))
-    heat_map_width = Integer(**_about("its pixels across"))
-    heat_map_height = Integer(**_about("its pixels down"))
-    contributions = List(List(Float()), **_about("what speaks for the class, by row and column, 0 to 1"))
-    similar = List(Nested(Similar), **_about("the nearest training pictures, nearest first"))
+    explained = Nested(Explained, **described("the class that the heat map is for"))
+    heat_map = String(**described("a PNG with transparency to lay over the upright picture, as a data URL"))
+    heat_map_width = Integer(**described("its pixels across"))
+    heat_map_height = Integer(**described("its pixels down"))
+    contributions = List(List(Float()), **described("what speaks for the class, by row and column, 0 to 1"))
+    similar = List(Nested(Similar), **described("the nearest training pictures, nearest first"))
 
 
 class Health(Schema):
     """Whether the server works."""
 
-    status = String(**_about("`healthy`, or `unhealthy` without a model"))
-    model_status = String(**_about("`loaded` or `not_loaded`"))
-    uptime_seconds = Float(**_about("since the server started"))
-    total_predictions = Integer(**_about("over all processes and restarts"))
+    status = String(**described("`healthy`, or `unhealthy` without a model"))
+    model_status = String(**described("`loaded` or `not_loaded`"))
+    uptime_seconds = Float(**described("since the server started"))
+    total_predictions = Integer(**described("over all processes and restarts"))
 
 
 class Promotion(Schema):
     """A change of champion."""
 
-    version = Integer(**_about("the version that was promoted"))
-    at = String(**_about("when, in UTC, as ISO 8601"))
-    reason = String(**_about("why"))
+    version = Integer(**described("the version that was promoted"))
+    at = String(**described("when, in UTC, as ISO 8601"))
+    reason = String(**described("why"))
 
 
 class Latency(Schema):
     """How long answers took, in milliseconds, each within 2.5 %; without answers `n` alone."""
 
-    n = Integer(**_about("how many answers"))
+    n = Integer(**described("how many answers"))
     p50 = Float(metadata={"description": "median"})
     p95 = Float(metadata={"description": "95th percentile"})
     p99 = Float(metadata={"description": "99th percentile"})
@@ -113,117 +114,117 @@ class Latency(Schema):
 class RecentLatency(Latency):
     """The same of the last 24 hours, and of all time."""
 
-    all_time = Nested(Latency, **_about("since the beginning"))
+    all_time = Nested(Latency, **described("since the beginning"))
 
 
 class Drift(Schema):
     """How far the answers of the last 6 hours are from those on the version's test pictures."""
 
-    version = Integer(**_about("the version that answered"))
-    at = String(**_about("when it was measured, UTC, ISO 8601"))
-    n = Integer(**_about("how many answers were compared"))
-    score = Float(**_about("largest Kolmogorov-Smirnov distance, 0 to 1"))
-    p_value = Float(**_about("chance of one as large without drift"))
-    measure = String(**_about("what differs most: confidence, novelty, or a projection of the features"))
-    warning = Boolean(**_about("whether the score is over CATDOG_DRIFT_THRESHOLD, and not by chance"))
+    version = Integer(**described("the version that answered"))
+    at = String(**described("when it was measured, UTC, ISO 8601"))
+    n = Integer(**described("how many answers were compared"))
+    score = Float(**described("largest Kolmogorov-Smirnov distance, 0 to 1"))
+    p_value = Float(**described("chance of one as large without drift"))
+    measure = String(**described("what differs most: confidence, novelty, or a projection of the features"))
+    warning = Boolean(**described("whether the score is over CATDOG_DRIFT_THRESHOLD, and not by chance"))
 
 
 class Refusal(Schema):
     """A champion that could not be loaded."""
 
-    version = Integer(allow_none=True, **_about("its number, where that can be read"))
-    error = String(**_about("why"))
+    version = Integer(allow_none=True, **described("its number, where that can be read"))
+    error = String(**described("why"))
 
 
 class ModelStatus(Schema):
     """The model that answers."""
 
-    status = String(**_about("`ready` or `no_model`"))
-    version = Integer(allow_none=True, **_about("the version that answers"))
-    precision = String(allow_none=True, **_about("`bf16` or `f32`"))
-    process = Integer(**_about("number of the process that answers this; each takes a new version into use itself"))
-    uptime_seconds = Float(**_about("since the server started"))
-    uptime_hours = Float(**_about("the same in hours"))
-    memory_bytes = Integer(allow_none=True, **_about("what all processes of the server take; null where not known"))
-    total_predictions = Integer(**_about("over all processes and restarts"))
-    last_training = String(allow_none=True, **_about("when the newest version was made"))
-    metadata = Dict(**_about("classes, metrics, parameters of the version"))
-    history = List(Nested(Promotion), **_about("promotions; the last is in force"))
-    latency_ms = Nested(RecentLatency, **_about("of the last 24 hours, over all processes and restarts"))
-    drift = Nested(Drift, allow_none=True, **_about("null where there is too little to compare"))
-    refused = Nested(Refusal, allow_none=True, **_about("a champion that could not be loaded"))
+    status = String(**described("`ready` or `no_model`"))
+    version = Integer(allow_none=True, **described("the version that answers"))
+    precision = String(allow_none=True, **described("`bf16` or `f32`"))
+    process = Integer(**described("number of the process that answers this; each takes a new version into use itself"))
+    uptime_seconds = Float(**described("since the server started"))
+    uptime_hours = Float(**described("the same in hours"))
+    memory_bytes = Integer(allow_none=True, **described("what all processes of the server take; null where not known"))
+    total_predictions = Integer(**described("over all processes and restarts"))
+    last_training = String(allow_none=True, **described("when the newest version was made"))
+    metadata = Dict(**described("classes, metrics, parameters of the version"))
+    history = List(Nested(Promotion), **described("promotions; the last is in force"))
+    latency_ms = Nested(RecentLatency, **described("of the last 24 hours, over all processes and restarts"))
+    drift = Nested(Drift, allow_none=True, **described("null where there is too little to compare"))
+    refused = Nested(Refusal, allow_none=True, **described("a champion that could not be loaded"))
 
 
 class Predictions(Schema):
     """How many predictions there were."""
 
-    total = Integer(**_about("all of them"))
-    by_class = Dict(keys=String(), values=Integer(), **_about("by class, as shown to people"))
-    by_verdict = Dict(keys=String(), values=Integer(), **_about("by verdict"))
-    by_version = Dict(keys=String(), values=Integer(), **_about("by the number of the version"))
+    total = Integer(**described("all of them"))
+    by_class = Dict(keys=String(), values=Integer(), **described("by class, as shown to people"))
+    by_verdict = Dict(keys=String(), values=Integer(), **described("by verdict"))
+    by_version = Dict(keys=String(), values=Integer(), **described("by the number of the version"))
 
 
 class ErrorCount(Schema):
     """How often a problem occurred, on any route; each picture of a batch counts."""
 
-    status = Integer(**_about("its status"))
-    kind = String(**_about("its class", example="PictureFormatError"))
-    count = Integer(**_about("how often"))
+    status = Integer(**described("its status"))
+    kind = String(**described("its class", example="PictureFormatError"))
+    count = Integer(**described("how often"))
 
 
 class Hour(Predictions):
     """What was done in an hour."""
 
-    hour = String(**_about("its beginning, UTC, ISO 8601"))
-    latency_ms = Nested(Latency, **_about("how long answers took"))
-    errors = List(Nested(ErrorCount), **_about("the most frequent first"))
+    hour = String(**described("its beginning, UTC, ISO 8601"))
+    latency_ms = Nested(Latency, **described("how long answers took"))
+    errors = List(Nested(ErrorCount), **described("the most frequent first"))
 
 
 class Histogram(Schema):
     """Counts of values in equal bins."""
 
-    edges = List(Float(), **_about("one more than there are bins, from 0 to 1"))
-    counts = List(Integer(), **_about("how many lie in each bin"))
+    edges = List(Float(), **described("one more than there are bins, from 0 to 1"))
+    counts = List(Integer(), **described("how many lie in each bin"))
 
 
 class Histograms(Schema):
     """A histogram of the last 24 hours and one of all time."""
 
-    recent = Nested(Histogram, **_about("of the last 24 hours"))
-    all_time = Nested(Histogram, **_about("since the beginning"))
+    recent = Nested(Histogram, **described("of the last 24 hours"))
+    all_time = Nested(Histogram, **described("since the beginning"))
 
 
 class Accuracy(Schema):
     """How good a version was when it was made."""
 
-    version = Integer(**_about("its number"))
-    created_at = String(**_about("when it was made, UTC, ISO 8601"))
-    accuracy = Float(**_about("on its test pictures"))
-    accuracy_ci = List(Float(), **_about("Wilson's 95 % interval"))
-    n = Integer(**_about("how many test pictures"))
+    version = Integer(**described("its number"))
+    created_at = String(**described("when it was made, UTC, ISO 8601"))
+    accuracy = Float(**described("on its test pictures"))
+    accuracy_ci = List(Float(), **described("Wilson's 95 % interval"))
+    n = Integer(**described("how many test pictures"))
 
 
 class Stats(Schema):
     """What there is and what was done, over all processes and restarts."""
 
-    dataset = Dict(keys=String(), values=Integer(), **_about("files by split and class, such as train_cats"))
+    dataset = Dict(keys=String(), values=Integer(), **described("files by split and class, such as train_cats"))
     model_metrics = Dict(
-        allow_none=True, **_about("measured on the test pictures when the version was made, with confusion_matrix")
+        allow_none=True, **described("measured on the test pictures when the version was made, with confusion_matrix")
     )
-    predictions = Nested(Predictions, **_about("since the beginning"))
-    hours = List(Nested(Hour), **_about("the last 48 hours, oldest first, without those in which nothing was done"))
-    confidence = Nested(Histograms, **_about("how sure the answers were"))
-    novelty = Nested(Histograms, **_about("how novel the pictures were"))
-    errors = List(Nested(ErrorCount), **_about("since the beginning, the most frequent first"))
-    drift = Nested(Drift, allow_none=True, **_about("null where there is too little to compare"))
-    versions = List(Nested(Accuracy), **_about("accuracy over versions, lowest number first"))
+    predictions = Nested(Predictions, **described("since the beginning"))
+    hours = List(Nested(Hour), **described("the last 48 hours, oldest first, without those in which nothing was done"))
+    confidence = Nested(Histograms, **described("how sure the answers were"))
+    novelty = Nested(Histograms, **described("how novel the pictures were"))
+    errors = List(Nested(ErrorCount), **described("since the beginning, the most frequent first"))
+    drift = Nested(Drift, allow_none=True, **described("null where there is too little to compare"))
+    versions = List(Nested(Accuracy), **described("accuracy over versions, lowest number first"))
 
 
 class Version(Schema):
     """A version."""
 
-    version = Integer(**_about("its number"))
-    champion = Boolean(**_about("whether it answers"))
+    version = Integer(**described("its number"))
+    champion = Boolean(**described("whether it answers"))
     created_at = String(metadata={"description": "when it was made"})
     classes = List(String(), metadata={"description": "folder names of its classes"})
     backbone = String(metadata={"description": "the backbone it is on"})
@@ -235,57 +236,57 @@ class Version(Schema):
 class Models(Schema):
     """All versions."""
 
-    champion = Integer(allow_none=True, **_about("the version that answers"))
-    versions = List(Nested(Version), **_about("lowest number first"))
+    champion = Integer(allow_none=True, **described("the version that answers"))
+    versions = List(Nested(Version), **described("lowest number first"))
 
 
 class Promoted(Schema):
     """The champion after a change."""
 
-    champion = Integer(**_about("the version that answers from now on"))
+    champion = Integer(**described("the version that answers from now on"))
 
 
 class Session(Schema):
     """Whether the browser is signed in."""
 
-    key_needed = Boolean(**_about("whether the server has a key, which changing something needs"))
-    signed_in = Boolean(**_about("whether the request came with a cookie that stands for it"))
-    csrf_token = String(allow_none=True, **_about("what a signed-in page must send as X-CSRF-Token"))
+    key_needed = Boolean(**described("whether the server has a key, which changing something needs"))
+    signed_in = Boolean(**described("whether the request came with a cookie that stands for it"))
+    csrf_token = String(allow_none=True, **described("what a signed-in page must send as X-CSRF-Token"))
 
 
 class Probe(Schema):
     """The state of the process."""
 
-    status = String(**_about("`alive` or `ready`"))
+    status = String(**described("`alive` or `ready`"))
     version = Integer(metadata={"description": "the version that answers"})
 
 
 class RetrainingAccepted(Schema):
     """A retraining that was queued."""
 
-    message = String(**_about("what happens next"))
-    job_id = String(**_about("names the job"))
-    new = Integer(**_about("pictures that the champion was not trained on"))
+    message = String(**described("what happens next"))
+    job_id = String(**described("names the job"))
+    new = Integer(**described("pictures that the champion was not trained on"))
 
 
 class RetrainingStatus(Schema):
     """A retraining; where there was none so far, most is null."""
 
-    in_progress = Boolean(**_about("whether it is queued or running"))
-    state = String(allow_none=True, **_about("`queued`, `running`, `succeeded`, `failed` or `cancelled`"))
-    progress = Float(**_about("0 to 100"))
-    message = String(**_about("what it is doing, or how it ended"))
-    stage = String(allow_none=True, **_about("`queued`, the step at which it is, or `done`"))
-    eta_seconds = Float(allow_none=True, **_about("seconds to go, estimated"))
-    job_id = String(allow_none=True, **_about("names the job"))
-    log = List(String(), **_about("what happened when, the last lines"))
+    in_progress = Boolean(**described("whether it is queued or running"))
+    state = String(allow_none=True, **described("`queued`, `running`, `succeeded`, `failed` or `cancelled`"))
+    progress = Float(**described("0 to 100"))
+    message = String(**described("what it is doing, or how it ended"))
+    stage = String(allow_none=True, **described("`queued`, the step at which it is, or `done`"))
+    eta_seconds = Float(allow_none=True, **described("seconds to go, estimated"))
+    job_id = String(allow_none=True, **described("names the job"))
+    log = List(String(), **described("what happened when, the last lines"))
     result = Dict(
         allow_none=True,
-        **_about("version, decision, reason, metrics of both models, which test pictures changed, what was added"),
+        **described("version, decision, reason, metrics of both models, which test pictures changed, what was added"),
     )
-    created_at = String(allow_none=True, **_about("when it was queued"))
-    started_at = String(allow_none=True, **_about("when it began"))
-    finished_at = String(allow_none=True, **_about("when it ended"))
+    created_at = String(allow_none=True, **described("when it was queued"))
+    started_at = String(allow_none=True, **described("when it began"))
+    finished_at = String(allow_none=True, **described("when it ended"))
 
 
 _REASONS: Final = {

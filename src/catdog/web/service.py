@@ -189,7 +189,7 @@ class Service:
             try:
                 number = self.store.champion()
                 if number is None or self._predictor is None or number != self._predictor.version.number:
-                    # Versions share backbones: what is loaded is used on, which makes a swap ten times as quick.
+                    # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
                     loaded = self._predictor.backbone if self._predictor else None
                     predictor = Predictor(number, settings=self.settings, threads=1, backbone=loaded)
                     try_out(predictor)
