@@ -1,0 +1,64 @@
+"""What MkDocs does beside reading `docs/`: the pages of the repository's root, the reference of the API, their links.
+
+Links are written as they work on GitHub, relative to the file that they stand in. The site has the root's pages beside
+those of `docs/`, under the names below, and links are changed to match.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT: Final = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "docs"))
+
+import api_reference  # noqa: E402
+
+ROOT_PAGES: Final = {
+    "README.md": "tour.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "reporting.md",
+}
+ASSETS: Final = {"LICENSE": "LICENSE.txt", "src/catdog/web/static/icon.svg": "images/icon.svg"}
+REFERENCE: Final = "reference.md"
+MARK: Final = "<!-- Here the site shows every route and schema. -->"
+
+_LINK: Final = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?(\))")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the root's pages, with their links changed, and files that pages lead to."""
+    for name, page in ROOT_PAGES.items():
+        files.append(File.generated(config, page, content=_from_root((ROOT / name).read_text(encoding="utf-8"))))
+    for name, asset in ASSETS.items():
+        files.append(File.generated(config, asset, abs_src_path=str(ROOT / name)))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
+    """Lead links out of `docs/` to the root's pages, and fill in the reference."""
+    if page.file.src_uri == REFERENCE:
+        head, mark, tail = markdown.partition(MARK)
+        if not mark:
+            raise SystemExit(f"docs/{REFERENCE} needs the line {MARK!r}. Received: a page without it.")
+        markdown = head + api_reference.render(api_reference.read_document()) + tail
+    return _LINK.sub(_to_root, markdown)
+
+
+def _to_root(link: re.Match[str]) -> str:
+    before, path, anchor, after = link.groups()
+    name = path.removeprefix("../")
+    return f"{before}{(ROOT_PAGES | ASSETS).get(name, name) if name != path else path}{anchor or ''}{after}"
+
+
+def _from_root(markdown: str) -> str:
+    def change(link: re.Match[str]) -> str:
+        before, path, anchor, after = link.groups()
+        return f"{before}{(ROOT_PAGES | ASSETS).get(path, path.removeprefix('docs/'))}{anchor or ''}{after}"
+
+    return _LINK.sub(change, markdown)
