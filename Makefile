@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && \
 	echo $$python && break; done)
 
-.PHONY: help run test check loadtest lock clean
+.PHONY: help run test check docs loadtest lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ check: $(VENV)/.installed-dev  ## lint, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev  ## the documentation as a site, into build/site; ARGS=serve to read it at http://127.0.0.1:8000
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(or $(ARGS),build --strict)
 
 loadtest: $(VENV)/.installed-dev  ## 100 users against one server, and against three behind nginx (ARGS= goes to it)
 	$(BIN)/python benchmarks/loadtest.py $(ARGS)

@@ -119,7 +119,7 @@ def _fields(schema: Document) -> list[str]:
 
 
 def _rows(schema: Document, before: str) -> Iterator[tuple[str, ...]]:
-    """Describe each field of an object; those of objects in it as `outer.inner`, of objects in a list as `outer[].inner`."""
+    """Describe each field of an object; those of objects in it as `outer.inner`, those in lists as `outer[].inner`."""
     required = schema.get("required", [])
     for name, field in schema.get("properties", {}).items():
         yield f"`{before}{name}`{_needed(name in required)}", _kind(field), field.get("description", "")

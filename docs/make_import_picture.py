@@ -2,10 +2,10 @@
 
     python docs/make_import_picture.py
 
-Rows are the layers that tests/test_architecture.py holds the imports to. An import that follows from others is left out:
-where A imports B, and B imports C, no line says that A imports C, too. Lines to one module run together where they pass a
-row. In the opened picture a pointer on a module shows its lines. It is drawn in the way of Sugiyama, Tagawa and Toda
-(https://doi.org/10.1109/TSMC.1981.4308636): rows are ordered by the middle of their neighbours, then moved apart.
+Rows are the layers that tests/test_architecture.py holds the imports to. An import that follows from others is left
+out: where A imports B, and B imports C, no line says that A imports C, too. Lines to one module run together where they
+pass a row. In the opened picture a pointer on a module shows its lines. It is drawn in the way of Sugiyama, Tagawa and
+Toda (https://doi.org/10.1109/TSMC.1981.4308636): rows are ordered by the middle of their neighbours, then moved apart.
 """
 
 import sys
@@ -31,14 +31,14 @@ Node = tuple[str, int]
 """A module in its row, or where lines to it pass another row."""
 
 STYLE: Final = """
-  svg { color-scheme: light dark; --ground: #f5f5f2; --box: #fff; --line: #85898f; --text: #1c2126; --accent: #2b4fc0; --other: #c25a12 }
+  svg { --ground: #f5f5f2; --box: #fff; --line: #85898f; --text: #1c2126; --accent: #2b4fc0; --other: #c25a12 }
   @media (prefers-color-scheme: dark) {
     svg { --ground: #14171a; --box: #1d2125; --line: #7d858e; --text: #e8eaec; --accent: #93adff; --other: #f09a57 }
   }
   .ground { fill: var(--ground) }
   path { fill: none; stroke: var(--line); stroke-width: 1; opacity: .75 }
   rect.box { fill: var(--box); stroke: var(--line) }
-  text { fill: var(--text); font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; text-anchor: middle }
+  text { fill: var(--text); text-anchor: middle; font: 12px ui-monospace, Menlo, "DejaVu Sans Mono", monospace }
   g:hover rect.box { stroke: var(--accent); stroke-width: 2 }
 """
 
@@ -112,16 +112,14 @@ def order(lines: Iterable[tuple[Node, Node]], level: dict[str, int]) -> list[lis
     return rows
 
 
-def place(
-    rows: list[list[Node]], lines: Iterable[tuple[Node, Node]], level: dict[str, int]
-) -> dict[Node, float]:
+def place(rows: list[list[Node]], lines: Iterable[tuple[Node, Node]], level: dict[str, int]) -> dict[Node, float]:
     """Move each node to the middle of its neighbours, as far as its row leaves room; gives the middles."""
     near = neighbours(lines)
     middle = {node: 0.0 for row in rows for node in row}
     for sweep in range(SWEEPS):
         for row in rows if sweep % 2 else reversed(rows):
             widths = np.array([width_of(node, level) for node in row])
-            # From one middle to the next there must be half of both widths and a gap: without it the order alone counts.
+            # From one middle to the next there must be half of both widths and a gap.
             apart = np.concatenate([[0.0], np.cumsum((widths[1:] + widths[:-1]) / 2 + GAP)])
             wished = np.array([np.mean([middle[other] for other in near[node]] or [0.0]) for node in row])
             found = isotonic_regression(wished - apart + apart.mean()) + apart - apart.mean()
@@ -152,7 +150,9 @@ def curve(line: tuple[Node, Node], users: set[str], middle: dict[Node, float]) -
     right, down = middle[line[1]], MARGIN + BOX / 2 + ROW * lower
     names = " ".join([f"to-{target}", *(f"from-{name}" for name in sorted(users))])
     half = (y + down) / 2
-    return f'<path class="{names}" d="M{x:.0f} {y:.0f}C{x:.0f} {half:.0f} {right:.0f} {half:.0f} {right:.0f} {down:.0f}"/>'
+    return (
+        f'<path class="{names}" d="M{x:.0f} {y:.0f}C{x:.0f} {half:.0f} {right:.0f} {half:.0f} {right:.0f} {down:.0f}"/>'
+    )
 
 
 def box(name: str, level: dict[str, int], middle: dict[Node, float], edges: set[Edge]) -> str:

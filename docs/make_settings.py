@@ -1,6 +1,6 @@
 """Write the table of docs/settings.md anew, from the settings themselves.
 
-    python docs/make_settings.py
+python docs/make_settings.py
 """
 
 from pathlib import Path

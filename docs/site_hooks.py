@@ -28,6 +28,7 @@ ASSETS: Final = {"LICENSE": "LICENSE.txt", "src/catdog/web/static/icon.svg": "im
 REFERENCE: Final = "reference.md"
 MARK: Final = "<!-- Here the site shows every route and schema. -->"
 
+_LIGHT: Final = re.compile(r"!\[([^]]*)\]\((images/[\w-]+)-light\.png\)")
 _LINK: Final = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?(\))")
 
 
@@ -41,12 +42,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Lead links out of `docs/` to the root's pages, and fill in the reference."""
+    """Lead links out of `docs/` to the root's pages, fill in the reference, and show dark screenshots in the dark."""
     if page.file.src_uri == REFERENCE:
         head, mark, tail = markdown.partition(MARK)
         if not mark:
             raise SystemExit(f"docs/{REFERENCE} needs the line {MARK!r}. Received: a page without it.")
         markdown = head + api_reference.render(api_reference.read_document()) + tail
+    if page.file.src_uri not in ROOT_PAGES.values():
+        markdown = _LIGHT.sub(r"![\1](\2-light.png#only-light)![\1](\2-dark.png#only-dark)", markdown)
     return _LINK.sub(_to_root, markdown)
 
 

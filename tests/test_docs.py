@@ -1,32 +1,37 @@
 """The documents under docs/ keep up with the code."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from test_architecture import LAYERS
 
-from catdog.settings import Settings, variable_name
-
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "docs"))
+
+import make_settings  # noqa: E402
+
+from catdog.settings import Settings, variable_name  # noqa: E402
+
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-def settings_table() -> list[str]:
-    """Make the rows that docs/settings.md must hold, one a setting, in the order of the class."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        shown = "not set" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-        rows.append(f"| `{variable_name(name)}` | {shown} | {field.description} |")
-    return rows
-
-
 def test_the_settings_page_lists_each_setting_with_its_default() -> None:
-    lines = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines()
-    table = [line for line in lines if line.startswith("| `")]
-    assert table == settings_table(), "docs/settings.md must hold these rows:\n" + "\n".join(settings_table())
+    page = make_settings.PAGE.read_text(encoding="utf-8")
+    assert page == make_settings.with_table(page), "run `python docs/make_settings.py`"
+    for name, field in Settings.model_fields.items():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{variable_name(name)}` |"))
+        assert str(field.description) in row
+        assert ("not set" if field.default is None else f"`{field.default!s}`").lower() in row.lower()
+
+
+def test_a_settings_page_without_its_table_is_refused() -> None:
+    assert make_settings.with_table("a\n| x |\n| y |\nb\n").endswith("\nb\n")
+    for page in ("nothing\n", "| a |\n\n| b |\n"):
+        with pytest.raises(SystemExit, match="needs one table"):
+            make_settings.with_table(page)
 
 
 def test_the_architecture_page_explains_each_dependency() -> None:
