@@ -31,6 +31,7 @@ Node = tuple[str, int]
 """A module in its row, or where lines to it pass another row."""
 
 STYLE: Final = """
+  svg { color-scheme: light dark }
   svg { --ground: #f5f5f2; --box: #fff; --line: #85898f; --text: #1c2126; --accent: #2b4fc0; --other: #c25a12 }
   @media (prefers-color-scheme: dark) {
     svg { --ground: #14171a; --box: #1d2125; --line: #7d858e; --text: #e8eaec; --accent: #93adff; --other: #f09a57 }
@@ -90,7 +91,7 @@ def draw(edges: set[Edge]) -> str:
 def route(edges: set[Edge], level: dict[str, int]) -> dict[tuple[Node, Node], set[str]]:
     """Cut each import into pieces from row to row; gives for each piece the modules whose imports it is part of."""
     lines: dict[tuple[Node, Node], set[str]] = defaultdict(set)
-    for source, target in edges:
+    for source, target in sorted(edges):
         here: Node = (source, level[source])
         for row in range(level[source] + 1, level[target] + 1):
             there = (target, row)
