@@ -46,7 +46,9 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
 
-_FAILED: Final = "The server failed. Its log says more under this request id."
+FAILED: Final = "The server failed. Its log says more under this request id."
+"""The sentence for an error that was not raised on purpose."""
+
 _FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
 _BUSY: Final = (
     "Another program holds the database, so that this was not kept; try again in a minute. What was kept before is "
@@ -81,9 +83,14 @@ _OF_THE_BODY: Final = {"content-type", "content-length"}
 
 
 def problem(status: int, sentence: str) -> dict[str, Any]:
-    """Make the document of a problem."""
+    """Make the document of a problem with the request under way."""
+    return document(status, sentence, request_id())
+
+
+def document(status: int, sentence: str, request_id: str) -> dict[str, Any]:
+    """Make the document of a problem with a request of that id."""
     title = HTTPStatus(status).phrase
-    return {"type": "about:blank", "title": title, "status": status, "error": sentence, "request_id": request_id()}
+    return {"type": "about:blank", "title": title, "status": status, "error": sentence, "request_id": request_id}
 
 
 def describe(error: Exception, settings: Settings) -> tuple[int, str]:
@@ -102,7 +109,7 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
     _note(status, error)
     if status == 500:
         _log.error("Request %s failed", request_id(), exc_info=error)
-        return 500, _FAILED
+        return 500, FAILED
     return status, without_paths(str(error), settings)
 
 
@@ -142,8 +149,13 @@ def request_id() -> str:
     """Name the request: as the client or a proxy named it, else anew."""
     if "request_id" not in g:
         given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        g.request_id = given if _ID.fullmatch(given) else new_request_id()
     return str(g.request_id)
+
+
+def new_request_id() -> str:
+    """Make up a name for a request."""
+    return secrets.token_hex(8)
 
 
 def problem_kinds() -> list[tuple[int, str]]:

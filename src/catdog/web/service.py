@@ -68,8 +68,10 @@ class _Answer:
 class Service:
     """The model in use and the counts of one process. Any number of threads may use it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, predictor_class: type[Predictor] = Predictor) -> None:
         self.settings = settings
+        self._predictor_class = predictor_class
+        self.on_answer: Callable[[Prediction], None] | None = None
         self.store = ModelStore(settings.models_dir)
         self.counts = Counts(settings)
         self._drift = DriftWatch(settings.drift_threshold)
@@ -191,7 +193,7 @@ class Service:
                 if number is None or self._predictor is None or number != self._predictor.version.number:
                     # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
                     loaded = self._predictor.backbone if self._predictor else None
-                    predictor = Predictor(number, settings=self.settings, threads=1, backbone=loaded)
+                    predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
                     try_out(predictor)
                     self._predictor = predictor
                     _log.info("Version %d answers now.", predictor.version.number)
@@ -288,6 +290,8 @@ class Service:
             _log.exception("An answer was not counted.")
         if self.exposition is not None:
             self.exposition.count_prediction(*kind, prediction.confidence, prediction.novelty)
+        if self.on_answer is not None:
+            self.on_answer(prediction)
 
     def _stamp(self) -> object:
         """Tell one `champion.json` from another: it is always replaced by rename."""
