@@ -169,12 +169,15 @@ class _Reporting:
     def __init__(self, exporter: "SpanExporter", success: "SpanExportResult") -> None:
         self._exporter, self._success = exporter, success
         self._failing = False
+        self._named_by = next(name for name in ENDPOINTS if os.environ.get(name))  # its value may hold a password
 
     def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
         result = self._exporter.export(spans)
         failing = result is not self._success
         if failing and not self._failing:
-            _log.warning("Traces do not reach their collector (%s names it); they are lost until they do.", _endpoint())
+            _log.warning(
+                "Traces do not reach their collector (%s names it); they are lost until they do.", self._named_by
+            )
         elif self._failing and not failing:
             _log.warning("Traces reach their collector again.")
         self._failing = failing
@@ -185,11 +188,6 @@ class _Reporting:
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
-
-
-def _endpoint() -> str:
-    """Name the variable that names the collector: its value may hold a password."""
-    return next(name for name in ENDPOINTS if os.environ.get(name))
 
 
 def _make_provider() -> "TracerProvider":

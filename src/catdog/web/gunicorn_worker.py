@@ -15,13 +15,10 @@ from catdog.logs import write_json
 from catdog.web.access import HEADERS
 from catdog.web.problems import FAILED, MEDIA_TYPE, document, new_request_id
 
+_BROKEN: Final = "This is no request of HTTP/1.0 or 1.1: its first line, a header or a length breaks the protocol."
 _REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
-    errors.InvalidRequestLine: (400, "The first line of the request must be a method, an address and HTTP/1.1."),
-    errors.InvalidRequestMethod: (400, "The method of the request is none of HTTP's."),
-    errors.InvalidHTTPVersion: (400, "HTTP/1.0 and HTTP/1.1 are understood, and no other version."),
-    errors.InvalidHeader: (400, "A header of the request breaks HTTP: its value, or that it is there twice."),
-    errors.InvalidHeaderName: (400, "A header of the request has a name that HTTP does not allow."),
-    errors.LimitRequestLine: (414, "The address is too long: 4,094 bytes are allowed for the first line."),
+    errors.ParseException: (400, _BROKEN),
+    errors.LimitRequestLine: (414, "The address is too long: 4,094 bytes are allowed for the first line of a request."),
     errors.ExpectationFailed: (417, "Of expectations, `Expect: 100-continue` is met and no other."),
     errors.LimitRequestHeaders: (431, "The headers are too many or too long: 100 of 8,190 bytes each are allowed."),
     errors.UnsupportedTransferCoding: (501, "Of transfer codings, `chunked` is understood and no other."),
@@ -31,7 +28,6 @@ _REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.InvalidResponseHeader: (500, FAILED),
     errors.InvalidResponseHeaderName: (500, FAILED),
     errors.ConfigurationProblem: (500, FAILED),
-    errors.ParseException: (400, "The request breaks HTTP."),
 }
 """Status and sentence for each error of gunicorn's; a class that is not listed has those of the nearest above it."""
 
@@ -48,7 +44,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         request_id = new_request_id()
         fields = {"request_id": request_id, "status": status, "problem": type(error).__name__}
         log = self.log.exception if status == 500 else self.log.warning
-        log("Request %s was refused: %s, %s", request_id, status, fields["problem"], extra={"fields": fields})
+        log("Request %s was not answered: %s, %s", request_id, status, fields["problem"], extra={"fields": fields})
         try:
             util.write_nonblock(client, _response(status, sentence, request_id))
         except OSError as gone:
