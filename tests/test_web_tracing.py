@@ -281,7 +281,7 @@ def test_that_traces_are_lost_is_said_once(collector: Collector, make_app: Any, 
             collector.wait(lambda seen=seen: len(collector.paths) > seen)
     collector.wait(lambda: len(said()) == 2)
     lost, back = said()
-    assert "do not reach their collector (OTEL_EXPORTER_OTLP_ENDPOINT names it)" in lost
+    assert "do not reach the collector that OTEL_EXPORTER_OTLP_ENDPOINT names" in lost
     assert "reach their collector again" in back
 
 

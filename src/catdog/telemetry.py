@@ -175,9 +175,7 @@ class _Reporting:
         result = self._exporter.export(spans)
         failing = result is not self._success
         if failing and not self._failing:
-            _log.warning(
-                "Traces do not reach their collector (%s names it); they are lost until they do.", self._named_by
-            )
+            _log.warning("Traces do not reach the collector that %s names, and are lost until they do.", self._named_by)
         elif self._failing and not failing:
             _log.warning("Traces reach their collector again.")
         self._failing = failing
