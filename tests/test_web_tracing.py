@@ -25,8 +25,10 @@ from catdog import telemetry
 from catdog.doctor import diagnose
 from catdog.prediction import Predictor
 from catdog.settings import Settings, load_settings
+from catdog.telemetry import trace_job
 from catdog.web.application import create_app
 from catdog.web.tracing import EXTENSION, MOST_STEPS, TimedPredictor
+from catdog.worker import Worker
 
 CAT = encode(draw("cat", 4032))
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
@@ -294,15 +296,18 @@ def test_watching_never_breaks_working(make_app: Any, monkeypatch: Any, caplog: 
     assert caplog.text.count("A request was not traced") == 1
 
 
-def test_lines_of_the_log_name_the_trace(
-    collector: Collector, bundled: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = create_app(load_settings(home=bundled.home, tracking=False, log="json"))
-    predict(app)
-    (line,) = [record for record in caplog.records if record.name == "catdog.requests"]
-    assert line.__dict__["fields"]["trace_id"] == one(collector, "POST /api/predict").trace
-    app.extensions["catdog"].stop()
-    app.extensions[EXTENSION].close()
+def test_lines_of_the_log_name_the_trace(collector: Collector, bundled: Settings) -> None:
+    code = (
+        "import sys\n"
+        "from catdog.web.application import create_app\n"
+        "app = create_app()\n"
+        "app.test_client().post('/api/predict', data=sys.stdin.buffer.read(), content_type='image/jpeg')\n"
+        "app.extensions['catdog_tracing'].close()"
+    )
+    environment = os.environ | {"CATDOG_HOME": str(bundled.home), "CATDOG_LOG": "json"}
+    finished = subprocess.run([sys.executable, "-c", code], input=CAT, env=environment, capture_output=True, check=True)
+    (line,) = map(json.loads, finished.stderr.splitlines())
+    assert line["trace_id"] == one(collector, "POST /api/predict").trace
 
 
 def test_a_server_and_its_retraining_send_all_spans_by_their_end(
@@ -331,6 +336,25 @@ def test_a_server_and_its_retraining_send_all_spans_by_their_end(
     steps = [span for span in collector.spans if span.parent == worked.id]
     in_order = [span.name.removeprefix("retrain.") for span in sorted(steps, key=lambda span: span.begun)]
     assert in_order == ["collect", "embed", "fit", "evaluate", "save", "promote", "finish"]
+
+
+def test_a_worker_that_leaves_its_job_sends_the_steps_that_are_done(
+    collector: Collector, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+    monkeypatch.setattr("os._exit", leave)
+    worker = Worker(settings)
+    with trace_job(worker._tracing, "7", {"traceparent": 5}, lambda *_: {"done": "fit"}) as step:
+        assert step("7", "fit") == {"done": "fit"}  # whatever is wrong with the arguments
+    with trace_job(worker._tracing, "7", {}, lambda *_: {"done": "fit"}) as step:
+        step("7", "fit")
+        worker.stop()
+        with pytest.raises(SystemExit):
+            worker._look_up()
+    assert [span.name for span in collector.spans] == ["retrain.fit"]
 
 
 @pytest.mark.usefixtures("collector")

@@ -142,7 +142,12 @@ def trace_job(tracing: Tracing | None, job_id: str, arguments: Mapping[str, Any]
         return
     state = "interrupted"  # unless a step says how it ended
     of_job = {"catdog.job.id": job_id}
-    job = tracing.start("retrain", tracing.received(arguments), of_job)
+    try:
+        job = tracing.start("retrain", tracing.received(arguments), of_job)
+    except Exception:  # watching never breaks working
+        _log.warning("Job %s is not traced.", job_id, exc_info=True)
+        yield step
+        return
 
     def traced(job_id: str, name: str) -> dict[str, Any]:
         nonlocal state
@@ -197,11 +202,13 @@ def _make_provider() -> "TracerProvider":
     resource = resources.Resource.create({resources.SERVICE_VERSION: __version__})
     if str(resource.attributes[resources.SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(resources.Resource({resources.SERVICE_NAME: "catdog"}))
-    for name, level in (("opentelemetry.exporter", logging.CRITICAL), ("opentelemetry.sdk", logging.ERROR)):
-        logging.getLogger(name).setLevel(level)  # `_Reporting` says what matters of it
+    logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)  # it would log a header, and the key in it
     provider: TracerProvider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = _Reporting(otlp.OTLPSpanExporter(), batches.SpanExportResult.SUCCESS)
     provider.add_span_processor(batches.BatchSpanProcessor(cast("SpanExporter", exporter)))
+    # From now on `_Reporting` says what matters: the rest is said for each batch, or for each header that is wrong.
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     return provider
 
 
