@@ -18,6 +18,7 @@ from test_web_server import ask, serving
 
 from catdog.logs import JsonLines, configure_log
 from catdog.settings import Settings, load_settings
+from catdog.web.application import create_app
 
 CAT = encode(draw("cat", 4032))
 KEY = "a-key-of-some-length"
@@ -96,6 +97,18 @@ def test_what_the_worker_says_is_json(module: str, tmp_path: Path) -> None:
     first, second = map(json.loads, finished.stderr.splitlines())
     assert (first["logger"], first["message"]) == ("library", "A long line, " * 30)
     assert (second["logger"], "deprecated" in second["message"]) == ("py.warnings", True)
+
+
+def test_a_failure_names_its_request(
+    bundled: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(bundled)
+    monkeypatch.setattr(app.extensions["catdog"], "stats", lambda: 1 / 0)
+    assert app.test_client().get("/api/stats", headers={"X-Request-ID": "mine-7"}).status_code == 500
+    app.extensions["catdog"].stop()
+    (line,) = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    assert (line["request_id"], line["level"]) == ("mine-7", "error")
+    assert "ZeroDivisionError" in line["traceback"]
 
 
 def test_in_text_nothing_is_changed(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

@@ -338,6 +338,18 @@ def test_a_server_and_its_retraining_send_all_spans_by_their_end(
     assert in_order == ["collect", "embed", "fit", "evaluate", "save", "promote", "finish"]
 
 
+@pytest.mark.parametrize(("end", "failed"), [("failed", True), ("cancelled", False)])
+def test_how_a_job_ended_is_told(end: str, failed: bool, collector: Collector) -> None:
+    tracing = telemetry.open_tracing()
+    with trace_job(tracing, "7", {}, lambda *_: {"end": end}) as step:
+        assert step("7", "fit") == {"end": end}
+    job = one(collector, "retrain")
+    assert (job.failed, job.attributes["catdog.job.state"]) == (failed, end)
+    assert one(collector, "retrain.fit").failed == failed
+    assert tracing is not None
+    tracing.close()
+
+
 def test_a_worker_that_leaves_its_job_sends_the_steps_that_are_done(
     collector: Collector, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,11 +152,11 @@ def trace_job(tracing: Tracing | None, job_id: str, arguments: Mapping[str, Any]
     def traced(job_id: str, name: str) -> dict[str, Any]:
         nonlocal state
         span = tracing.start(f"retrain.{name}", job, of_job)
-        try:
-            result = step(job_id, name)
-        finally:
-            span.end()
+        result = step(job_id, name)
         state = str(result.get("end", state))
+        if state == "failed":
+            tracing.fail(span, state)
+        span.end()
         return result
 
     try:

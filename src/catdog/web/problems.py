@@ -99,16 +99,16 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
-        _log.error("Request %s found the disk full: %s", request_id(), error)
+        _log.error("Request %s found the disk full: %s", request_id(), error, extra=_named())
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
     if is_database_busy(error):
         _note(503, error)
-        _log.error("Request %s found the database locked: %s", request_id(), error)
+        _log.error("Request %s found the database locked: %s", request_id(), error, extra=_named())
         return 503, _BUSY
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
     if status == 500:
-        _log.error("Request %s failed", request_id(), exc_info=error)
+        _log.error("Request %s failed", request_id(), exc_info=error, extra=_named())
         return 500, FAILED
     return status, without_paths(str(error), settings)
 
@@ -162,6 +162,11 @@ def problem_kinds() -> list[tuple[int, str]]:
     """List status and class of each problem that this request met: one of its own, or several of its pictures."""
     found: list[tuple[int, str]] = g.get("problem_kinds", [])
     return found
+
+
+def _named() -> dict[str, Any]:
+    """Let a line of JSON in the log name the request by a field, as the line that tells how it ended does."""
+    return {"fields": {"request_id": request_id()}}
 
 
 def _note(status: int, error: Exception) -> None:

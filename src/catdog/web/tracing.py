@@ -56,6 +56,8 @@ def install(app: Flask, service: Service, tracing: Tracing | None) -> None:
         return
     app.extensions[EXTENSION] = tracing
 
+    note = _safely(_finish)
+
     def begin() -> None:
         span = tracing.start(_name(), tracing.received(request.headers), _asked(), is_request=True)
         g.span = span
@@ -64,7 +66,7 @@ def install(app: Flask, service: Service, tracing: Tracing | None) -> None:
 
     def finish(response: Response) -> Response:
         if "steps" in g:
-            _finish(tracing, service, g.span, response.status_code)
+            note(tracing, service, g.span, response.status_code)
         return response
 
     def end(_error: BaseException | None) -> None:
@@ -72,7 +74,7 @@ def install(app: Flask, service: Service, tracing: Tracing | None) -> None:
             span.end()
 
     app.before_request(_safely(begin))
-    app.after_request(lambda response: _safely(finish)(response) or response)
+    app.after_request(finish)
     app.teardown_request(_safely(end))
     service.on_answer = _note_answer
 
