@@ -55,7 +55,9 @@ def when_ready(_server: object) -> None:
 def on_starting(_server: object) -> None:
     """Make the folder of metrics, and load the code once for all processes to share; that starts nothing."""
     from catdog.web.exposition import make_folder
+    from catdog.web.memory import share_arenas
 
+    share_arenas()
     make_folder(worker_tmp_dir)
     import catdog.web.application  # noqa: F401
 
