@@ -58,8 +58,10 @@ def on_starting(_server: object) -> None:
     from catdog import telemetry
     from catdog.logs import configure_log
     from catdog.web.exposition import make_folder
+    from catdog.web.memory import share_arenas
 
     configure_log(_settings)
+    share_arenas()
     make_folder(worker_tmp_dir)
     telemetry.preload()
     import catdog.web.application  # noqa: F401

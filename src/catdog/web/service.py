@@ -30,6 +30,7 @@ from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.web import STARTED_VARIABLE
 from catdog.web.exposition import Exposition
+from catdog.web.memory import release_memory
 from catdog.web.uploads import numbered
 
 POLL_SECONDS: Final = 0.25
@@ -196,7 +197,8 @@ class Service:
                     predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
                     try_out(predictor)
                     self._predictor = predictor
-                    _log.info("Version %d answers now.", predictor.version.number)
+                    release_memory()
+                    _log.info("Version %d answers now.", number)
                 self.refusal = None
             except Exception as error:  # whatever is wrong with it, the old one goes on
                 self._retry_at = time.monotonic() + RETRY_SECONDS
