@@ -50,7 +50,10 @@ def main() -> None:
     given = parser.parse_args()
     if not given.data.is_dir():
         sys.exit(f"A folder of photographs is needed. Received: {given.data}, which is not a folder.")
-    chosen = {"CATDOG_NOTEBOOK_LIMIT": given.limit, "CATDOG_NOTEBOOK_BACKBONE": given.backbone}
+    backbone = given.backbone
+    if backbone and Path(backbone).is_file():
+        backbone = Path(backbone).absolute()  # the cells run in another folder
+    chosen = {"CATDOG_NOTEBOOK_LIMIT": given.limit, "CATDOG_NOTEBOOK_BACKBONE": backbone}
     variables = {name: str(value) for name, value in chosen.items() if value is not None}
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,12 +76,13 @@ def prepare(folder: Path, data: Path) -> None:
 
 def run(notebook: Notebook, folder: Path, variables: Mapping[str, str]) -> None:
     """Execute all cells in a folder, with variables of the environment; an error in one of them ends it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CATDOG_NOTEBOOK_")}
     ipython = str(folder / ".ipython")  # nothing of or for the person who runs this
     client = NotebookClient(
         notebook, timeout=SECONDS, kernel_name="python3", record_timing=False, coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )  # fmt: skip
-    client.execute(env={**os.environ, "IPYTHONDIR": ipython, **variables})
+    client.execute(env={**inherited, "IPYTHONDIR": ipython, **variables})
 
 
 def clean(notebook: Notebook, folder: Path) -> None:
