@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && \
 	echo $$python && break; done)
 
-.PHONY: help run test check docs loadtest lock clean
+.PHONY: help run test check docs loadtest notebook lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ docs: $(VENV)/.installed-dev  ## the documentation as a site, into build/site; A
 
 loadtest: $(VENV)/.installed-dev  ## 100 users against one server, and against three behind nginx (ARGS= goes to it)
 	$(BIN)/python benchmarks/loadtest.py $(ARGS)
+
+notebook: $(VENV)/.installed-dev  ## run the notebook anew and keep what it shows (ARGS="--data pets")
+	$(BIN)/python notebook/execute.py $(ARGS)
 
 # One resolution for every platform and Python from 3.11 on; the development lock keeps the versions of the other one.
 lock:  ## resolve pyproject.toml anew into requirements.txt and requirements-dev.txt (needs uv)

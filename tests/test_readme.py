@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 MADE_BY_CATDOG = {"cache", "data", "models", "retrain_data", "mlruns"}
-MADE_BY_TOOLS = {"build", "dist", "__pycache__"}
+MADE_BY_TOOLS = {"build", "dist", "__pycache__", "catdog-home"}
 WEB = "src/catdog/web"
 LISTED_AS_FOLDERS = ("tests", "src/catdog/migrations", f"{WEB}/static/css", f"{WEB}/static/js", f"{WEB}/templates")
 # What a person may keep here too, such as pictures or a report, is none of the project's.
