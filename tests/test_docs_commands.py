@@ -44,7 +44,7 @@ EXAMPLES = {
     "catdog data check DIR": "catdog data check pets",
     "catdog data download NAME": "catdog data download kaggle:tongpython/cat-and-dog",
     "catdog models show V": "catdog models show 2",
-    "catdog models promote V": "catdog models promote 2",
+    "catdog models promote V": "catdog models promote 1",
     "catdog models export V --format FORMAT --out PATH": "catdog models export 2 --format openvino --out exported",
     "catdog models bundle V --out DIR": "catdog models bundle 2 --out bundle",
     "catdog uploads add PATH… --category CLASS": "catdog uploads add a.jpg --category cats",
