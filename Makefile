@@ -16,11 +16,12 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
 
-run: $(VENV)/.installed  ## make .venv, install, train on DATA=folder if given (with BACKBONE=weights), and serve
+# PORT=5001 goes in as an option: as a variable it would say that this is a hosting service, which all may reach.
+run: $(VENV)/.installed  ## make .venv, install, train on DATA=folder if given (with BACKBONE=weights), serve (on PORT)
 ifdef DATA
 	$(BIN)/catdog train "$(DATA)" $(if $(BACKBONE),--backbone "$(BACKBONE)")
 endif
-	$(BIN)/catdog serve
+	env -u PORT $(BIN)/catdog serve $(if $(PORT),--port "$(PORT)")
 
 test: $(VENV)/.installed-dev  ## make .venv with what developing needs, and run all tests (ARGS= goes to pytest)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

@@ -84,7 +84,7 @@ def _tell(message: str) -> None:
         with suppress(OSError):  # stdout may be what is full
             print_json_line({"error": message})
     notes.print("[red]Error:[/] ", end="")
-    notes.print(message, markup=False, highlight=False)
+    notes.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -293,6 +293,6 @@ def _csv_writer(path: Path | None, keys: Sequence[str]) -> Iterator[Callable[[di
 def _flatten(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         if isinstance(value, dict):
-            yield from ((f"{name} {key}", str(item)) for key, item in value.items())
+            yield from ((f"{name} {key}", text) for key, text in _flatten(value))
         else:
-            yield name, ", ".join(value) if isinstance(value, list) else str(value)
+            yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -113,6 +113,6 @@ def list_rejected(rejected: Iterable[tuple[str, str]], *, most: int = 20) -> Non
     if items:
         notes.print(f"[yellow]{len(items)} files were not used:[/]")
     for path, reason in items[:most]:
-        notes.print(f"  {path}: {reason}", markup=False, highlight=False)
+        notes.print(f"  {path}: {reason}", markup=False, highlight=False, soft_wrap=True)
     if len(items) > most:
         notes.print(f"  and {len(items) - most} more; `catdog data check` lists all")
