@@ -14,6 +14,8 @@ from catdog.errors import ConflictError, JobNotFoundError
 from catdog.jobs import LOG_LINES, Jobs
 from catdog.settings import Settings
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture
 def engine(settings: Settings) -> Engine:

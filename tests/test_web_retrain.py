@@ -30,6 +30,8 @@ from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.web import supervision
 
+pytestmark = pytest.mark.databases
+
 PICTURE = encode(draw("cat", 49_999))
 
 

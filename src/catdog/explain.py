@@ -10,6 +10,7 @@ an average pool Grad-CAM and HiResCAM (https://arxiv.org/abs/2011.08891) are the
 import csv
 import hashlib
 import io
+import logging
 import os
 import threading
 import weakref
@@ -21,6 +22,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+from sqlalchemy.exc import OperationalError
 
 from catdog import database
 from catdog.errors import PictureNotFoundError, VersionCorruptError
@@ -40,6 +42,7 @@ _COLOURS: Final = np.array([(72, 12, 104), (150, 30, 110), (222, 65, 70), (250, 
 """From cold to hot, evenly spaced, each brighter than the one before, so that the order shows in grey too."""
 
 Floats = NDArray[np.float32]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,8 @@ class SimilarPictures:
         version = predictor.version
         rows = {row["sha256"]: row for row in _manifest_rows(version) if row["split"] == "train"}
         numbers = {name: number for number, name in enumerate(version.classes)}
-        vectors: dict[str, NDArray[np.float16]] = {}
-        if database.database_exists(predictor.settings):
-            engine = database.open_database(predictor.settings)
-            vectors = FeatureCache(engine, predictor.backbone.info.id).read(list(rows), view=0)
-            engine.dispose()
+        cached = _read_cache(predictor, list(rows))
+        self.is_whole, vectors = cached is not None, cached or {}
         labels = {sha256: numbers[rows[sha256]["class"]] for sha256 in vectors}
         for sha256, label, vector in _replay(version, predictor.backbone.info.features):
             if sha256 not in vectors:
@@ -166,9 +166,12 @@ class SimilarPictures:
     def of(cls, predictor: Predictor) -> "SimilarPictures":
         """Return those of a predictor's version, loaded at the first call and let go together with the predictor."""
         with cls._lock:
-            if predictor not in cls._loaded:
-                cls._loaded[predictor] = cls(predictor)
-            return cls._loaded[predictor]
+            if (found := cls._loaded.get(predictor)) is not None:
+                return found
+            found = cls(predictor)
+            if found.is_whole:  # else the database may be there the next time
+                cls._loaded[predictor] = found
+            return found
 
     def nearest(self, features: Floats, count: int, without: str = "") -> list[SimilarPicture]:
         """List the `count` pictures nearest to features `(D,)`, nearest first, without the one of hash `without`."""
@@ -273,6 +276,20 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def _length(vector: NDArray[Any]) -> float:
     return float(np.linalg.norm(vector.astype(np.float32)))
+
+
+def _read_cache(predictor: Predictor, hashes: list[str]) -> dict[str, NDArray[np.float16]] | None:
+    """Read features by hash; None where the database cannot be used: an explanation names fewer pictures then."""
+    if not database.database_exists(predictor.settings):
+        return {}
+    try:
+        engine = database.open_database(predictor.settings)
+        vectors = FeatureCache(engine, predictor.backbone.info.id).read(hashes, view=0)
+        engine.dispose()
+    except OperationalError as error:
+        _log.warning("Similar pictures are found in the version's own memory alone: %s", error.orig)
+        return None
+    return vectors
 
 
 def _manifest_rows(version: ModelVersion) -> list[dict[str, str]]:

@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from catdog import database
 from catdog.backbone import Backbone
@@ -70,11 +69,9 @@ class FeatureCache:
             for sha256 in self.read([s for s, v in fresh if v == view], view):
                 del fresh[sha256, view]
         if fresh:
-            # SQLite and Postgres have the same words for it, each in its own module.
-            insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
             with self._engine.begin() as connection:
                 connection.execute(
-                    insert(database.features).on_conflict_do_nothing(),
+                    database.insert_into(self._engine, database.features).on_conflict_do_nothing(),
                     [
                         {
                             "backbone": self._backbone,
@@ -82,9 +79,14 @@ class FeatureCache:
                             "sha256": sha256,
                             "vector": vector.astype("<f2").tobytes(),
                         }
-                        for (sha256, view), vector in fresh.items()
+                        for (sha256, view), vector in _in_one_order(fresh)
                     ],
                 )
+
+
+def _in_one_order(rows: dict[tuple[str, int], Vector]) -> list[tuple[tuple[str, int], Vector]]:
+    """Sort rows as all processes do, so that on Postgres none waits for another in a circle."""
+    return sorted(rows.items(), key=lambda row: row[0])
 
 
 def embed(
