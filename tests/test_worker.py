@@ -219,6 +219,7 @@ def test_a_job_whose_workers_are_killed_is_ended_by_the_next(home: Settings, job
 MATRIX = [(s, p) for s in ("queued", *STEPS) for p in (0.0, 0.1, 0.4)] * int(os.environ.get("KILL_MATRIX", "0"))
 
 
+@of_the_file
 @pytest.mark.parametrize(("stage", "pause"), MATRIX)
 def test_kill_matrix(home: Settings, jobs: Jobs, stage: str, pause: float) -> None:
     job = jobs.create()
