@@ -38,6 +38,7 @@ from catdog.worker_lock import WorkerLock, only_worker
 pytestmark = pytest.mark.databases("postgres")
 
 PICTURE = encode(draw("cat", 4032))
+PATIENCE = 250.0
 OPEN = """
 from catdog.database import open_database
 from catdog.settings import load_settings
@@ -230,10 +231,11 @@ class Visitor(threading.Thread):
                 self.was_refused = True
                 time.sleep(0.2)
             self.uploads.append((status, picture))
-            if self.stopped.wait(0.2):  # the training, which is behind the servers in line, is to have a turn
+            if self.stopped.wait(0.5):  # the training, which is behind the servers in line, is to have a turn
                 return
 
 
+@pytest.mark.timeout(900)  # six processes share the cores with whatever else is tested
 def test_two_servers_and_a_worker_share_it_whatever_ends_on_the_way(
     home: Settings, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
@@ -261,12 +263,12 @@ def test_two_servers_and_a_worker_share_it_whatever_ends_on_the_way(
             return all(document.get("stage") in stages for document in found.values())
 
         with working(home):
-            wait_for(lambda: is_at("collect", "embed", "fit", "evaluate"))
+            wait_for(lambda: is_at("collect", "embed", "fit", "evaluate"), PATIENCE)
         with working(home):
-            wait_for(lambda: is_at("fit", "evaluate", "save", "promote"))
+            wait_for(lambda: is_at("fit", "evaluate", "save", "promote"), PATIENCE)
             with away(postgres):
                 wait_for(lambda: visitor.was_refused)
-            wait_for(lambda: is_at("done"))
+            wait_for(lambda: is_at("done"), PATIENCE)
             visitor.stopped.set()
             visitor.join()
         for port in (one, other):

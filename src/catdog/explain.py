@@ -10,7 +10,6 @@ an average pool Grad-CAM and HiResCAM (https://arxiv.org/abs/2011.08891) are the
 import csv
 import hashlib
 import io
-import logging
 import os
 import threading
 import weakref
@@ -22,11 +21,9 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from sqlalchemy.exc import OperationalError
 
-from catdog import database
 from catdog.errors import PictureNotFoundError, VersionCorruptError
-from catdog.features import FeatureCache
+from catdog.features import read_if_possible
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Limits, decode, decode_upright, read_picture
 from catdog.replay import Replay
@@ -42,7 +39,6 @@ _COLOURS: Final = np.array([(72, 12, 104), (150, 30, 110), (222, 65, 70), (250, 
 """From cold to hot, evenly spaced, each brighter than the one before, so that the order shows in grey too."""
 
 Floats = NDArray[np.float32]
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,7 @@ class SimilarPictures:
         version = predictor.version
         rows = {row["sha256"]: row for row in _manifest_rows(version) if row["split"] == "train"}
         numbers = {name: number for number, name in enumerate(version.classes)}
-        cached = _read_cache(predictor, list(rows))
+        cached = read_if_possible(predictor.settings, predictor.backbone.info.id, list(rows))
         self.is_whole, vectors = cached is not None, cached or {}
         labels = {sha256: numbers[rows[sha256]["class"]] for sha256 in vectors}
         for sha256, label, vector in _replay(version, predictor.backbone.info.features):
@@ -276,20 +272,6 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def _length(vector: NDArray[Any]) -> float:
     return float(np.linalg.norm(vector.astype(np.float32)))
-
-
-def _read_cache(predictor: Predictor, hashes: list[str]) -> dict[str, NDArray[np.float16]] | None:
-    """Read features by hash; None where the database cannot be used: an explanation names fewer pictures then."""
-    if not database.database_exists(predictor.settings):
-        return {}
-    try:
-        engine = database.open_database(predictor.settings)
-        vectors = FeatureCache(engine, predictor.backbone.info.id).read(hashes, view=0)
-        engine.dispose()
-    except OperationalError as error:
-        _log.warning("Similar pictures are found in the version's own memory alone: %s", error.orig)
-        return None
-    return vectors
 
 
 def _manifest_rows(version: ModelVersion) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ The backbone runs once for each picture and view, whatever is trained, retrained
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,12 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import OperationalError
 
 from catdog import database
 from catdog.backbone import Backbone
 from catdog.errors import PictureBrokenError, PictureError
 from catdog.parallel import bounded_map
 from catdog.preprocessing import Limits, decode_views, read_picture
+from catdog.settings import Settings
 from catdog.split import Picture
 
 FLUSH_EVERY: Final = 64
@@ -25,6 +28,7 @@ FLUSH_EVERY: Final = 64
 _CHUNK: Final = 500  # names in one SQL statement; SQLite's limit is far above
 
 Vector = NDArray[np.float16]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,20 @@ class FeatureCache:
 def _in_one_order(rows: dict[tuple[str, int], Vector]) -> list[tuple[tuple[str, int], Vector]]:
     """Sort rows as all processes do, so that on Postgres none waits for another in a circle."""
     return sorted(rows.items(), key=lambda row: row[0])
+
+
+def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]) -> dict[str, Vector] | None:
+    """Give what is cached of `hashes` under view 0; None where the database cannot be used now."""
+    if not database.database_exists(settings):
+        return {}
+    try:
+        engine = database.open_database(settings)
+        found = FeatureCache(engine, backbone_id).read(hashes, view=0)
+        engine.dispose()
+    except OperationalError as error:
+        _log.warning("Cached features cannot be read now: %s", error.orig)
+        return None
+    return found
 
 
 def embed(
