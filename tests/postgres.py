@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,22 @@ def lose_database(settings: Settings) -> None:
     with engine.begin() as connection:
         database.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
+    engine.dispose()
+
+
+@contextmanager
+def held(settings: Settings) -> Iterator[None]:
+    """Keep everybody else from writing rows for the block, while they may read them."""
+    engine = create_engine(settings.resolved_database_url)
+    with engine.connect() as connection:
+        if settings.database_url is None:
+            connection.connection.dbapi_connection.isolation_level = None  # else SQLite waits for the first write
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            names = ", ".join(database.metadata.tables)
+            connection.exec_driver_sql(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
+        yield
+        connection.exec_driver_sql("ROLLBACK")
     engine.dispose()
 
 

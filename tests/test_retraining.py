@@ -232,6 +232,7 @@ def test_a_picture_that_breaks_meanwhile_is_told_and_stops_nothing(home: Setting
     assert [retraining.run(step, lambda *_: None) for step in STEPS[2:]][-1]["version"] == 2
 
 
+@pytest.mark.databases("sqlite")
 def test_a_full_disk_at_save_leaves_nothing(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     add_both(home, 6)
     retraining = Retraining("a-job", home, open_database(home))
