@@ -7,6 +7,7 @@ from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the nam
     forwarded_allow_ips,
     graceful_timeout,
     keepalive,
+    logger_class,
     on_exit,
     on_starting,
     post_worker_init,
@@ -15,6 +16,7 @@ from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the nam
     timeout,
     when_ready,
     worker_class,
+    worker_exit,
     worker_tmp_dir,
     workers,
 )

@@ -66,8 +66,9 @@ def _usual(place: Place) -> list[str]:
 
 
 def _usual_gunicorn(place: Place) -> list[str]:
-    options = ["--workers", str(place.workers), "--bind", f"127.0.0.1:{place.port}", "--chdir", str(SERVERS)]
-    return [sys.executable, "-m", "gunicorn", *options, "--timeout", "120", "usual:app"]
+    options = ["--workers", str(place.workers), "--bind", f"127.0.0.1:{place.port}", "--timeout", "120"]
+    # Started elsewhere, gunicorn would read the `gunicorn.conf.py` there, which may be catdog's own.
+    return ["env", f"--chdir={SERVERS}", sys.executable, "-m", "gunicorn", *options, "usual:app"]
 
 
 def _fastapi(place: Place) -> list[str]:

@@ -3,9 +3,10 @@
     python benchmarks/loadtest.py                                # 100 users, 10 more a second, for 60 s
     python benchmarks/loadtest.py --pictures photos --usual      # and the usual Flask + Keras app under the same load
 
-`one` is `catdog serve` with a process a core. `three` is three of them with one process each on one home, behind nginx
-with `deploy/nginx.conf`. `compose` is `docker compose up --scale web=3`, where Docker runs. With `--usual`, `predict`
-and `usual` are users who only predict and never wait, against catdog and the usual app (with the extra `train`).
+`one` is `catdog serve` with a process a core. `three` is three of them, a process each, on one home, behind nginx with
+`deploy/nginx.conf`. `compose` is `docker compose up --scale web=3`, where Docker runs. With `--usual` (and the extra
+`train`), `predict`, `usual` and `usual-gunicorn` are users who only predict and never wait, against catdog and the
+usual app: as its `app.run` starts it, and under gunicorn with a process a core.
 """
 
 import argparse
@@ -104,40 +105,42 @@ def compose(_place: Place) -> Iterator[str]:
         subprocess.run([*command, "down", "--volumes"], cwd=ROOT, env=variables, check=False)
 
 
-@contextmanager
-def usual(place: Place) -> Iterator[str]:
-    """Run the usual app, Flask and Keras `model.predict` in as many gunicorn processes, on the bundled model."""
-    home, model, port, log = (
-        place.folder / "home",
-        place.folder / "usual.keras",
-        free_port(),
-        place.folder / "usual.log",
-    )
-    contenders.prepare_home(home)
-    contenders.save_usual_model(home, model)
-    server = next(one for one in contenders.SERVING if one.name == "usual-gunicorn")
-    where = contenders.Place(port, place.cores, home, home, model, place.folder)
-    with running(server.command(where), server.variables(where), log) as process:
-        wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", place.picture, log)
-        yield f"http://127.0.0.1:{port}"
+def usual(name: str) -> Callable[[Place], AbstractContextManager[str]]:
+    """Give what starts the usual app, Flask and Keras `model.predict`, on the bundled model; `name` says how."""
+
+    @contextmanager
+    def start(place: Place) -> Iterator[str]:
+        home, model, port, log = place.folder / "home", place.folder / "usual.keras", free_port(), place.folder / "log"
+        contenders.prepare_home(home)
+        contenders.save_usual_model(home, model)
+        server = next(one for one in contenders.SERVING if one.name == name)
+        where = contenders.Place(port, place.cores, home, home, model, place.folder)
+        with running(server.command(where), server.variables(where), log) as process:
+            wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", place.picture, log)
+            yield f"http://127.0.0.1:{port}"
+
+    return start
 
 
 ONLY_PREDICT = ("--tags", "predict", "--max-wait", "0")
+BESIDE = ("predict", "usual", "usual-gunicorn")
+"""Only with `--usual`."""
+
 LAYOUTS = {
     "one": Layout("one server", one),
     "three": Layout("three behind nginx", three),
     "compose": Layout("`docker compose up --scale web=3`", compose),
     "predict": Layout("one server, only predicting, no waiting", one, ONLY_PREDICT),
-    "usual": Layout("the usual Flask + Keras app, the same", usual, ONLY_PREDICT),
+    "usual": Layout("the usual Flask + Keras app, the same", usual("usual"), ONLY_PREDICT),
+    "usual-gunicorn": Layout("the usual app under gunicorn, the same", usual("usual-gunicorn"), ONLY_PREDICT),
 }
 
 
 def main() -> None:
     """Run the layouts one after another, and print what came out."""
     options = _options()
-    names = ["one", "three"] + (["compose"] if has_compose() else []) + (["predict", "usual"] if options.usual else [])
-    if options.only:
-        names = [name for name in LAYOUTS if name in options.only.split(",")]
+    left_out = ([] if has_compose() else ["compose"]) + ([] if options.usual else list(BESIDE))
+    names = options.only.split(",") if options.only else [name for name in LAYOUTS if name not in left_out]
     if "three" in names:
         require_nginx()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -146,7 +149,7 @@ def main() -> None:
     print(f"\n{table(found)}\n\n{LIMITS.format(cores=cores, users=options.users)}\n\nPages: {options.out}/*.html")
     if "compose" not in names:
         print("No Docker engine with compose runs here, so that `docker compose up --scale web=3` was not measured.")
-    failures = sum(figures[ALL].failures for name, figures in found.items() if name != "usual")
+    failures = sum(figures[ALL].failures for name, figures in found.items() if not name.startswith("usual"))
     if failures:
         raise SystemExit(f"{failures} requests failed; the pages say which.")
 

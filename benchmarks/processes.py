@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,7 +68,26 @@ def wait_for_answer(process: subprocess.Popen[bytes], url: str, picture: bytes, 
 
 def memory(root: int) -> float:
     """Megabytes of a process and all below it, pages that several share counted once (proportional set size)."""
-    return sum(map(_shared_out, tree(root))) * 1024 / 1e6
+    return usage(tree(root)).megabytes
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What processes take together: proportional set size in megabytes, open file descriptors, threads."""
+
+    megabytes: float
+    files: int
+    threads: int
+
+
+def usage(processes: Sequence[int]) -> Usage:
+    """Look at what some processes take now; those that have ended take nothing."""
+    counts = {"fd": 0, "task": 0}
+    for process in processes:
+        for name in counts:
+            with suppress(FileNotFoundError):
+                counts[name] += sum(1 for _ in Path(f"/proc/{process}/{name}").iterdir())
+    return Usage(sum(map(_shared_out, processes)) * 1024 / 1e6, counts["fd"], counts["task"])
 
 
 def cpu_seconds(root: int) -> float:

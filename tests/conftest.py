@@ -24,7 +24,7 @@ WEIGHTS_NAME = "mobilenet_v2_imagenet_no_top.weights.h5"
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Run all tests in an empty folder, without the settings of the person who runs them."""
-    for name in {name for name in os.environ if name.startswith(("CATDOG_", "MLFLOW_"))} - OF_THE_TESTS:
+    for name in {name for name in os.environ if name.startswith(("CATDOG_", "MLFLOW_", "OTEL_"))} - OF_THE_TESTS:
         del os.environ[name]
     for name in ("PORT", "WEB_CONCURRENCY"):
         os.environ.pop(name, None)

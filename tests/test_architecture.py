@@ -25,8 +25,8 @@ LAYERS = [
     {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "tracking"},
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
     {"database", "files", "split"},
-    {"layout", "preprocessing"},
-    {"augmentation", "histograms", "parallel", "settings", "unpacking"},
+    {"layout", "logs", "preprocessing"},
+    {"augmentation", "histograms", "parallel", "settings", "telemetry", "unpacking"},
     {"errors"},
 ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from drawing import write_dataset
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -105,3 +106,46 @@ def test_what_cannot_be_compared_is_refused(arguments: list[str], received: str)
     finished = run_serve("--pictures", ".", *arguments)
     assert finished.returncode == 2
     assert received in finished.stderr
+
+
+@pytest.fixture
+def witness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("witness")
+
+
+def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained(witness: ModuleType) -> None:
+    kills = [witness.Kill(10.0, "web"), witness.Kill(20.0, "worker")]
+
+    def broken(began: float, ended: float, status: int | None = None) -> object:
+        return witness.Request("/api/predict", began, ended, status, "reset")
+
+    under_way, after, at_the_worker, refused = (
+        broken(9.5, 10.1),
+        broken(11, 11.2),
+        broken(19.9, 20.1),
+        broken(9, 11, 503),
+    )
+    assert witness.unexplained([under_way, after, at_the_worker, refused], kills) == [after, at_the_worker, refused]
+
+
+def test_a_soak_tells_what_was_lost_and_what_grew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    soak, processes, witness = (importlib.import_module(name) for name in ("soak", "processes", "witness"))
+    record = witness.Record(jobs=["a", "b"], pictures=20)
+    assert soak.complaints(record, {"a": "succeeded", "b": "succeeded"}, kept=20) == []
+    assert len(soak.complaints(record, {"a": "failed"}, kept=19)) == 3
+    before = {"web": processes.Usage(200, 40, 20), "worker": processes.Usage(100, 8, 1)}
+    assert soak.grown(before, before) == []
+    grown = {"web": processes.Usage(231, 40, 21), "worker": processes.Usage(100, 20, 1)}
+    assert len(soak.grown(before, grown)) == 3
+
+
+def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "pets", train=150, test=0)
+    options = ["--data", str(tmp_path / "pets"), "--seconds", "8", "--least", "2", "--most", "4", "--warm-up", "1"]
+    done = subprocess.run([sys.executable, str(BENCHMARKS / "soak.py"), *options], capture_output=True, text=True)
+    # Its memory is not judged here: so short a run says little, and other tests run beside it.
+    lost = [line for line in done.stderr.splitlines() if not line.startswith(("Memory", "Files and threads"))]
+    assert lost == [], done.stdout
+    assert "unexplained: 0" in done.stdout

@@ -1,5 +1,7 @@
 """Drift is told where pictures are darker, blurred or of other things, and not told where they are like before."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from drawing import draw
 from PIL import Image, ImageEnhance, ImageFilter
+from scipy.stats import ks_2samp
 from sqlalchemy import update
 
 from catdog import database
@@ -16,7 +19,9 @@ from catdog.drift import (
     SMALLEST_REFERENCE,
     DriftWatch,
     Observed,
+    chance_of,
     compare,
+    kolmogorov_smirnov,
     observe,
     observed_of,
     position,
@@ -102,6 +107,30 @@ def test_no_false_alarms_and_another_mix_of_classes_is_no_drift() -> None:
     found = compare(columns(rng, 900), columns(rng, 200, moved=1.5))
     assert found is not None
     assert (found[0] > THRESHOLD, found[2]) == (True, "features 4")
+
+
+@pytest.mark.parametrize(("first", "second"), [(983, 1200), (983, 50), (200, 60), (30, 50)])
+@pytest.mark.parametrize("shift", [0.0, 0.2, 0.6, 1.0])
+def test_distance_and_chance_are_those_of_scipy(first: int, second: int, shift: float) -> None:
+    chance = np.random.default_rng(first + second)
+    one, other = chance.normal(size=first).round(2), chance.normal(shift, size=second).round(2)
+    expected = ks_2samp(one, other)
+    distance = kolmogorov_smirnov(one, other)
+    assert distance == pytest.approx(expected.statistic, abs=1e-12)
+    # Steps are of 1 / M, so that the limit is some per cent off; far in the tail nothing depends on it.
+    assert chance_of(distance, first, second) == pytest.approx(expected.pvalue, rel=0.2, abs=1e-7)
+
+
+def test_measuring_does_not_load_what_is_heavy() -> None:
+    code = """
+import sys
+from catdog.drift import Observed, compare
+import numpy as np
+one, other = (Observed(np.random.default_rng(seed).random((60, 4)), np.zeros(60, np.int64)) for seed in (1, 2))
+assert compare(one, other)[1] > 0.01
+print("scipy.stats" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_too_little_is_not_compared() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from catdog.web.memory import PROC, server_memory
+from catdog.web.memory import PROC, release_memory, server_memory
 
 needs_proc = pytest.mark.skipif(not Path(PROC, "self", "smaps_rollup").exists(), reason="no /proc/self/smaps_rollup")
 
@@ -20,6 +20,24 @@ def test_it_grows_with_what_is_held() -> None:
     assert before is not None
     assert after is not None
     assert 0.8 < (after - before) / held.nbytes < 1.2
+
+
+@needs_proc
+def test_what_is_not_needed_any_more_goes_back_to_the_system() -> None:
+    class Ring:
+        def __init__(self) -> None:
+            self.held, self.itself = [bytes(1000) for _ in range(100_000)], self
+
+    before = server_memory()
+    Ring()  # 100 MB in small pieces, which only the collector finds
+    held = server_memory()
+    release_memory()
+    after = server_memory()
+    assert before is not None
+    assert held is not None
+    assert after is not None
+    assert held - before > 90_000_000
+    assert after - before < 20_000_000
 
 
 @needs_proc

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from drawing import draw, encode
@@ -42,15 +42,17 @@ def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[i
 
 
 @contextmanager
-def serving(home: Path, *command: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Run a server with two processes until the block ends; checks that it ends well."""
+def serving(
+    home: Path, *command: str, log: int | IO[bytes] = subprocess.DEVNULL
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run a server with two processes until the block ends; checks that it ends well. What it logs goes to `log`."""
     port = free_port()
     environment = os.environ | {
         "CATDOG_HOME": str(home), "PORT": str(port), "CATDOG_HOST": "127.0.0.1", "WEB_CONCURRENCY": "2",
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, *(command or ("-m", "catdog", "serve"))], env=environment, cwd=ROOT,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if log == subprocess.DEVNULL else log, stderr=log,
     )  # fmt: skip
     try:
         for _ in range(600):

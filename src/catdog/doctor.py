@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from catdog import __version__
+from catdog import __version__, telemetry
 from catdog.backbone import resolve_precision
 from catdog.errors import CatdogError
 from catdog.frameworks import import_openvino
@@ -55,11 +55,13 @@ def diagnose(settings: Settings) -> Diagnosis:
 
 
 def _packages(problems: list[str]) -> dict[str, str | None]:
-    found = {name: _version(name) for name in (*_ANSWERING, *_TRAINING)}
+    found = {name: _version(name) for name in (*_ANSWERING, *_TRAINING, *telemetry.PACKAGES)}
     found["tensorflow"] = found["tensorflow"] or _version("tensorflow-cpu")
     problems.extend(f"{name} is missing: pip install catdog" for name in _ANSWERING if found[name] is None)
     if missing := [name for name in _TRAINING if found[name] is None]:
         problems.append(f"Training needs {', '.join(missing)}: pip install 'catdog[train]'")
+    if telemetry.is_wanted() and (missing := [name for name in telemetry.PACKAGES if found[name] is None]):
+        problems.append(f"Traces are wanted, and need {', '.join(missing)}: pip install 'catdog[telemetry]'")
     return found
 
 

@@ -96,19 +96,36 @@ def observed_of(samples: list[Sample]) -> Observed:
 
 def compare(reference: Observed, recent: Observed) -> tuple[float, float, str] | None:
     """Give score, p-value and the name of what differs most; None where too little can be compared."""
-    from scipy.stats import ks_2samp  # half a second and 50 MB, which a server that starts does not need
-
     mixed = _in_the_mix_of(recent, reference)
     # Where there are too few test pictures of a class for that, the mix of classes is part of the drift.
     reference = mixed if len(mixed.columns) >= SMALLEST_REFERENCE else reference
     if len(reference.columns) < SMALLEST_REFERENCE or len(recent.columns) < SMALLEST:
         return None
     pairs = zip(reference.columns.T, recent.columns.T, strict=True)
-    tests = [ks_2samp(old, new, method="asymp") for old, new in pairs]
-    largest = int(np.argmax([test.statistic for test in tests]))
-    p_value = min(1.0, float(tests[largest].pvalue) * len(tests))
-    names = ("confidence", "novelty", *(f"features {i + 1}" for i in range(len(tests) - 2)))
-    return float(tests[largest].statistic), p_value, names[largest]
+    distances = [kolmogorov_smirnov(old, new) for old, new in pairs]
+    largest = int(np.argmax(distances))
+    p_value = min(1.0, chance_of(distances[largest], len(reference.columns), len(recent.columns)) * len(distances))
+    names = ("confidence", "novelty", *(f"features {i + 1}" for i in range(len(distances) - 2)))
+    return distances[largest], p_value, names[largest]
+
+
+def kolmogorov_smirnov(one: Floats, other: Floats) -> float:
+    """Give the distance of two samples `(N,)` and `(M,)`, in [0, 1]: the largest between their shares up to a value."""
+    values = np.concatenate([one, other])
+    shares = [np.searchsorted(np.sort(sample), values, side="right") / len(sample) for sample in (one, other)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def chance_of(distance: float, first: int, second: int) -> float:
+    """Give how likely two samples of these sizes from one distribution are as far apart.
+
+    Kolmogorov's limit with Stephens' correction for small samples (https://www.jstor.org/stable/2984408), within some
+    per cent of `scipy.stats.ks_2samp`. Importing `scipy.stats` would take 40 MB of every process that measures.
+    """
+    from scipy.special import kolmogorov  # only here: a server that starts does not need it
+
+    root = (first * second / (first + second)) ** 0.5
+    return float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
 
 def _in_the_mix_of(recent: Observed, reference: Observed) -> Observed:

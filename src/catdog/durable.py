@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from catdog.database import sqlite_path
+from catdog.logs import write_json
 from catdog.settings import Settings
 
 APPLICATION_VERSION: Final = "catdog-retraining-1"
@@ -103,6 +104,8 @@ def _launched(settings: Settings) -> Iterator[Any]:
     try:
         DBOS.launch()
         logging.getLogger("dbos").setLevel(logging.WARNING)
+        if settings.log == "json":
+            write_json(logging.getLogger("dbos"))
         yield DBOS
     finally:
         DBOS.destroy()

@@ -131,7 +131,14 @@ class Predictor:
         Raises:
             PictureError: it cannot be used; says why.
         """
-        pixels = decode(read_picture(picture), self.backbone.info.image_size, self.limits)
+        return self.embed(self.pixels(picture))
+
+    def pixels(self, picture: Source) -> NDArray[np.uint8]:
+        """Give a picture as the backbone takes it, `(S, S, 3) uint8 in [0, 255]`; raises what `features` does."""
+        return decode(read_picture(picture), self.backbone.info.image_size, self.limits)
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the pooled features of such pixels, `(D,) float32`."""
         return self.backbone.features(pixels)
 
     def answer(self, features: NDArray[np.float32]) -> Prediction:

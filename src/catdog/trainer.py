@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import IO, Any, Final
 
 from catdog.errors import CatdogError, JobError
+from catdog.logs import configure_log
 from catdog.settings import Settings, load_settings
 
 NICENESS: Final = 10
@@ -130,8 +131,9 @@ def main() -> None:
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints goes to the log and not among the messages
     orders = _read_orders()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    work = _prepare(load_settings())
+    settings = load_settings()
+    configure_log(settings)
+    work = _prepare(settings)
     for order in orders:
         try:
             result = work(order, lambda done, total: _send(output, {"progress": [done, total]}))

@@ -21,6 +21,7 @@ from catdog.errors import CatdogError, JobError
 from catdog.jobs import Job, Jobs
 from catdog.monitoring import Counts
 from catdog.settings import Settings
+from catdog.telemetry import open_tracing, trace_job
 from catdog.trainer import Trainer
 from catdog.worker_lock import WorkerLock, only_worker
 
@@ -71,6 +72,7 @@ class Worker:
         self._engine = open_database(settings)
         self._jobs = Jobs(self._engine)
         self._trainer = Trainer(settings)
+        self._tracing = open_tracing()
         self._seen = self._arrivals()
         self._cold_at: float | None = None
         self._clear()
@@ -99,8 +101,10 @@ class Worker:
         self.close()
 
     def close(self) -> None:
-        """End the training process."""
+        """End the training process, and send the last spans."""
         self._trainer.stop()
+        if self._tracing is not None:
+            self._tracing.close()
 
     def run_once(self) -> bool:
         """Do the job that is under way, if there is one; tells whether there was."""
@@ -110,10 +114,11 @@ class Worker:
         job_id = job.id
         _patiently(lambda: self._jobs.start(job_id))
         self._trainer.start()  # it gets ready while the record is opened
-        try:
-            durable.run_durably(self._settings, job_id, self._step, (*STAGES, _FINISH), self._look_up)
-        except durable.Interrupted as error:
-            self._end(job_id, "failed", str(error))
+        with trace_job(self._tracing, job_id, job.arguments, self._step) as step:
+            try:
+                durable.run_durably(self._settings, job_id, step, (*STAGES, _FINISH), self._look_up)
+            except durable.Interrupted as error:
+                self._end(job_id, "failed", str(error))
         self._end(job_id, "failed", "It ended without a result.")  # unless it has one
         self._seen, self._cold_at = self._arrivals(), None  # the training process has had its use
         return True
@@ -177,6 +182,8 @@ class Worker:
     def _look_up(self) -> None:
         """Leave at once where that is asked for: no step is recorded, and the next worker goes on with it."""
         if self._must_end():
+            if self._tracing is not None:
+                self._tracing.close()
             os._exit(0)  # the training process ends by itself, when it sees its input end
         if not self._lock.is_mine():
             _log.error("Another worker has taken the database's lock, and goes on with the job; this one ends.")

@@ -22,9 +22,12 @@ def worker(
     ] = None,
 ) -> None:
     """Do the jobs of this home as they come; `catdog serve` starts one, unless CATDOG_WORKER is external."""
+    from catdog.logs import configure_log
     from catdog.worker import work
 
-    work(load_settings(), parent)
+    settings = load_settings()
+    configure_log(settings, anew=settings.log == "json")  # lines of JSON must not be wrapped and coloured
+    work(settings, parent)
 
 
 def retrain(

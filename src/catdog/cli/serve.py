@@ -29,7 +29,8 @@ def serve(
     host, port = settings.resolved_host, port or settings.resolved_port
     _require_free(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    notes.print(f"catdog serves at http://{f'[{shown}]' if ':' in shown else shown}:{port}", highlight=False)
+    if settings.log == "text":  # in JSON gunicorn says it itself
+        notes.print(f"catdog serves at http://{f'[{shown}]' if ':' in shown else shown}:{port}", highlight=False)
     os.environ |= {"CATDOG_HOST": host, "PORT": str(port), "WEB_CONCURRENCY": str(settings.resolved_workers)}
     os.environ["CATDOG_HOME"] = str(settings.home)
     # In place of this process, so that signals reach gunicorn, and NumPy is loaded under its configuration.

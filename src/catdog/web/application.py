@@ -6,7 +6,10 @@ from apiflask import APIFlask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from catdog import __version__
+from catdog.logs import configure_log
+from catdog.prediction import Predictor
 from catdog.settings import Settings, load_settings
+from catdog.telemetry import open_tracing
 from catdog.web import (
     access,
     assets,
@@ -19,6 +22,7 @@ from catdog.web import (
     problems,
     rate_limits,
     schemas,
+    tracing,
     watching,
 )
 from catdog.web.api import api, probes
@@ -42,7 +46,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         settings: from the environment where not given.
     """
     settings = settings or load_settings(serving=True)
-    watching.configure_log(settings)
+    configure_log(settings)
     app = APIFlask(
         __name__,
         title="catdog",
@@ -69,8 +73,10 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         named = schemas.name_classes(document, service.predictor.keys)
         return collect_schemas.name_classes(named, service.predictor.version.classes)
 
-    app.extensions["catdog"] = service = Service(settings)
+    traces = open_tracing()
+    app.extensions["catdog"] = service = Service(settings, tracing.TimedPredictor if traces else Predictor)
     watching.install(app, service)
+    tracing.install(app, service, traces)
     problems.install(app, settings)
     assets.install(app)
     # What is refused, and why, in this order.

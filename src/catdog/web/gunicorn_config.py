@@ -27,7 +27,8 @@ bind = (
     else (f"{_settings.resolved_host}:{_settings.resolved_port}")
 )
 workers = _settings.resolved_workers
-worker_class = "gthread"
+worker_class = "catdog.web.gunicorn_worker.ProblemWorker"
+logger_class = "catdog.web.gunicorn_worker.JsonLogger" if _settings.log == "json" else "gunicorn.glogging.Logger"
 threads = 4
 preload_app = False  # OpenVINO's threads do not survive a fork: each process loads its model itself
 timeout = 60
@@ -54,9 +55,15 @@ def when_ready(_server: object) -> None:
 
 def on_starting(_server: object) -> None:
     """Make the folder of metrics, and load the code once for all processes to share; that starts nothing."""
+    from catdog import telemetry
+    from catdog.logs import configure_log
     from catdog.web.exposition import make_folder
+    from catdog.web.memory import share_arenas
 
+    configure_log(_settings)
+    share_arenas()
     make_folder(worker_tmp_dir)
+    telemetry.preload()
     import catdog.web.application  # noqa: F401
 
 
@@ -68,6 +75,14 @@ def post_worker_init(_worker: object) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def worker_exit(_server: object, worker: Any) -> None:
+    """Send the last spans of a process that ends, where there are any."""
+    from catdog.web.tracing import EXTENSION
+
+    if (tracing := getattr(getattr(worker, "wsgi", None), "extensions", {}).get(EXTENSION)) is not None:
+        tracing.close()
 
 
 def child_exit(_server: object, worker: Any) -> None:

@@ -1,12 +1,18 @@
-"""What the server takes of the machine's memory."""
+"""What the server takes of the machine's memory, and gives back of it."""
 
+import ctypes
+import gc
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from catdog.web import STARTED_VARIABLE
 
 PROC: Final = Path("/proc")
+
+_ARENA_MAX: Final = -8
+"""glibc's number of that option of `mallopt`."""
 
 
 def server_memory() -> int | None:
@@ -19,6 +25,26 @@ def server_memory() -> int | None:
         return sum(_proportional(process) for process in _processes())
     except (OSError, ValueError):  # no Linux, or no permission
         return None
+
+
+def share_arenas() -> None:
+    """Let all threads of this process and of its children share two pools of memory, where glibc would make one each.
+
+    A process works on one picture at a time, so that threads seldom wait for a pool; but what one thread has given back
+    another could not use. Measured over 30 swaps: 123 MB instead of 148. Does nothing without glibc.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
+
+
+def release_memory() -> None:
+    """Give back to the system what is not needed any more, after much of it was replaced.
+
+    Measured over 30 swaps: 148 MB of a process' own instead of 219. Takes some milliseconds.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _processes() -> list[int]:

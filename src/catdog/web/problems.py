@@ -47,7 +47,9 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
 
-_FAILED: Final = "The server failed. Its log says more under this request id."
+FAILED: Final = "The server failed. Its log says more under this request id."
+"""The sentence for an error that was not raised on purpose."""
+
 _FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
 _BUSY: Final = (
     "Another program holds the database, so that this was not kept; try again in a minute. What was kept before is "
@@ -86,9 +88,14 @@ _OF_THE_BODY: Final = {"content-type", "content-length"}
 
 
 def problem(status: int, sentence: str) -> dict[str, Any]:
-    """Make the document of a problem."""
+    """Make the document of a problem with the request under way."""
+    return document(status, sentence, request_id())
+
+
+def document(status: int, sentence: str, request_id: str) -> dict[str, Any]:
+    """Make the document of a problem with a request of that id."""
     title = HTTPStatus(status).phrase
-    return {"type": "about:blank", "title": title, "status": status, "error": sentence, "request_id": request_id()}
+    return {"type": "about:blank", "title": title, "status": status, "error": sentence, "request_id": request_id}
 
 
 def describe(error: Exception, settings: Settings) -> tuple[int, str]:
@@ -97,17 +104,17 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
-        _log.error("Request %s found the disk full: %s", request_id(), error)
+        _log.error("Request %s found the disk full: %s", request_id(), error, extra=_named())
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
     if (sentence := _why_no_database(error)) is not None:
         _note(503, error)
-        _log.error("Request %s could not use the database: %s", request_id(), error)
+        _log.error("Request %s could not use the database: %s", request_id(), error, extra=_named())
         return 503, sentence
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
     if status == 500:
-        _log.error("Request %s failed", request_id(), exc_info=error)
-        return 500, _FAILED
+        _log.error("Request %s failed", request_id(), exc_info=error, extra=_named())
+        return 500, FAILED
     return status, without_paths(str(error), settings)
 
 
@@ -151,14 +158,24 @@ def request_id() -> str:
     """Name the request: as the client or a proxy named it, else anew."""
     if "request_id" not in g:
         given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        g.request_id = given if _ID.fullmatch(given) else new_request_id()
     return str(g.request_id)
+
+
+def new_request_id() -> str:
+    """Make up a name for a request."""
+    return secrets.token_hex(8)
 
 
 def problem_kinds() -> list[tuple[int, str]]:
     """List status and class of each problem that this request met: one of its own, or several of its pictures."""
     found: list[tuple[int, str]] = g.get("problem_kinds", [])
     return found
+
+
+def _named() -> dict[str, Any]:
+    """Let a line of JSON in the log name the request by a field, as the line that tells how it ended does."""
+    return {"fields": {"request_id": request_id()}}
 
 
 def _note(status: int, error: Exception) -> None:

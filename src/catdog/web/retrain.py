@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from catdog.errors import DatabaseBusyError, RequestError
 from catdog.jobs import Job, Jobs
 from catdog.material import require_new
-from catdog.web import schemas
+from catdog.web import schemas, tracing
 from catdog.web.api import service
 from catdog.web.problems import without_paths
 from catdog.web.schemas import answers
@@ -30,7 +30,7 @@ def trigger() -> tuple[Response, int, dict[str, str]]:
     arguments = _arguments()
     with _database() as engine:
         new = require_new(service().settings, engine)
-        job = Jobs(engine).create(arguments=arguments, requested_by="api")
+        job = Jobs(engine).create(arguments=arguments | tracing.carried(), requested_by="api")
     answer = jsonify(message=f"Retraining on {new} new pictures is queued.", job_id=job.id, new=new)
     return answer, 202, {"Location": url_for("retrain.status", job=job.id)}
 

@@ -30,6 +30,7 @@ from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.web import STARTED_VARIABLE
 from catdog.web.exposition import Exposition
+from catdog.web.memory import release_memory
 from catdog.web.uploads import numbered
 
 POLL_SECONDS: Final = 0.25
@@ -68,8 +69,10 @@ class _Answer:
 class Service:
     """The model in use and the counts of one process. Any number of threads may use it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, predictor_class: type[Predictor] = Predictor) -> None:
         self.settings = settings
+        self._predictor_class = predictor_class
+        self.on_answer: Callable[[Prediction], None] | None = None
         self.store = ModelStore(settings.models_dir)
         self.counts = Counts(settings)
         self._drift = DriftWatch(settings.drift_threshold)
@@ -191,10 +194,11 @@ class Service:
                 if number is None or self._predictor is None or number != self._predictor.version.number:
                     # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
                     loaded = self._predictor.backbone if self._predictor else None
-                    predictor = Predictor(number, settings=self.settings, threads=1, backbone=loaded)
+                    predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
                     try_out(predictor)
                     self._predictor = predictor
-                    _log.info("Version %d answers now.", predictor.version.number)
+                    release_memory()
+                    _log.info("Version %d answers now.", number)
                 self.refusal = None
             except Exception as error:  # whatever is wrong with it, the old one goes on
                 self._retry_at = time.monotonic() + RETRY_SECONDS
@@ -288,6 +292,8 @@ class Service:
             _log.exception("An answer was not counted.")
         if self.exposition is not None:
             self.exposition.count_prediction(*kind, prediction.confidence, prediction.novelty)
+        if self.on_answer is not None:
+            self.on_answer(prediction)
 
     def _stamp(self) -> object:
         """Tell one `champion.json` from another: it is always replaced by rename."""

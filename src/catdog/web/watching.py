@@ -1,6 +1,5 @@
 """Watch every request: metrics, errors by kind, a line of log; and the route that shows the metrics."""
 
-import json
 import logging
 import time
 from collections.abc import Iterable
@@ -11,10 +10,10 @@ from apiflask import APIBlueprint
 from flask import Flask, Response, current_app, g, request
 
 from catdog.activity import retrainings
-from catdog.settings import Settings
 from catdog.web.exposition import Exposition
 from catdog.web.problems import problem_kinds, request_id
 from catdog.web.service import Service
+from catdog.web.tracing import trace_id
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -44,7 +43,8 @@ def install(app: Flask, service: Service) -> None:
     """Watch an app's requests; to be called before other parts that may refuse one."""
     exposition = Exposition(lambda: _facts(service))
     app.extensions["catdog_exposition"] = service.exposition = exposition
-    in_json = service.settings.log == "json"
+    if in_json := service.settings.log == "json":
+        requests_log.setLevel(logging.INFO)
 
     def begin() -> None:
         g.watched_from = time.perf_counter()
@@ -69,39 +69,13 @@ def install(app: Flask, service: Service) -> None:
     app.teardown_request(end)
 
 
-def configure_log(settings: Settings) -> None:
-    """Set up logging, where the program that serves has not: warnings as text, or everything as JSON, a line each."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if settings.log == "json":
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(JsonLines())
-        requests_log.setLevel(logging.INFO)
-
-
-class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message, what the record brings in `fields`, traceback."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
-
-
 def _count_errors(service: Service, status: int) -> None:
     for found, kind in problem_kinds() or [(status, HTTPStatus(status).phrase)]:
         service.counts.add_error(found, kind)
 
 
 def _log_request(service: Service, route: str | None, status: int, seconds: float) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "request_id": request_id(),
         "method": request.method,
         "route": route,
@@ -109,6 +83,8 @@ def _log_request(service: Service, route: str | None, status: int, seconds: floa
         "ms": round(seconds * 1000, 2),
         "version": service.predictor.version.number if service.is_ready else None,
     }
+    if (trace := trace_id()) is not None:
+        fields["trace_id"] = trace
     requests_log.info("request", extra={"fields": fields})
 
 
