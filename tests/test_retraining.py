@@ -155,6 +155,7 @@ def test_each_step_may_be_repeated_and_one_version_comes_of_it(home: Settings) -
     assert [promotion.version for promotion in store.history()] == [1, 2]
 
 
+@pytest.mark.databases("sqlite")  # what it is about lies in champion.json
 def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     add_both(home, 6)
     retrain(home)
@@ -164,6 +165,7 @@ def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     assert store.champion() == 1
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("wanted", "setting", "words"), [(False, "auto", "as asked for"), (None, "manual", "CATDOG_PROMOTE=manual")]
 )
