@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from catdog.settings import Settings, load_settings
 
-pytest_plugins = ["browsing"]
+pytest_plugins = ["browsing", "postgres"]
 
 OF_THE_TESTS = {"CATDOG_SHARED", "CATDOG_CHROMIUM"}
 """Variables that are the tests' own, and no settings."""
@@ -42,7 +42,7 @@ def same_environment() -> Iterator[None]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, database_url: str | None) -> Settings:  # noqa: ARG001  # it sets the variable
     """Settings with an empty home of its own."""
     return load_settings(home=tmp_path / "home", tracking=False)
 
@@ -92,9 +92,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, drawn: Path, weights: Path
 
 
 @pytest.fixture
-def home(trained: Settings, tmp_path: Path) -> Settings:
+def home(trained: Settings, tmp_path: Path, database_url: str | None) -> Settings:
     """Settings of a home of its own with one trained version, which a test may change."""
+    from postgres import move_rows
+
     shutil.copytree(trained.home, tmp_path / "home")
+    move_rows(tmp_path / "home", database_url)
     return load_settings(home=tmp_path / "home", tracking=False)
 
 

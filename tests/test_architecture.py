@@ -13,7 +13,7 @@ LAYERS = [
     {"cli"},
     {"doctor", "foreground", "training", "web"},
     {"worker"},
-    {"durable", "trainer"},
+    {"durable", "trainer", "worker_lock"},
     {"retraining"},
     {"backbone_sources", "gate", "recording"},
     {"chart_files", "material", "report", "review"},

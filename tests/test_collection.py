@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from drawing import draw, encode
 from PIL import Image
+from postgres import lose_database
 from sqlalchemy import delete, update
 from sqlalchemy.exc import OperationalError
 
@@ -30,6 +31,8 @@ from catdog.repair import Repaired
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore
 from catdog.uploads import DOUBTED
+
+pytestmark = pytest.mark.databases
 
 CATS = [encode(draw("cat", 5000 + i)) for i in range(6)]
 GPS = 0x8825
@@ -436,8 +439,7 @@ def test_a_lost_database_loses_no_picture(collection: Collection, home: Settings
     collection.remove([1])
     hashes = {row.sha256 for row in collection.active()}
     collection.shelf.engine.dispose()
-    for path in home.home.glob("catdog.db*"):
-        path.unlink()
+    lose_database(home)
     again = open_collection(home)
     assert again.repair().adopted == 6
     assert {row.sha256 for row in again.active()} == hashes

@@ -2,6 +2,7 @@ import csv
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from catdog.database import open_database
 from catdog.dataset import (
     Manifest,
+    Scanned,
     display_name,
     match_class,
     probability_key,
@@ -131,6 +133,7 @@ def test_limits_are_those_of_the_settings(pets: Path, tmp_path: Path, limit: dic
         raise AssertionError(found["train/cats/big.png"])
 
 
+@pytest.mark.databases
 def test_names_that_are_no_text_are_junk_or_pictures_like_others(pets: Path, settings: Settings) -> None:
     odd = Path(os.fsdecode(os.fsencode(pets / "train" / "cats") + b"/caf\xe9.jpg"))
     odd.write_bytes(encode(draw("cat", 90)))
@@ -269,6 +272,7 @@ def test_a_share_is_held_out_where_there_is_no_test_folder_and_stays_when_the_da
 # Scanning again
 
 
+@pytest.mark.databases
 def test_a_second_scan_reads_no_file(pets: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     first = scan(pets, settings)
     assert len(first.read) == 30
@@ -296,6 +300,7 @@ def test_a_second_scan_reads_no_file(pets: Path, settings: Settings, monkeypatch
     assert scan(pets, settings).read == []
 
 
+@pytest.mark.databases
 def test_a_file_that_was_removed_is_gone(pets: Path, settings: Settings) -> None:
     remember(open_database(settings), scan(pets, settings).read)
     (pets / "train" / "cats" / "cat.0.jpg").unlink()
@@ -304,6 +309,7 @@ def test_a_file_that_was_removed_is_gone(pets: Path, settings: Settings) -> None
     assert manifest.rejected == ()
 
 
+@pytest.mark.databases
 def test_another_folder_with_the_same_beginning_is_not_mixed_in(pets: Path, settings: Settings) -> None:
     other = pets.with_name("pets_2")
     shutil.copytree(pets, other)
@@ -321,6 +327,7 @@ def test_a_raised_limit_takes_in_what_was_refused_before(pets: Path, tmp_path: P
     assert len(read_folder(pets, load_settings(home=tmp_path / "home")).manifest.pictures) == 30
 
 
+@pytest.mark.databases
 def test_more_files_than_one_statement_takes_are_remembered(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "many" / "a"
     folder.mkdir(parents=True)
@@ -332,6 +339,33 @@ def test_more_files_than_one_statement_takes_are_remembered(settings: Settings, 
     for _ in range(2):  # twice is once
         remember(open_database(settings), result.read)
     assert read_folder(tmp_path / "many", settings).read == []
+
+
+@pytest.mark.databases
+def test_files_whose_paths_are_long_are_used_and_read_anew(pets: Path, settings: Settings) -> None:
+    deep = pets.joinpath("train", "cats", *[f"{i:0200}" for i in range(14)])
+    deep.mkdir(parents=True)
+    (pets / "train" / "cats" / "cat.0.jpg").rename(deep / "cat.0.jpg")
+    first = scan(pets, settings)
+    assert len(first.manifest.pictures) == 30
+    remember(open_database(settings), first.read)
+    assert [scanned.path for scanned in scan(pets, settings).read] == [deep / "cat.0.jpg"]
+
+
+@pytest.mark.databases
+def test_processes_that_scan_the_same_at_once_remember_it_once(pets: Path, settings: Settings) -> None:
+    read = scan(pets, settings).read
+    engine, start = open_database(settings), threading.Barrier(4)
+
+    def keep(found: list[Scanned]) -> None:
+        start.wait()
+        for _ in range(10):
+            remember(engine, found)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(keep, found) for found in (read, read[::-1]) * 2]:
+            done.result()
+    assert scan(pets, settings).read == []
 
 
 # The digest

@@ -36,6 +36,8 @@ from catdog.sampling import Sample
 from catdog.settings import Settings, load_settings
 from catdog.starter import ensure_champion
 
+pytestmark = pytest.mark.databases
+
 Change = Callable[[Image.Image], Image.Image]
 THRESHOLD = 0.2
 

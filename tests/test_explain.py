@@ -15,6 +15,7 @@ from drawing import draw, encode
 from PIL import Image, ImageEnhance
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
+from sqlalchemy.exc import OperationalError
 
 from catdog.errors import PictureError, VersionCorruptError
 from catdog.explain import SimilarPictures, explain, overlay, render_heat_map
@@ -171,6 +172,20 @@ def test_the_similar_pictures_are_loaded_once_and_let_go_with_their_version(trai
     del loaded, predictor
     gc.collect()
     assert reference() is None
+
+
+def test_while_the_database_is_away_the_memory_of_the_version_serves(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Settings) -> None:
+        raise OperationalError("SELECT", {}, ConnectionError("refused"))
+
+    predictor = Predictor(settings=home, threads=1)
+    (predictor.version.path / "replay.npz").unlink()  # in a small home it holds all that the cache does
+    with monkeypatch.context() as away:
+        away.setattr("catdog.database.open_database", refuse)
+        assert len(SimilarPictures.of(predictor)) == 0
+    assert len(SimilarPictures.of(predictor)) > 40
 
 
 def without_cache(home: Settings) -> Settings:

@@ -11,6 +11,8 @@ from catdog.settings import Settings, load_settings
 from catdog.split import Picture
 from catdog.store import ModelStore
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture(scope="module")
 def backbone(trained: Settings) -> Backbone:

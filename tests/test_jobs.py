@@ -14,6 +14,8 @@ from catdog.errors import ConflictError, JobNotFoundError
 from catdog.jobs import LOG_LINES, Jobs
 from catdog.settings import Settings
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture
 def engine(settings: Settings) -> Engine:
@@ -121,8 +123,9 @@ def test_cancelling_ends_a_queued_job_at_once_and_asks_a_running_one(jobs: Jobs)
 
 def test_a_job_that_is_not_there(jobs: Jobs) -> None:
     for ask in (jobs.get, jobs.cancel):
-        with pytest.raises(JobNotFoundError, match="nothing like it"):
-            ask("nothing like it")
+        for unknown in ("nothing like it", "nothing like it\0"):
+            with pytest.raises(JobNotFoundError, match="nothing like it"):
+                ask(unknown)
     assert jobs.under_way() is None
     assert jobs.latest() == []
 

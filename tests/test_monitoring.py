@@ -16,6 +16,8 @@ from catdog.activity import activity, latency, retrainings
 from catdog.monitoring import Counts, current_hour
 from catdog.settings import Settings, load_settings
 
+pytestmark = pytest.mark.databases
+
 
 def add(counts: Counts, version: int = 1, class_name: str = "Cat", verdict: str = "cat", **more: float) -> None:
     counts.add(version, class_name, verdict, **{"confidence": 0.97, "novelty": 0.3, "milliseconds": 12.0} | more)
@@ -50,7 +52,7 @@ def test_what_is_not_flushed_counts_here_already(settings: Settings) -> None:
     add(counts)
     assert counts.totals().total == 1
     assert activity(counts)["hours"][0]["total"] == 1
-    assert not database.database_exists(settings)  # asking writes nothing
+    assert database.database_exists(settings) is (settings.database_url is not None)  # asking makes no file
     counts.flush()
     counts.flush()
     add(counts)
@@ -174,7 +176,10 @@ def test_percentiles_are_right_within_a_few_percent(settings: Settings, monkeypa
         assert name["n"] == len(values)
         for percent in (50, 95, 99):
             assert name[f"p{percent}"] == pytest.approx(np.percentile(values, percent), rel=0.05)
-    assert latency(Counts(load_settings(home=settings.home / "other"))) == {"n": 0, "all_time": {"n": 0}}
+
+
+def test_without_answers_there_are_no_percentiles(settings: Settings) -> None:
+    assert latency(Counts(settings)) == {"n": 0, "all_time": {"n": 0}}
 
 
 def test_old_hours_go_and_totals_stay(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,13 +198,13 @@ def test_old_hours_go_and_totals_stay(settings: Settings, monkeypatch: pytest.Mo
 
 
 def test_counts_of_an_older_catdog_are_kept(settings: Settings) -> None:
-    settings.home.mkdir()
+    database.open_database(settings).dispose()
     engine = create_engine(settings.resolved_database_url)
     config = Config()
     config.set_main_option("script_location", str(database.MIGRATIONS))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        command.downgrade(config, "0002")
         connection.execute(text("INSERT INTO predictions VALUES (3, 'Dog', 'dog', 7)"))
     engine.dispose()
     counts = Counts(settings)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from drawing import add_drawings, add_uploads, encode
 from PIL import Image
+from postgres import lose_database
 
 from catdog.collection import Collection
 from catdog.database import open_database
@@ -20,6 +21,8 @@ from catdog.retraining import STEPS, Retraining
 from catdog.settings import Settings, load_settings
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore, ModelVersion
+
+pytestmark = pytest.mark.databases
 
 
 def retrain(settings: Settings, job: str = "a-job", wanted: bool | None = None) -> dict[str, Any]:
@@ -109,6 +112,7 @@ def test_a_version_tells_where_it_comes_from_and_is_whole(home: Settings) -> Non
     assert len(new.load_novelty().bank) > len(old.load_novelty().bank)
 
 
+@pytest.mark.databases("sqlite")
 def test_the_keras_twin_answers_as_the_head_does(home: Settings) -> None:
     from catdog.frameworks import import_keras
 
@@ -127,7 +131,7 @@ def test_it_goes_on_from_memory_alone_where_the_data_is_gone(home: Settings, dra
     metadata["data"]["root"] = str(moved)
     (version / "metadata.json").write_text(json.dumps(metadata))
     shutil.rmtree(moved)
-    (home.home / "catdog.db").unlink()  # and no features are cached
+    lose_database(home)  # and no features are cached
     remembered = set(Replay.load(version / "replay.npz").sha256)
     add_both(home, 6)
     result = retrain(home)
@@ -151,6 +155,7 @@ def test_each_step_may_be_repeated_and_one_version_comes_of_it(home: Settings) -
     assert [promotion.version for promotion in store.history()] == [1, 2]
 
 
+@pytest.mark.databases("sqlite")  # what it is about lies in champion.json
 def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     add_both(home, 6)
     retrain(home)
@@ -160,6 +165,7 @@ def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     assert store.champion() == 1
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("wanted", "setting", "words"), [(False, "auto", "as asked for"), (None, "manual", "CATDOG_PROMOTE=manual")]
 )
@@ -228,6 +234,7 @@ def test_a_picture_that_breaks_meanwhile_is_told_and_stops_nothing(home: Setting
     assert [retraining.run(step, lambda *_: None) for step in STEPS[2:]][-1]["version"] == 2
 
 
+@pytest.mark.databases("sqlite")
 def test_a_full_disk_at_save_leaves_nothing(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     add_both(home, 6)
     retraining = Retraining("a-job", home, open_database(home))
@@ -255,6 +262,7 @@ def add_to_train_on(settings: Settings, path: Path) -> None:
 
 
 @pytest.mark.shared
+@pytest.mark.databases("sqlite")
 def test_the_starter_learns_photographs_and_forgets_none(shared: Path, tmp_path: Path) -> None:
     """Ten retrainings with 20 cats each leave the accuracy within a point; what was wrong and trained on is right."""
     settings = load_settings(home=tmp_path / "home", tracking=False)

@@ -1,9 +1,13 @@
 import random
 from collections import Counter
 
+import pytest
+
 from catdog.database import open_database
 from catdog.sampling import HOURS_KEPT, SAMPLES_AN_HOUR, Sample, Samples, read, write
 from catdog.settings import Settings
+
+pytestmark = pytest.mark.databases
 
 
 def offer(samples: Samples, hour: int, number: int) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import pytest
 from apiflask import APIFlask
 from drawing import add_drawings, draw, encode
 from flask.testing import FlaskClient
+from postgres import held
 from test_web_api import require_problem, require_schema
 from test_web_server import ask, serving
 from werkzeug.test import EnvironBuilder
@@ -29,6 +29,8 @@ from catdog.jobs import Jobs
 from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.web import supervision
+
+pytestmark = pytest.mark.databases
 
 PICTURE = encode(draw("cat", 49_999))
 
@@ -158,15 +160,12 @@ def test_a_locked_database_is_told_and_answers_go_on(
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 100)
     assert client.get("/api/retrain/status").status_code == 200
     before = client.get("/api/retrain/images").json["total"]  # type: ignore[index]
-    with sqlite3.connect(home.home / "catdog.db", isolation_level=None) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with held(home):
         require_problem(client.post("/api/retrain/trigger"), 503, "try again")
         assert client.get("/api/retrain/status").status_code == 200
         require_problem(upload(), 503, "try again", "adds nothing")
         assert client.post("/api/predict", data=PICTURE, content_type="image/jpeg").status_code == 200
         assert client.get("/api/retrain/images").json["total"] == before  # type: ignore[index]
-        connection.execute("ROLLBACK")
-    connection.close()
     assert upload().json["accepted"] == 1
     assert (home.retrain_dir / "cats" / f"{sha256(reencode(PICTURE, home)).hexdigest()}.jpg").is_file()
 
@@ -204,6 +203,7 @@ class Sender(threading.Thread):
                 return
 
 
+@pytest.mark.databases("sqlite")  # test_deploy_postgres.py has more of it
 @pytest.mark.usefixtures("uploads")
 def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     """While it retrains and pictures come in; its worker was killed before, too, and was started again."""
@@ -240,6 +240,7 @@ def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     assert list(home.jobs_dir.glob("*")) == []
 
 
+@pytest.mark.databases("sqlite")
 def test_a_worker_elsewhere_is_left_elsewhere(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATDOG_WORKER", "external")
     with serving(home.home) as (_, process):

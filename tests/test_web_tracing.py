@@ -29,6 +29,7 @@ from catdog.telemetry import trace_job
 from catdog.web.application import create_app
 from catdog.web.tracing import EXTENSION, MOST_STEPS, TimedPredictor
 from catdog.worker import Worker
+from catdog.worker_lock import WorkerLock
 
 CAT = encode(draw("cat", 4032))
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
@@ -85,10 +86,11 @@ def test_without_a_collector_nothing_is_imported_and_nothing_hooked(tmp_path: Pa
         "from catdog.settings import load_settings\n"
         "from catdog.web.application import create_app\n"
         "from catdog.worker import Worker\n"
+        "from catdog.worker_lock import WorkerLock\n"
         "app = create_app()\n"
         "answer = app.test_client().post('/api/predict', data=sys.stdin.buffer.read(), content_type='image/jpeg')\n"
         "assert answer.status_code == 200\n"
-        "Worker(load_settings()).run_once()\n"
+        "Worker(load_settings(), WorkerLock(load_settings())).run_once()\n"
         "gunicorn_config.on_exit(None)\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
@@ -358,7 +360,7 @@ def test_a_worker_that_leaves_its_job_sends_the_steps_that_are_done(
 
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
     monkeypatch.setattr("os._exit", leave)
-    worker = Worker(settings)
+    worker = Worker(settings, WorkerLock(settings))
     with trace_job(worker._tracing, "7", {"traceparent": 5}, lambda *_: {"done": "fit"}) as step:
         assert step("7", "fit") == {"done": "fit"}  # whatever is wrong with the arguments
     with trace_job(worker._tracing, "7", {}, lambda *_: {"done": "fit"}) as step:

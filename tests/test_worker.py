@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drawing import add_drawings
+from postgres import PostgresServer, move_rows
+from sqlalchemy import create_engine, text
 
 from catdog import database, durable, trainer
 from catdog.database import open_database
@@ -25,7 +27,11 @@ from catdog.jobs import Job, Jobs
 from catdog.retraining import STEPS
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore
-from catdog.worker import STAGES, Worker, only_worker
+from catdog.worker import STAGES, Worker
+from catdog.worker_lock import only_worker
+
+pytestmark = pytest.mark.databases
+of_the_file = pytest.mark.databases("sqlite")
 
 EARLY = ("collect", "embed", "fit")
 
@@ -34,7 +40,8 @@ EARLY = ("collect", "embed", "fit")
 def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker in a process of its own until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "catdog", "worker"], env=os.environ | {"CATDOG_HOME": str(settings.home)}
+        [sys.executable, "-m", "catdog", "worker"],
+        env=os.environ | {"CATDOG_HOME": str(settings.home), "CATDOG_DATABASE_URL": settings.resolved_database_url},
     )
     try:
         yield process
@@ -85,8 +92,9 @@ def prepared(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 
 @pytest.fixture
-def home(prepared: Settings, tmp_path: Path) -> Settings:
+def home(prepared: Settings, tmp_path: Path, database_url: str | None) -> Settings:
     shutil.copytree(prepared.home, tmp_path / "home")
+    move_rows(tmp_path / "home", database_url)
     return load_settings(home=tmp_path / "home", tracking=False)
 
 
@@ -96,13 +104,37 @@ def jobs(home: Settings) -> Jobs:
 
 
 @pytest.fixture(scope="module")
-def busy(prepared: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, int]]:
+def busy_workers(
+    prepared: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[PostgresServer | None], tuple[Settings, int]]]:
+    """Start a worker on each database, once, in a home of its own."""
+    running: dict[bool, tuple[Settings, int]] = {}
+
+    def start(server: PostgresServer | None) -> tuple[Settings, int]:
+        if bool(server) not in running:
+            folder = Path(shutil.copytree(prepared.home, tmp_path_factory.mktemp("busy") / "home"))
+            url = server.create() if server else None
+            move_rows(folder, url)
+            settings = load_settings(home=folder, tracking=False, database_url=url)
+            process = workers.enter_context(working(settings))
+            running[bool(server)] = settings, process.pid
+        return running[bool(server)]
+
+    with ExitStack() as workers:
+        yield start
+
+
+@pytest.fixture
+def busy(
+    busy_workers: Callable[[PostgresServer | None], tuple[Settings, int]],
+    request: pytest.FixtureRequest,
+    database_url: str | None,
+) -> tuple[Settings, int]:
     """A home whose worker runs, for several tests; none of them leaves another champion."""
-    folder = Path(shutil.copytree(prepared.home, tmp_path_factory.mktemp("busy") / "home"))
-    settings = load_settings(home=folder, tracking=False)
-    with working(settings) as process:
-        yield settings, process.pid
-        assert process.poll() is None
+    settings, process = busy_workers(request.getfixturevalue("postgres") if database_url else None)
+    if settings.database_url:
+        os.environ["CATDOG_DATABASE_URL"] = settings.database_url
+    return settings, process
 
 
 def begin(jobs: Jobs, **arguments: bool) -> Job:
@@ -135,11 +167,21 @@ def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs, monkeypa
     assert ModelStore(home.models_dir).champion() == 2
     assert [line.split(maxsplit=1)[1] for line in job.log[1:-1]] == [f"{step} done" for step in STEPS]
     require_clean(home)
+    require_record(home, job)
+
+
+def require_record(home: Settings, job: Job) -> None:
+    """Check that the steps were recorded where the settings say, in words that are not code."""
     record = home.home / "catdog-jobs.db"
-    assert record.stat().st_mode & 0o077 == 0
-    with sqlite3.connect(record) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        ((inputs,),) = connection.execute("SELECT inputs FROM workflow_input").fetchall()
+    assert record.exists() is (home.database_url is None)
+    engine = create_engine(home.database_url or f"sqlite:///{record}")
+    with engine.connect() as connection:
+        if home.database_url is None:
+            assert record.stat().st_mode & 0o077 == 0
+            assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        table = "dbos.workflow_input" if home.database_url else "workflow_input"
+        (inputs,) = connection.scalars(text(f"SELECT inputs FROM {table}"))
+    engine.dispose()
     assert json.loads(inputs) == {"namedArgs": {}, "positionalArgs": [job.id]}
 
 
@@ -177,6 +219,7 @@ def test_a_job_whose_workers_are_killed_is_ended_by_the_next(home: Settings, job
 MATRIX = [(s, p) for s in ("queued", *STEPS) for p in (0.0, 0.1, 0.4)] * int(os.environ.get("KILL_MATRIX", "0"))
 
 
+@of_the_file
 @pytest.mark.parametrize(("stage", "pause"), MATRIX)
 def test_kill_matrix(home: Settings, jobs: Jobs, stage: str, pause: float) -> None:
     job = jobs.create()
@@ -202,6 +245,7 @@ def hold(settings: Settings, seconds: float, kind: str = "IMMEDIATE") -> threadi
     return thread
 
 
+@of_the_file
 def test_a_worker_that_is_asked_to_end_leaves_its_job_to_the_next(
     home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +263,7 @@ def test_a_worker_that_is_asked_to_end_leaves_its_job_to_the_next(
     holder.join()
 
 
+@of_the_file
 def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
     work = trainer._prepare(home)
@@ -233,6 +278,7 @@ def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.
     holder.join()
 
 
+@of_the_file
 def test_a_database_without_room_fails_a_step_at_once(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     configure = database._configure_sqlite
 
@@ -296,7 +342,7 @@ def test_ctrl_c_cancels_within_two_seconds_and_keeps_nothing(
 def test_a_job_that_ended_before_ctrl_c_says_so(home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     job = jobs.create()
 
-    def interrupted(_: Settings) -> None:
+    def interrupted(*_: object) -> None:
         jobs.finish(job.id, "succeeded", "Done.")
         raise KeyboardInterrupt
 
@@ -389,8 +435,8 @@ def test_a_worker_ends_with_its_parent(home: Settings, jobs: Jobs) -> None:
 
 
 def test_pictures_that_come_in_warm_the_training_process(home: Settings) -> None:
-    with only_worker(home):
-        worker = Worker(home)
+    with only_worker(home) as lock:
+        worker = Worker(home, lock)
         worker._keep_warm()
         assert worker._trainer.pid is None
         add_drawings(home, "cat", 2, first=30_000)

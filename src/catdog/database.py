@@ -35,13 +35,33 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from catdog.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS: Final = 30_000
+"""How long a statement waits for what another process holds."""
+
 UPGRADE_LOCK: Final = 0x636174646F67
 """Key of Postgres' lock for whoever changes the tables: "catdog" in ASCII; it ends with the transaction."""
+
+POOL: Final = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 5}
+"""Connections of a process to a database on a server: 2 that stay, 7 at most, more than a web process has threads that
+need one. Each is tried before it is used, since the server may have been started anew."""
+
+_PATIENCE: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "fallback_application_name": "catdog",
+}
+"""After how long a server that does not answer is given up: seconds, but for the one of TCP, which are milliseconds.
+Without them that takes minutes to hours (https://www.postgresql.org/docs/current/libpq-connect.html)."""
+
+_LIBPQ_DRIVERS: Final = ("psycopg", "psycopg2")
 
 metadata = MetaData()
 
@@ -169,7 +189,7 @@ def open_database(settings: Settings) -> Engine:
     url = settings.resolved_database_url
     path = sqlite_path(url)
     if path is None:
-        engine = create_engine(url)
+        engine = connect(url)
         _upgrade(engine)
         return engine
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,6 +198,31 @@ def open_database(settings: Settings) -> Engine:
     with FileLock(path.with_name(path.name + ".lock")):  # two processes may start on a new folder at once
         _upgrade(engine)
     return engine
+
+
+def connect(url: str, **options: Any) -> Engine:
+    """Make the engine of a database on a server, whose tables are left as they are; it connects when it is used.
+
+    Args:
+        url: of the database; what it says about patience with the server holds.
+        options: of SQLAlchemy's engine, in place of `POOL`.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":  # in memory
+        return create_engine(url)
+    patience: dict[str, Any] = {}
+    if parsed.get_driver_name() in _LIBPQ_DRIVERS:
+        patience = {**_PATIENCE, "options": f"-c lock_timeout={BUSY_TIMEOUT_MS}"}
+    arguments = {name: value for name, value in patience.items() if name not in parsed.query}
+    return create_engine(url, connect_args=arguments, **(options or POOL))
+
+
+def insert_into(engine: Engine, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Begin an INSERT that can say what happens to rows that are there: `on_conflict_do_nothing`, `…_do_update`.
+
+    SQLite and Postgres have the same words for it, each in its own module.
+    """
+    return postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 @contextmanager

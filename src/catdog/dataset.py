@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, select
 
 from catdog import database
 from catdog.errors import DatasetError, PictureError
@@ -29,6 +29,9 @@ from catdog.split import Picture, hold_out
 MIN_CLASSES: Final = 2
 MIN_PICTURES: Final = 10
 """Fewest usable pictures in a class: under that, neither a fit nor a measurement means anything."""
+
+MAX_PATH_BYTES: Final = 2000
+"""A file whose path is longer is used, and read anew at each scan."""
 
 _SHOWN_AS: Final = {"cats": "Cat", "dogs": "Dog"}
 
@@ -170,7 +173,7 @@ def read_folder(root: Path, settings: Settings, *, on_progress: Callable[[int, i
 
 
 def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
-    """Keep what a scan read, so that the next one reads only new and changed files."""
+    """Keep what a scan read, so that the next one reads only new and changed files; another may do so meanwhile."""
     rows = [
         {
             "path": str(s.path),
@@ -179,19 +182,18 @@ def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
             "sha256": s.sha256,
             "problem": s.problem,
         }
-        for s in scanned
-        if _is_text(s.path)
+        for s in sorted(scanned, key=lambda s: str(s.path))  # one order for all, so that none waits in a circle
+        if _can_be_kept(s.path)
     ]
+    insert = database.insert_into(engine, database.files)
+    fresh = {column.name: insert.excluded[column.name] for column in database.files.c if not column.primary_key}
     with engine.begin() as connection:
-        for start in range(0, len(rows), 500):
-            chunk = rows[start : start + 500]
-            names = [row["path"] for row in chunk]
-            connection.execute(delete(database.files).where(database.files.c.path.in_(names)))
-            connection.execute(insert(database.files), chunk)
+        if rows:
+            connection.execute(insert.on_conflict_do_update(index_elements=["path"], set_=fresh), rows)
 
 
 def _known_files(root: Path, settings: Settings) -> dict[str, Scanned]:
-    if not (database.database_exists(settings) and _is_text(root)):
+    if not (database.database_exists(settings) and _can_be_kept(root)):
         return {}
     table = database.files
     engine = database.open_database(settings)
@@ -202,9 +204,10 @@ def _known_files(root: Path, settings: Settings) -> dict[str, Scanned]:
     return known
 
 
-def _is_text(path: Path) -> bool:
-    """Tell whether a path can be kept in the database: a file's name may be any bytes."""
-    return not any("\udc80" <= character <= "\udcff" for character in str(path))
+def _can_be_kept(path: Path) -> bool:
+    """Tell whether the database takes a path: a file's name may be any bytes, and Postgres' indexes end at 2,704."""
+    is_text = not any("\udc80" <= character <= "\udcff" for character in str(path))
+    return is_text and len(os.fsencode(path)) <= MAX_PATH_BYTES
 
 
 def _look(path: Path, known: dict[str, Scanned], limits: Limits, max_bytes: int) -> Scanned:

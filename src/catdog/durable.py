@@ -22,6 +22,9 @@ APPLICATION_VERSION: Final = "catdog-retraining-1"
 
 EXECUTOR: Final = "catdog-worker"
 MAX_RECOVERY_ATTEMPTS: Final = 3
+CONNECTIONS: Final = 5
+"""Most connections to a database on a server, while a job runs; DBOS' own default is 20."""
+
 _POLL_SECONDS: Final = 0.1
 _WORKFLOW: Final = "retrain"
 _OTHER_CATDOG: Final = "It was begun by another version of catdog, whose steps were others; start it again."
@@ -92,6 +95,7 @@ def _launched(settings: Settings) -> Iterator[Any]:
             "system_database_url": _system_database(settings),
             "application_version": APPLICATION_VERSION,
             "executor_id": EXECUTOR,
+            "sys_db_pool_size": CONNECTIONS,
             "serializer": DBOSPortableJSONSerializer(),  # nothing is unpickled
             "log_level": "WARNING",
             "enable_otlp": False,

@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from catdog import database
 from catdog.errors import PictureNotFoundError, VersionCorruptError
-from catdog.features import FeatureCache
+from catdog.features import read_if_possible
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Limits, decode, decode_upright, read_picture
 from catdog.replay import Replay
@@ -138,11 +137,8 @@ class SimilarPictures:
         version = predictor.version
         rows = {row["sha256"]: row for row in _manifest_rows(version) if row["split"] == "train"}
         numbers = {name: number for number, name in enumerate(version.classes)}
-        vectors: dict[str, NDArray[np.float16]] = {}
-        if database.database_exists(predictor.settings):
-            engine = database.open_database(predictor.settings)
-            vectors = FeatureCache(engine, predictor.backbone.info.id).read(list(rows), view=0)
-            engine.dispose()
+        cached = read_if_possible(predictor.settings, predictor.backbone.info.id, list(rows))
+        self.is_whole, vectors = cached is not None, cached or {}
         labels = {sha256: numbers[rows[sha256]["class"]] for sha256 in vectors}
         for sha256, label, vector in _replay(version, predictor.backbone.info.features):
             if sha256 not in vectors:
@@ -166,9 +162,12 @@ class SimilarPictures:
     def of(cls, predictor: Predictor) -> "SimilarPictures":
         """Return those of a predictor's version, loaded at the first call and let go together with the predictor."""
         with cls._lock:
-            if predictor not in cls._loaded:
-                cls._loaded[predictor] = cls(predictor)
-            return cls._loaded[predictor]
+            if (found := cls._loaded.get(predictor)) is not None:
+                return found
+            found = cls(predictor)
+            if found.is_whole:  # else the database may be there the next time
+                cls._loaded[predictor] = found
+            return found
 
     def nearest(self, features: Floats, count: int, without: str = "") -> list[SimilarPicture]:
         """List the `count` pictures nearest to features `(D,)`, nearest first, without the one of hash `without`."""

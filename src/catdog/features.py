@@ -4,6 +4,7 @@ The backbone runs once for each picture and view, whatever is trained, retrained
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,13 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 
 from catdog import database
 from catdog.backbone import Backbone
 from catdog.errors import PictureBrokenError, PictureError
 from catdog.parallel import bounded_map
 from catdog.preprocessing import Limits, decode_views, read_picture
+from catdog.settings import Settings
 from catdog.split import Picture
 
 FLUSH_EVERY: Final = 64
@@ -26,6 +28,7 @@ FLUSH_EVERY: Final = 64
 _CHUNK: Final = 500  # names in one SQL statement; SQLite's limit is far above
 
 Vector = NDArray[np.float16]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,9 @@ class FeatureCache:
             for sha256 in self.read([s for s, v in fresh if v == view], view):
                 del fresh[sha256, view]
         if fresh:
-            # SQLite and Postgres have the same words for it, each in its own module.
-            insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
             with self._engine.begin() as connection:
                 connection.execute(
-                    insert(database.features).on_conflict_do_nothing(),
+                    database.insert_into(self._engine, database.features).on_conflict_do_nothing(),
                     [
                         {
                             "backbone": self._backbone,
@@ -82,9 +83,28 @@ class FeatureCache:
                             "sha256": sha256,
                             "vector": vector.astype("<f2").tobytes(),
                         }
-                        for (sha256, view), vector in fresh.items()
+                        for (sha256, view), vector in _in_one_order(fresh)
                     ],
                 )
+
+
+def _in_one_order(rows: dict[tuple[str, int], Vector]) -> list[tuple[tuple[str, int], Vector]]:
+    """Sort rows as all processes do, so that on Postgres none waits for another in a circle."""
+    return sorted(rows.items(), key=lambda row: row[0])
+
+
+def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]) -> dict[str, Vector] | None:
+    """Give what is cached of `hashes` under view 0; None where the database cannot be used now."""
+    if not database.database_exists(settings):
+        return {}
+    try:
+        engine = database.open_database(settings)
+        found = FeatureCache(engine, backbone_id).read(hashes, view=0)
+        engine.dispose()
+    except OperationalError as error:
+        _log.warning("Cached features cannot be read now: %s", error.orig)
+        return None
+    return found
 
 
 def embed(

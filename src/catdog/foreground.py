@@ -9,7 +9,8 @@ from catdog.database import open_database
 from catdog.errors import ConflictError, JobCancelledError, JobError
 from catdog.jobs import Job, Jobs
 from catdog.settings import Settings
-from catdog.worker import Worker, only_worker
+from catdog.worker import Worker
+from catdog.worker_lock import WorkerLock, only_worker
 
 WAIT_SECONDS: Final = 0.5
 CANCEL_SECONDS: Final = 5.0
@@ -26,8 +27,8 @@ def finish_here(settings: Settings, job_id: str) -> Job:
     try:
         while (job := jobs.get(job_id)).in_progress:
             try:
-                with only_worker(settings, timeout=0):
-                    _do_here(settings)
+                with only_worker(settings, timeout=0) as lock:
+                    _do_here(settings, lock)
             except JobError:  # a worker is there
                 time.sleep(WAIT_SECONDS)
     except KeyboardInterrupt:
@@ -35,8 +36,8 @@ def finish_here(settings: Settings, job_id: str) -> Job:
     return job
 
 
-def _do_here(settings: Settings) -> None:
-    worker, interrupted = Worker(settings), False
+def _do_here(settings: Settings, lock: WorkerLock) -> None:
+    worker, interrupted = Worker(settings, lock), False
 
     def interrupt(*_: object) -> None:
         nonlocal interrupted

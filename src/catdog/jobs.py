@@ -101,8 +101,10 @@ class Jobs:
         Raises:
             JobNotFoundError: there is none of that id.
         """
-        with self._engine.connect() as connection:
-            row = connection.execute(select(_table).where(_table.c.id == job_id)).mappings().first()
+        row = None
+        if "\0" not in job_id:  # PostgreSQL knows no NUL
+            with self._engine.connect() as connection:
+                row = connection.execute(select(_table).where(_table.c.id == job_id)).mappings().first()
         if row is None:
             raise JobNotFoundError(f"There is no such job. Received: {job_id[:100]}")
         return _job(row)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from catdog import database, sampling
 from catdog.histograms import latency_bin, share_bin
@@ -244,8 +243,7 @@ class Counts:
             for part in (_from(ALL_TIME + 1, pending), _of_all_time(pending))
             for key, count in sorted(part.items())
         ]
-        # SQLite and Postgres have the same words for "insert, or add to what is there", each in its own module.
-        insert = postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
+        insert = database.insert_into(engine, table)
         upsert = insert.on_conflict_do_update(
             index_elements=list(table.primary_key), set_={"count": table.c["count"] + insert.excluded["count"]}
         )

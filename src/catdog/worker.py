@@ -9,12 +9,10 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from filelock import FileLock, Timeout
 from sqlalchemy.exc import OperationalError
 
 from catdog import durable
@@ -25,6 +23,7 @@ from catdog.monitoring import Counts
 from catdog.settings import Settings
 from catdog.telemetry import open_tracing, trace_job
 from catdog.trainer import Trainer
+from catdog.worker_lock import WorkerLock, only_worker
 
 POLL_SECONDS: Final = 1.0
 WARM_SECONDS: Final = 300.0
@@ -55,32 +54,19 @@ class _Cancelled(Exception):  # noqa: N818  # not an error of anybody's
     pass
 
 
-@contextmanager
-def only_worker(settings: Settings, timeout: float = -1) -> Iterator[None]:
-    """Be the only worker of a home; waits for another one's end.
-
-    Raises:
-        JobError: another one is there after `timeout` seconds; under 0 means for ever.
-    """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(settings.home / ".worker.lock", timeout=timeout):
-            yield
-    except Timeout as error:
-        raise JobError(f"One worker a home. Received: another, beside one that runs in {settings.home}.") from error
-
-
 class Worker:
     """Does the jobs of one home, one at a time. Use it inside `only_worker`."""
 
-    def __init__(self, settings: Settings, parent: int | None = None) -> None:
+    def __init__(self, settings: Settings, lock: WorkerLock, parent: int | None = None) -> None:
         """Open the database and clear away what a killed worker left.
 
         Args:
             settings: where everything lies.
+            lock: as `only_worker` gives it; the worker ends when another one has taken it.
             parent: process id; the worker ends when that is no longer its parent. None: it is on its own.
         """
         self._settings = settings
+        self._lock = lock
         self._parent = parent
         self._stopping = self._cancelling = False
         self._engine = open_database(settings)
@@ -104,6 +90,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         while not self._must_end():
+            self._look_up()
             try:
                 if not self.run_once():
                     self._keep_warm()
@@ -198,6 +185,9 @@ class Worker:
             if self._tracing is not None:
                 self._tracing.close()
             os._exit(0)  # the training process ends by itself, when it sees its input end
+        if not self._lock.is_mine():
+            _log.error("Another worker has taken the database's lock, and goes on with the job; this one ends.")
+            os._exit(1)  # whoever started it starts it again, to wait its turn
 
     def _must_end(self) -> bool:
         return self._stopping or (self._parent is not None and os.getppid() != self._parent)
@@ -243,8 +233,8 @@ class Worker:
 def work(settings: Settings, parent: int | None = None) -> None:
     """Be the worker of a home until the process is asked to end."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with only_worker(settings):
-        Worker(settings, parent).run()
+    with only_worker(settings) as lock:
+        Worker(settings, lock, parent).run()
 
 
 def remove_traces(settings: Settings, job_id: str) -> None:

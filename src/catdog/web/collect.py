@@ -13,7 +13,6 @@ from werkzeug.datastructures import FileStorage
 
 from catdog import review
 from catdog.collection import Collection
-from catdog.database import open_database
 from catdog.dataset import match_class
 from catdog.errors import RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
@@ -38,7 +37,7 @@ def collection() -> Collection:
     """Give the pictures for retraining; the first call of a process opens them and puts them in order."""
     with _opening:
         if "catdog.collection" not in current_app.extensions:
-            opened = Collection(service().settings, open_database(service().settings))
+            opened = Collection(service().settings, service().counts.engine())
             opened.repair()
             current_app.extensions["catdog.collection"] = opened
     return cast(Collection, current_app.extensions["catdog.collection"])

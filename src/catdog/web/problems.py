@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, TooManyRequests
 
 from catdog import errors
@@ -54,10 +55,14 @@ _BUSY: Final = (
     "Another program holds the database, so that this was not kept; try again in a minute. What was kept before is "
     "safe, and sending it again adds nothing."
 )
+_AWAY: Final = (
+    "The database cannot be reached, so that this was not kept; try again in a minute. What was kept before is safe, "
+    "and sending it again adds nothing."
+)
 _FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POSTGRES_DISK_FULL: Final = "53100"  # PostgreSQL's documentation, appendix A
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_POSTGRES_BUSY: Final = frozenset({"55P03", "57014", "57P03"})  # no lock, out of time, still starting
+_POSTGRES_BUSY: Final = frozenset({"55P03", "57014", "40001", "40P01"})  # no lock, out of time, in each other's way
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -101,10 +106,10 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
     if is_disk_full(error):
         _log.error("Request %s found the disk full: %s", request_id(), error, extra=_named())
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
-    if is_database_busy(error):
+    if (sentence := _why_no_database(error)) is not None:
         _note(503, error)
-        _log.error("Request %s found the database locked: %s", request_id(), error, extra=_named())
-        return 503, _BUSY
+        _log.error("Request %s could not use the database: %s", request_id(), error, extra=_named())
+        return 503, sentence
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
     if status == 500:
@@ -130,14 +135,18 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def is_database_busy(error: BaseException) -> bool:
-    """Tell whether an error says that the database was held by others for longer than is waited."""
+def _why_no_database(error: BaseException) -> str | None:
+    """Say that the database was held by others for longer than is waited, or is away; None for any other error."""
+    if isinstance(error, PoolTimeoutError):  # all connections of this process were in use for too long
+        return _BUSY
     if not isinstance(error, OperationalError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    # The lowest byte of SQLite's extended codes is the code (https://www.sqlite.org/rescode.html).
-    busy = code is not None and code & 0xFF in _SQLITE_BUSY
-    return busy or getattr(error.orig, "sqlstate", None) in _POSTGRES_BUSY
+        return None
+    if isinstance(error.orig, sqlite3.Error):
+        # The lowest byte of SQLite's extended codes is the code (https://www.sqlite.org/rescode.html).
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        return _BUSY if code is not None and code & 0xFF in _SQLITE_BUSY else None
+    # A server holds what is asked for, or it was not reached, was stopped, is starting, or takes no more.
+    return _BUSY if getattr(error.orig, "sqlstate", None) in _POSTGRES_BUSY else _AWAY
 
 
 def without_paths(sentence: str, settings: Settings) -> str:

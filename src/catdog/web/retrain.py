@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, current_app, jsonify, request, url_for
+from flask import Response, jsonify, request, url_for
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from catdog.database import open_database
 from catdog.errors import DatabaseBusyError, RequestError
 from catdog.jobs import Job, Jobs
 from catdog.material import require_new
@@ -19,8 +18,6 @@ from catdog.web.problems import without_paths
 from catdog.web.schemas import answers
 
 retrain = APIBlueprint("retrain", __name__, tag="Retraining", url_prefix="/api/retrain")
-
-_KEY = "catdog.jobs"
 
 
 @retrain.post("/trigger")
@@ -58,11 +55,9 @@ def status() -> dict[str, Any]:
 
 @contextmanager
 def _database() -> Iterator[Engine]:
-    """Give this process' connections to the database, opened once."""
+    """Give this process' connections to the database."""
     try:
-        if _KEY not in current_app.extensions:
-            current_app.extensions[_KEY] = open_database(service().settings)
-        yield current_app.extensions[_KEY]
+        yield service().counts.engine()
     except OperationalError as error:
         raise DatabaseBusyError("The database cannot be used now; try again in a minute.") from error
 
