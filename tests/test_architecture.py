@@ -27,7 +27,7 @@ LAYERS = [
     {"database", "files", "split"},
     {"layout", "preprocessing"},
     {"augmentation", "histograms", "parallel", "settings", "unpacking"},
-    {"errors"},
+    {"errors", "wording"},
 ]
 
 

@@ -26,6 +26,7 @@ from catdog.parity import LEAST_AGREEMENT, PARITY, Certificate, add_certificate,
 from catdog.prediction import Source
 from catdog.settings import Settings
 from catdog.store import ModelVersion
+from catdog.wording import counted
 
 
 def export_version(
@@ -67,7 +68,8 @@ def export_version(
         rounding = alike.agreement >= LEAST_AGREEMENT
         raise ExportError(
             f"The export is not to be trusted: at least {LEAST_AGREEMENT:.1%} of its labels must be those that catdog "
-            f"answers. Received: {judged.agreement:.2%} of {certificate.pictures} pictures in {judged.precision}"
+            f"answers. Received: {judged.agreement:.2%} of {counted(certificate.pictures, 'picture')} "
+            f"in {judged.precision}"
             f"{f', but {alike.agreement:.2%} in {alike.precision}, so that it is rounding' if rounding else ''}. "
             f"The export is {out}, its certificate in {out.with_name(PARITY)}."
         )

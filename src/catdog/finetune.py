@@ -33,6 +33,7 @@ from catdog.model import create_head, make_repeatable, train_model
 from catdog.parallel import bounded_map
 from catdog.preprocessing import IMAGE_SIZE, read_picture
 from catdog.views import mix, open_cache, plain_view, random_view
+from catdog.wording import counted
 
 HEAD_EPOCHS: Final = 15
 """Most epochs that the head is fitted for on untouched features, so that its noise does not reach the backbone."""
@@ -213,7 +214,7 @@ def _by_content(paths: Sequence[Path], labels: NDArray[np.int64], n_classes: int
     if not len(paths) or len(paths) != len(labels) or not 0 <= min(labels) <= max(labels) < n_classes:
         raise DatasetError(
             f"At least one {what} picture is needed, and a label in [0, {n_classes - 1}] for each. "
-            f"Received: {len(paths)} pictures and labels {sorted(set(np.asarray(labels).tolist()))}"
+            f"Received: {counted(len(paths), 'picture')} and labels {sorted(set(np.asarray(labels).tolist()))}"
         )
     digests = [hashlib.sha256(read_picture(path)).hexdigest() for path in paths]
     order = sorted(range(len(paths)), key=lambda i: (digests[i], int(labels[i])))

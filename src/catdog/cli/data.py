@@ -8,6 +8,7 @@ import typer
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
 from catdog.settings import load_settings
+from catdog.wording import counted
 
 if TYPE_CHECKING:
     from catdog.dataset import Manifest
@@ -93,7 +94,11 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
 def _show_counts(title: str, manifest: "Manifest") -> None:
     rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
     out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
-    out.print(f"{len(manifest.rejected)} files cannot be used; {manifest.duplicates} are copies of others")
+    out.print(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}")
+
+
+def _copies(count: int) -> str:
+    return counted(count, "is a copy of another", "are copies of others")
 
 
 def _show_import(result: "ImportResult", as_json: bool) -> None:
@@ -111,4 +116,4 @@ def _show_import(result: "ImportResult", as_json: bool) -> None:
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     rows = [(split, name, count) for split, counts in result.added.items() for name, count in counts.items()]
     out.print(console.table(f"Added to {result.data_dir}", ("Split", "Class", "Pictures"), rows))
-    out.print(f"{result.present} were there before; {result.duplicates} are copies of others")
+    out.print(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}")

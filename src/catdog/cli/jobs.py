@@ -10,6 +10,7 @@ from catdog.database import open_database
 from catdog.errors import JobError
 from catdog.jobs import Job, Jobs
 from catdog.settings import load_settings
+from catdog.wording import counted
 
 job_commands = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
 
@@ -54,7 +55,9 @@ def retrain(
     elif wait:
         _show(job)
     else:
-        out.print(f"Job {job.id} is queued, with {new} new pictures: catdog jobs show {job.id}", soft_wrap=True)
+        out.print(
+            f"Job {job.id} is queued, with {counted(new, 'new picture')}: catdog jobs show {job.id}", soft_wrap=True
+        )
     if wait and job.state != "succeeded":
         raise typer.Exit(JobError.exit_code)
 
@@ -107,4 +110,4 @@ def _show(job: Job) -> None:
     if job.result:
         line(f"Version {job.result['version']}, {job.result['decision']}: {job.result['reason']}")
         for name, metrics in job.result.get("metrics", {}).items():
-            line(f"{name}: {console.percent(metrics['accuracy'])} of {metrics['n']} test pictures right")
+            line(f"{name}: {console.percent(metrics['accuracy'])} of {counted(metrics['n'], 'test picture')} right")

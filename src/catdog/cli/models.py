@@ -11,6 +11,7 @@ from catdog.formats import Kind
 from catdog.settings import load_settings
 from catdog.starter import ensure_champion, write_bundle
 from catdog.store import ModelStore
+from catdog.wording import counted
 
 model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
 
@@ -100,7 +101,7 @@ def export(
             f"in the arithmetic of the export ({made.alike.precision})": made.alike,
         }.items()
     ]
-    title = f"Compared on {made.pictures} {'made ' if made.pictures_made else ''}pictures"
+    title = f"Compared on {counted(made.pictures, 'made picture' if made.pictures_made else 'picture')}"
     out.print(console.table(title, ("With", "Same label", "Largest difference"), rows))
 
 

@@ -15,10 +15,15 @@ from catdog.review import review
 from catdog.settings import load_settings
 from catdog.starter import ensure_champion
 from catdog.uploads import State
+from catdog.wording import counted
 
 upload_commands = typer.Typer(help="Add, list, review and purge pictures for retraining.", no_args_is_help=True)
 
 LISTED: Final = 50
+_NEAR_COPIES: Final = (
+    "picture is nearly a test picture, and is",
+    "pictures are nearly test pictures, and are",
+)
 
 
 def _open() -> Collection:
@@ -46,8 +51,7 @@ def add(
     else:
         console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
         out.print(
-            f"{added.accepted} pictures were added to {added.folder} as batch {added.batch}; {added.duplicates} were "
-            "there before.",
+            f"{added}; the batch is {added.batch}.",
             highlight=False,
         )
     if rejected:
@@ -66,7 +70,7 @@ def list_command(
         return
     rows = [(p.id, p.folder, p.state, p.batch, p.predicted or "", p.verdict or "", p.problem or "") for p in found]
     headings = ("Number", "Class", "State", "Batch", "Answered", "Verdict", "Problem")
-    out.print(console.table(f"{len(found)} of {total} pictures for retraining", headings, rows))
+    out.print(console.table(f"{len(found)} of {counted(total, 'picture')} for retraining", headings, rows))
 
 
 @upload_commands.command("review")
@@ -80,7 +84,7 @@ def review_command(as_json: JsonOption = False) -> None:
     headings = ("batch", "unchecked", "doubted", "share", "verdict")
     rows = [[row[key] for key in headings] for row in findings["batches"]]
     out.print(console.table("Batches", [heading.capitalize() for heading in headings], rows))
-    out.print(f"{len(findings['near_copies'])} pictures are nearly test pictures, and are kept out", highlight=False)
+    out.print(f"{counted(len(findings['near_copies']), *_NEAR_COPIES)} kept out", highlight=False)
 
 
 @upload_commands.command()
@@ -93,7 +97,7 @@ def purge(
     if as_json:
         print_json({"deleted": deleted})
     else:
-        out.print(f"{deleted} removed pictures were deleted", highlight=False)
+        out.print(f"{counted(deleted, 'removed picture was', 'removed pictures were')} deleted", highlight=False)
 
 
 def _opened(paths: Iterable[Path]) -> Iterator[tuple[str, IO[bytes]]]:

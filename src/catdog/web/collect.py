@@ -24,6 +24,7 @@ from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
 from catdog.web.schemas import KEYS, answers
 from catdog.web.uploads import read_one
+from catdog.wording import counted
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
@@ -56,8 +57,7 @@ def upload() -> Document:
     batch = request.form.get("batch") or None
     added = collection().add(_named(files), category, batch, request.remote_addr or "unknown")
     return {
-        "message": f"{added.accepted} pictures were added to {added.folder}; {added.duplicates} were there before, "
-        f"{len(added.rejected)} were refused.",
+        "message": f"{added}, {counted(len(added.rejected), 'was refused', 'were refused')}.",
         "files": added.files,
         "category": added.folder,
         "batch": added.batch,

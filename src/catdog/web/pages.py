@@ -18,8 +18,10 @@ from catdog.web.api import service
 from catdog.web.problems import describe, request_id
 from catdog.web.status_page import status_context
 from catdog.web.uploads import read_one
+from catdog.wording import counted
 
 pages = Blueprint("pages", __name__)
+pages.add_app_template_global(counted)
 
 TABS: Final = {"predict": "Predict", "visualizations": "Visualizations", "retrain": "Retrain", "status": "Model status"}
 """Names and titles of the tabs, in the order in which they stand."""
