@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_web_server import free_port
+from processes import free_port
 
 from catdog.database import open_database
 from catdog.features import FeatureCache
