@@ -16,12 +16,13 @@ from PIL import Image
 from sqlalchemy import func, insert, or_, select
 
 from catdog import database
+from catdog.choices import PictureState
 from catdog.errors import CollectionError, CollectionFullError
 from catdog.files import telling_a_full_disk, write_atomically
 from catdog.preprocessing import Limits, decode_upright
 from catdog.settings import Settings
 from catdog.split import hash_share
-from catdog.uploads import MISSING, Shelf, State, UploadedPicture, now
+from catdog.uploads import MISSING, Shelf, UploadedPicture, now
 from catdog.wording import counted
 
 QUALITY: Final = 95
@@ -41,7 +42,7 @@ class Incoming:
     batch: str
     uploader: str
     origin: Literal["upload", "feedback"]
-    state: State
+    state: PictureState
     answer: dict[str, Any]
 
     @property

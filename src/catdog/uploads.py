@@ -19,17 +19,17 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, Row, Select, case, func, select, update
 
 from catdog import database
+from catdog.choices import PictureState
 from catdog.errors import UploadNotFoundError
 from catdog.files import sync_folder
 from catdog.settings import Settings
 
 Order = Literal["review", "newest"]
-State = Literal["active", "pending", "removed"]
 MAX_ID: Final = 2**31 - 1
 """Largest number that a picture can have; PostgreSQL cannot even compare with more."""
 
-STATES: Final[tuple[State, ...]] = ("active", "pending", "removed")
-_HOLDERS: Final[dict[State, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
+STATES: Final[tuple[PictureState, ...]] = ("active", "pending", "removed")
+_HOLDERS: Final[dict[PictureState, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
 
 MISSING: Final = "The file is missing; send the picture again."
 NEAR_COPY: Final = "It is nearly the same as a picture that the model is tested on."
@@ -55,7 +55,7 @@ class UploadedPicture:
     batch: str
     held_out: bool
     created_at: datetime
-    state: State
+    state: PictureState
     origin: Literal["upload", "feedback"]
     uploader: str
     name: str
@@ -89,7 +89,7 @@ class Shelf:
         with FileLock(self.root / ".lock").acquire(poll_interval=_POLL_SECONDS):
             yield
 
-    def path(self, state: State, folder: str, sha256: str) -> Path:
+    def path(self, state: PictureState, folder: str, sha256: str) -> Path:
         """Say where the file of a picture lies; `folder` must be a class of the model."""
         return self.root / _HOLDERS[state] / folder / f"{sha256}.jpg"
 

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from catdog.choices import PictureState
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
-from catdog.collection import Collection
-from catdog.database import open_database
-from catdog.prediction import find_pictures
-from catdog.review import review
 from catdog.settings import load_settings
-from catdog.starter import ensure_champion
-from catdog.uploads import State
 from catdog.wording import counted
+
+if TYPE_CHECKING:
+    from catdog.collection import Collection
 
 upload_commands = typer.Typer(help="Add, list, review and purge pictures for retraining.", no_args_is_help=True)
 
@@ -26,8 +24,12 @@ _NEAR_COPIES: Final = (
 )
 
 
-def _open() -> Collection:
+def _open() -> "Collection":
     """Open the pictures for retraining; a store without a version gets the bundled model."""
+    from catdog.collection import Collection
+    from catdog.database import open_database
+    from catdog.starter import ensure_champion
+
     settings = load_settings()
     ensure_champion(settings.models_dir)
     collection = Collection(settings, open_database(settings))
@@ -43,6 +45,8 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Keep pictures of one class for the next retraining."""
+    from catdog.prediction import find_pictures
+
     added = _open().add(_opened(find_pictures(paths)), category, batch)
     rejected = [vars(refused) for refused in added.rejected]
     if as_json:
@@ -60,7 +64,7 @@ def add(
 
 @upload_commands.command("list")
 def list_command(
-    state: Annotated[State | None, typer.Option(help="Only these; otherwise all.")] = None,
+    state: Annotated[PictureState | None, typer.Option(help="Only these; otherwise all.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List pictures for retraining; what most needs a look comes first."""
@@ -76,6 +80,8 @@ def list_command(
 @upload_commands.command("review")
 def review_command(as_json: JsonOption = False) -> None:
     """Find labels that look wrong and copies of test pictures, and keep them out of the next retraining."""
+    from catdog.review import review
+
     with console.progress_bars() as bars:
         findings = review(_open(), on_progress=lambda done, total: bars("embed", done, total))
     if as_json:
