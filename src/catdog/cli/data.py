@@ -1,5 +1,6 @@
 """Commands about pictures: import, check, count, download."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,9 +26,7 @@ def import_command(
     """Copy the usable pictures of a folder, zip or tar into data/."""
     from catdog.importing import import_pictures
 
-    with console.progress_bars() as bars:
-        result = import_pictures(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
-    _show_import(result, as_json)
+    _import(import_pictures, source, as_json)
 
 
 @data_commands.command("download")
@@ -38,9 +37,7 @@ def download_command(
     """Download a known data set and import it into data/."""
     from catdog.importing import download
 
-    with console.progress_bars() as bars:
-        result = download(name, load_settings(), on_progress=lambda done, total: bars("import", done, total))
-    _show_import(result, as_json)
+    _import(download, name, as_json)
 
 
 @data_commands.command()
@@ -95,6 +92,13 @@ def _show_counts(title: str, manifest: "Manifest") -> None:
     rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
     out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
     out.print(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}")
+
+
+def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
+    """Bring pictures into data/ with a function of `importing`, under a bar, and tell what became of them."""
+    with console.progress_bars() as bars:
+        result = bring(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
+    _show_import(result, as_json)
 
 
 def _copies(count: int) -> str:
