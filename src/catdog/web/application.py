@@ -16,6 +16,7 @@ from catdog.web import (
     collect_schemas,
     cross_origin,
     inference_schemas,
+    problem_page,
     problems,
     rate_limits,
     schemas,
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.extensions["catdog"] = service = Service(settings)
     watching.install(app, service)
     problems.install(app, settings)
+    problem_page.install(app)
     assets.install(app)
     # What is refused, and why, in this order.
     body_limits.install(app, settings)
