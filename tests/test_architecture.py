@@ -29,7 +29,7 @@ LAYERS = [
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
     {"database", "files", "split"},
     {"layout", "preprocessing"},
-    {"augmentation", "histograms", "parallel", "settings", "unpacking"},
+    {"augmentation", "histograms", "parallel", "patience", "settings", "unpacking"},
     {"choices", "errors", "wording"},
 ]
 

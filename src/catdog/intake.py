@@ -14,11 +14,13 @@ from typing import Any, Final, Literal
 
 from PIL import Image
 from sqlalchemy import func, insert, or_, select
+from sqlalchemy.exc import OperationalError
 
 from catdog import database
 from catdog.choices import PictureState
 from catdog.errors import CollectionError, CollectionFullError
 from catdog.files import telling_a_full_disk, write_atomically
+from catdog.patience import is_database_busy
 from catdog.preprocessing import Limits, decode_upright
 from catdog.settings import Settings
 from catdog.split import hash_share
@@ -116,7 +118,13 @@ def keep(shelf: Shelf, incoming: Incoming) -> tuple[UploadedPicture, bool]:
             return _meet(shelf, found[0], incoming)
         _require_room(shelf, len(incoming.jpeg))
         _write(shelf.path(incoming.state, incoming.folder, incoming.sha256), incoming.jpeg, shelf)
-        insert_row(shelf, incoming)  # where that fails, `repair` takes the file in: it is whole
+        try:
+            insert_row(shelf, incoming)  # where the process is killed, `repair` takes the file in: it is whole
+        except OperationalError as error:
+            # Who sent it is told that it was not kept. After any other failure the row may be there all the same.
+            if is_database_busy(error):
+                shelf.path(incoming.state, incoming.folder, incoming.sha256).unlink(missing_ok=True)
+            raise
         return shelf.find(table.c.sha256 == incoming.sha256)[0], True
 
 

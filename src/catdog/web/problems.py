@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, TooManyRequests
 
 from catdog import errors
+from catdog.patience import BUSY, is_database_busy
 from catdog.settings import Settings
 from catdog.web.body_limits import over_the_limit
 
@@ -46,16 +47,13 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
 
+RETRY_SECONDS: Final = 10
+"""When to ask again where the database is held: longer than anything of catdog's own holds it."""
+
 _FAILED: Final = "The server failed. Its log says more under this request id."
 _FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
-_BUSY: Final = (
-    "Another program holds the database, so that this was not kept; try again in a minute. What was kept before is "
-    "safe, and sending it again adds nothing."
-)
 _FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POSTGRES_DISK_FULL: Final = "53100"  # PostgreSQL's documentation, appendix A
-_SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_POSTGRES_BUSY: Final = frozenset({"55P03", "57014", "57P03"})  # no lock, out of time, still starting
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -72,6 +70,8 @@ def respond(error: Exception, settings: Settings) -> Response:
     response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
     if isinstance(error, HTTPException):
         response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
+    if isinstance(error, errors.DatabaseBusyError) or is_database_busy(error):
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="catdog"'
     return response
@@ -97,7 +97,7 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
     if is_database_busy(error):
         _note(503, error)
         _log.error("Request %s found the database locked: %s", request_id(), error)
-        return 503, _BUSY
+        return 503, BUSY
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
     if status == 500:
@@ -121,16 +121,6 @@ def is_disk_full(error: BaseException | None) -> bool:
             )
         error = error.__cause__
     return False
-
-
-def is_database_busy(error: BaseException) -> bool:
-    """Tell whether an error says that the database was held by others for longer than is waited."""
-    if not isinstance(error, OperationalError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    # The lowest byte of SQLite's extended codes is the code (https://www.sqlite.org/rescode.html).
-    busy = code is not None and code & 0xFF in _SQLITE_BUSY
-    return busy or getattr(error.orig, "sqlstate", None) in _POSTGRES_BUSY
 
 
 def without_paths(sentence: str, settings: Settings) -> str:

@@ -9,12 +9,12 @@ from flask import Response, current_app, jsonify, request, url_for
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from catdog.database import open_database
 from catdog.errors import DatabaseBusyError, RequestError
 from catdog.jobs import Job, Jobs
 from catdog.material import require_new
 from catdog.web import schemas
 from catdog.web.api import service
+from catdog.web.connections import open_for_requests
 from catdog.web.problems import without_paths
 from catdog.web.schemas import answers
 from catdog.wording import counted
@@ -62,7 +62,7 @@ def _database() -> Iterator[Engine]:
     """Give this process' connections to the database, opened once."""
     try:
         if _KEY not in current_app.extensions:
-            current_app.extensions[_KEY] = open_database(service().settings)
+            current_app.extensions[_KEY] = open_for_requests(service().settings)
         yield current_app.extensions[_KEY]
     except OperationalError as error:
         raise DatabaseBusyError("The database cannot be used now; try again in a minute.") from error
