@@ -24,6 +24,7 @@ def open_for_requests(settings: Settings) -> Engine:
         if not is_sqlite:
             connection.commit()  # what is set in a transaction that is rolled back is forgotten
 
-    engine.dispose()  # the connection that made the tables waits longer
     event.listen(engine, "connect", be_brief)
+    with engine.connect() as connection:  # the one that made the tables is used on
+        be_brief(connection.connection.dbapi_connection, None)
     return engine
