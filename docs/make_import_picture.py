@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.isotonic import isotonic_regression
 
 ROOT: Final = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests"))
+sys.path += [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 from test_architecture import LAYERS, imports, modules  # noqa: E402
 

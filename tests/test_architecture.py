@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from processes import free_port
+
 SOURCE = Path(__file__).parents[1] / "src" / "catdog"
 
 # From the top; a module may import from layers below its own only. `docs/architecture.md` shows the same picture.
@@ -20,14 +23,14 @@ LAYERS = [
     {"charts", "insights"},
     {"collection", "export", "figures", "fitting"},
     {"adaptation", "assessment", "drift", "evaluation", "explain", "finetune", "parity", "repair"},
-    {"activity", "curves", "intake", "model", "packing", "prediction", "replay", "starter"},
+    {"activity", "curves", "intake", "model", "packing", "prediction", "replay", "starter", "tuning"},
     {"features", "formats", "importing", "store", "uploads"},
-    {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "tracking"},
+    {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "teacher", "tracking"},
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
     {"database", "files", "split"},
     {"layout", "logs", "preprocessing"},
-    {"augmentation", "histograms", "parallel", "settings", "telemetry", "unpacking"},
-    {"errors"},
+    {"augmentation", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
+    {"choices", "errors", "wording"},
 ]
 
 
@@ -85,3 +88,38 @@ def test_importing_does_nothing(tmp_path: Path) -> None:
     assert finished.stdout.strip() == "[] 1 []"
     assert finished.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+LIBRARIES = ["numpy", "openvino", "scipy", "PIL", "sqlalchemy", "alembic", "flask", "prometheus_client", "jinja2"]
+"""What takes long to load."""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "--help"], ["uploads", "list", "--help"]])
+def test_help_loads_no_library_that_takes_long(arguments: list[str]) -> None:
+    assert loaded("from catdog.cli import main\nmain()", *arguments) == []
+
+
+def test_serving_loads_no_such_library_before_gunicorn_takes_over(tmp_path: Path) -> None:
+    """It stands in place of the command: what that has loaded would be loaded for nothing."""
+    code = "import os\nos.execv = lambda *_: sys.exit(0)\nfrom catdog.cli import main\nmain()"
+    assert loaded(code, "--home", str(tmp_path), "serve", "--port", str(free_port()), "--host", "127.0.0.1") == []
+
+
+def test_gunicorn_reads_its_configuration_without_such_a_library() -> None:
+    """NumPy must find the number of its threads set, and processes are forked from what is loaded here."""
+    path = SOURCE / "web" / "gunicorn_config.py"
+    assert loaded(f"import runpy\nrunpy.run_path({str(path)!r})") == []
+
+
+def loaded(code: str, *arguments: str) -> list[str]:
+    """List which of `LIBRARIES` a program has loaded when it ends well."""
+    report = (
+        f"atexit.register(lambda: print('loaded', *sorted(set({LIBRARIES!r}) & set(sys.modules)), file=sys.stderr))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", f"import atexit, sys\n{report}\n{code}", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return finished.stderr.splitlines()[-1].split()[1:]

@@ -32,14 +32,12 @@ Transfer/sec:    547.68KB
 
 
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def load() -> ModuleType:
     return importlib.import_module("load")
 
 
 @pytest.fixture
-def comparison(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def comparison() -> ModuleType:
     return importlib.import_module("comparison")
 
 

@@ -27,6 +27,14 @@ def test_adding_listing_reviewing_and_purging(home: Settings, tmp_path: Path) ->
     assert json.loads(run(home.home, "uploads", "purge", "--days", 0, "--json").stdout) == {"deleted": 0}
 
 
+def test_one_picture_is_not_called_pictures(home: Settings, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "cats", "cat", 1, first=9100)
+    said = run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--batch", "one").stdout
+    assert said == "1 picture was added to cats; 0 were there before; the batch is one.\n"
+    again = run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--batch", "one").stdout
+    assert again.startswith("0 pictures were added to cats; 1 was there before")
+
+
 @pytest.mark.parametrize("category", ["bird", "../x"])
 def test_an_unknown_class_is_told(home: Settings, tmp_path: Path, category: str) -> None:
     write_pictures(tmp_path / "cats", "cat", 1)

@@ -21,8 +21,7 @@ def entry(name: str, times: dict[str, int], failures: int, start: float, end: fl
 
 
 @pytest.fixture
-def loadtest(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def loadtest() -> ModuleType:
     return importlib.import_module("loadtest")
 
 

@@ -34,10 +34,8 @@ class Three:
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
-        yield importlib.import_module("fleet")
+def fleet() -> ModuleType:
+    return importlib.import_module("fleet")
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,18 @@ import pytest
 
 from catdog import export, parity
 from catdog.backbone import read_info
+from catdog.choices import ExportFormat
 from catdog.cli import main
 from catdog.errors import ExportError, MissingDependencyError
 from catdog.export import export_version
-from catdog.formats import FORMATS, Kind
+from catdog.formats import FORMATS
 from catdog.parity import choose_pictures, made_pictures
 from catdog.prediction import Predictor
 from catdog.preprocessing import decode
 from catdog.settings import Settings
 from catdog.store import ModelStore, ModelVersion
 
-NAMES: dict[Kind, str] = {
+NAMES: dict[ExportFormat, str] = {
     "keras": "pets.keras",
     "h5": "pets.h5",
     "onnx": "pets.onnx",
@@ -65,7 +66,7 @@ def exported(
     return folder
 
 
-def statement_in(folder: Path, kind: Kind) -> dict[str, Any]:
+def statement_in(folder: Path, kind: ExportFormat) -> dict[str, Any]:
     """Read what an export says about itself, with the format's own tools."""
     path = folder / NAMES[kind]
     if kind == "h5":
@@ -91,7 +92,7 @@ def statement_in(folder: Path, kind: Kind) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_each_format_gives_the_served_answers(exported: Path, kind: Kind) -> None:
+def test_each_format_gives_the_served_answers(exported: Path, kind: ExportFormat) -> None:
     certificate = json.loads((exported / "parity.json").read_text())["exports"][NAMES[kind]]
     assert (certificate["format"], certificate["model_version"], certificate["pictures"]) == (kind, 1, 20)
     assert certificate["trusted"]
@@ -106,7 +107,7 @@ def test_each_format_gives_the_served_answers(exported: Path, kind: Kind) -> Non
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_each_format_states_classes_and_preprocessing(exported: Path, kind: Kind) -> None:
+def test_each_format_states_classes_and_preprocessing(exported: Path, kind: ExportFormat) -> None:
     path = exported / NAMES[kind]
     sidecar = FORMATS[kind].sidecar(path)
     for statement in (statement_in(exported, kind), json.loads(sidecar.read_text())):
@@ -218,7 +219,7 @@ def test_an_export_that_cannot_be_run_leaves_nothing(
 
 @pytest.mark.parametrize(("kind", "name"), [("onnx", "pets.onnx"), ("openvino", "pets"), ("keras", "other.keras")])
 def test_nothing_is_overwritten(
-    version: ModelVersion, trained: Settings, tmp_path: Path, kind: Kind, name: str
+    version: ModelVersion, trained: Settings, tmp_path: Path, kind: ExportFormat, name: str
 ) -> None:
     (tmp_path / name.replace("other.keras", "other.keras.json")).write_text("mine")
     with pytest.raises(ExportError, match=r"overwrites nothing.*Received"):
@@ -235,7 +236,7 @@ def test_nothing_is_overwritten(
     ],
 )
 def test_a_path_that_does_not_fit_the_format_is_refused(
-    version: ModelVersion, trained: Settings, tmp_path: Path, kind: Kind, name: str, expected: str
+    version: ModelVersion, trained: Settings, tmp_path: Path, kind: ExportFormat, name: str, expected: str
 ) -> None:
     with pytest.raises(ExportError, match=expected):
         export_version(version, kind, tmp_path / name, trained)

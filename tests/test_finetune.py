@@ -10,8 +10,9 @@ from PIL import Image
 
 from catdog.backbone import build_keras_backbone
 from catdog.errors import BackboneError, DatasetError
-from catdog.finetune import CACHE, CHECKPOINT, FineTuneOptions, FineTuneProgress, fine_tune, read_checkpoint
+from catdog.finetune import CACHE, CHECKPOINT, fine_tune, read_checkpoint
 from catdog.folding import fold, unfold
+from catdog.tuning import FineTuneOptions, FineTuneProgress
 from catdog.views import random_view
 
 # One block, so that TensorFlow has a tenth of the gradients to trace; one test tunes every layer.

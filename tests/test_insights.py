@@ -150,3 +150,20 @@ def test_drift() -> None:
     assert warned.needs_attention
     calm = topics(stats={"drift": {**drift, "score": 0.05, "warning": False}})["Drift"]
     assert not calm.needs_attention
+
+
+def test_one_of_a_thing_is_told_in_the_singular() -> None:
+    """None of these is about two: one picture trained on, tested on, answered, and one mistake."""
+    one = {
+        "n": 1, "accuracy": 1.0, "accuracy_ci": [0.2, 1.0], "confusion_matrix": [[1, 0], [0, 0]], "coverage": 1.0,
+    }  # fmt: skip
+    stats = {
+        "predictions": {"by_verdict": {"cat": 1}},
+        "drift": {"n": 1, "score": 0.1, "measure": "novelty", "warning": False},
+    }
+    said = {topic: text(found) for topic, found in topics(**counted(1, 1), metrics=one, stats=stats).items()}
+    assert "Of 1 picture that was sent, 100 % got a class" in said["Verdicts"]
+    assert "of 1 test picture is answered rightly; for new pictures like it" in said["Accuracy"]
+    assert said["Mistakes"] == "The only test picture is answered rightly."
+    assert "The last 1 answer differs" in said["Drift"]
+    assert "Of 1 training picture, 100 % Cat" in text(topics(**counted(1, 0), classes=("cats",))["Balance"])

@@ -1,5 +1,8 @@
 import io
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +122,39 @@ def test_a_bundle_is_a_version_without_its_report(home: Settings, tmp_path: Path
     assert not (adopted.path / "report.html").exists()
     with pytest.raises(StoreError, match="must not hold one"):
         write_bundle(version, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_bundle_that_was_killed_while_written_is_no_bundle(home: Settings, tmp_path: Path, renames: int) -> None:
+    """The writing is killed before its metadata, its backbone and its version are renamed into place."""
+    write = (
+        "import os, pathlib, signal, sys\n"
+        "from catdog.starter import write_bundle\n"
+        "from catdog.store import ModelStore\n"
+        f"left, replace = [{renames}], pathlib.Path.replace\n"
+        "def step(path, target):\n"
+        "    left[0] -= 1\n"
+        "    if left[0] < 0:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return replace(path, target)\n"
+        "pathlib.Path.replace = step\n"
+        "write_bundle(ModelStore(pathlib.Path(sys.argv[1])).get(1), pathlib.Path(sys.argv[2]))"
+    )
+    bundle = tmp_path / "bundle"
+    killed = subprocess.run([sys.executable, "-c", write, str(home.models_dir), str(bundle)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (bundle / "version").exists()
+    write_bundle(ModelStore(home.models_dir).get(1), bundle)
+    assert ModelStore(tmp_path / "models").adopt(bundle / "version").number == 1
+
+
+def test_a_folder_that_only_has_the_name_of_a_backbone_is_left_alone(home: Settings, tmp_path: Path) -> None:
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone" / "mine.txt").write_text("mine")
+    with pytest.raises(StoreError, match="backbone cannot be read"):
+        write_bundle(ModelStore(home.models_dir).get(1), tmp_path)
+    assert (tmp_path / "backbone" / "mine.txt").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} <= {"backbone", "home"}
 
 
 @pytest.mark.shared

@@ -7,11 +7,11 @@ from drawing import write_dataset, write_pictures
 from catdog import dataset
 from catdog.backbone_sources import parse_tuning
 from catdog.errors import BackboneError, DatasetError
-from catdog.finetune import FineTuneOptions
 from catdog.prediction import Predictor
 from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.training import TrainOptions, train
+from catdog.tuning import FineTuneOptions
 
 FAST = {"views": 1, "epochs": 2, "batch": 16}
 

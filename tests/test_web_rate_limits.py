@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
+from processes import free_port
 from test_web_access import KEY, changing, sign_in
 from test_web_api import require_problem
-from test_web_server import free_port
 
 from catdog.settings import Settings, load_settings
 from catdog.web.application import create_app

@@ -17,18 +17,13 @@ from typing import IO, Any
 
 import pytest
 from drawing import draw, encode
+from processes import free_port
 
 from catdog.settings import Settings
 from catdog.store import ModelStore
 
 CAT = encode(draw("cat", 4032))
 ROOT = Path(__file__).parents[1]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:

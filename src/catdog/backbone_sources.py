@@ -10,12 +10,13 @@ from catdog import starter
 from catdog.backbone import IMAGENET, build_keras_backbone, download_imagenet, install_backbone, read_info
 from catdog.dataset import Manifest
 from catdog.errors import BackboneError
-from catdog.finetune import FineTuneOptions, FineTuneProgress, fine_tune
+from catdog.finetune import fine_tune
 from catdog.folding import BLOCKS
 from catdog.preprocessing import IMAGE_SIZE
 from catdog.settings import Settings
 from catdog.starter import STARTER
 from catdog.store import ModelStore
+from catdog.tuning import FineTuneOptions, FineTuneProgress
 
 
 def resolve_backbone(name: str, settings: Settings, image_size: int = IMAGE_SIZE) -> Path:

@@ -28,6 +28,7 @@ from catdog.errors import (
     VersionNotFoundError,
 )
 from catdog.intake import Added, Incoming, Refused, keep, reencode, shown_name
+from catdog.patience import Patience
 from catdog.prediction import Prediction
 from catdog.repair import Repaired, repair
 from catdog.replay import Replay
@@ -55,9 +56,9 @@ _BATCH: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 class Collection:
     """The pictures kept for retraining. Any number of threads and processes may use it."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, patience: Patience | None = None) -> None:
         self.settings = settings
-        self.shelf = Shelf(settings, engine)
+        self.shelf = Shelf(settings, engine, patience)
         self._store = ModelStore(settings.models_dir)
         self._champion: tuple[ModelVersion, frozenset[str]] | None = None
 

@@ -7,6 +7,7 @@ forgotten.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from catdog.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-BUSY_TIMEOUT_MS: Final = 30_000
+LOCK_SECONDS: Final = 30.0
 """How long a statement waits for what another process holds."""
 
 UPGRADE_LOCK: Final = 0x636174646F67
@@ -184,27 +185,33 @@ def database_exists(settings: Settings) -> bool:
     return path is None or path.exists()
 
 
-def open_database(settings: Settings) -> Engine:
-    """Open the database, making or upgrading its tables first."""
+def open_database(settings: Settings, *, lock_seconds: float = LOCK_SECONDS) -> Engine:
+    """Open the database, making or upgrading its tables first.
+
+    Args:
+        settings: where it is.
+        lock_seconds: how long a statement waits for what another process holds; then it is an `OperationalError`.
+    """
     url = settings.resolved_database_url
     path = sqlite_path(url)
     if path is None:
-        engine = connect(url)
+        engine = connect(url, lock_seconds=lock_seconds)
         _upgrade(engine)
         return engine
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
-    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "connect", partial(_configure_sqlite, lock_seconds))
     with FileLock(path.with_name(path.name + ".lock")):  # two processes may start on a new folder at once
         _upgrade(engine)
     return engine
 
 
-def connect(url: str, **options: Any) -> Engine:
+def connect(url: str, *, lock_seconds: float = LOCK_SECONDS, **options: Any) -> Engine:
     """Make the engine of a database on a server, whose tables are left as they are; it connects when it is used.
 
     Args:
         url: of the database; what it says about patience with the server holds.
+        lock_seconds: how long a statement waits for what another process holds.
         options: of SQLAlchemy's engine, in place of `POOL`.
     """
     parsed = make_url(url)
@@ -212,7 +219,7 @@ def connect(url: str, **options: Any) -> Engine:
         return create_engine(url)
     patience: dict[str, Any] = {}
     if parsed.get_driver_name() in _LIBPQ_DRIVERS:
-        patience = {**_PATIENCE, "options": f"-c lock_timeout={BUSY_TIMEOUT_MS}"}
+        patience = {**_PATIENCE, "options": f"-c lock_timeout={round(1000 * lock_seconds)}"}
     arguments = {name: value for name, value in patience.items() if name not in parsed.query}
     return create_engine(url, connect_args=arguments, **(options or POOL))
 
@@ -248,12 +255,12 @@ def sqlite_path(url: str) -> Path | None:
     return Path(str(parsed.database)) if is_file else None
 
 
-def _configure_sqlite(connection: Any, _record: Any) -> None:
+def _configure_sqlite(lock_seconds: float, connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     # WAL lets readers go on while one process writes; NORMAL is durable enough for what can be made again.
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute(f"PRAGMA busy_timeout={round(1000 * lock_seconds)}")
     cursor.close()
 
 
@@ -265,6 +272,9 @@ def _upgrade(engine: Engine) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # several machines may start on a new database at once
+            connection.execute(
+                text(f"SET LOCAL lock_timeout = {round(1000 * LOCK_SECONDS)}")
+            )  # the first takes its time
             connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
         if not inspect(connection).has_table("alembic_version") or _is_behind(connection, config):
             config.attributes["connection"] = connection

@@ -25,6 +25,7 @@ from catdog.parallel import bounded_map
 from catdog.preprocessing import Limits, read_picture, verify
 from catdog.settings import Settings
 from catdog.split import Picture, hold_out
+from catdog.wording import counted
 
 MIN_CLASSES: Final = 2
 MIN_PICTURES: Final = 10
@@ -273,7 +274,8 @@ def _require_enough(manifest: Manifest) -> None:
     if len(manifest.classes) < MIN_CLASSES:
         raise DatasetError(
             f"At least {MIN_CLASSES} class folders with usable pictures are needed, such as cats/ and dogs/, alone or "
-            f"under train/ and test/. Received: {found}, in {manifest.root} ({len(manifest.rejected)} unusable files)."
+            f"under train/ and test/. Received: {found}, in {manifest.root} "
+            f"({counted(len(manifest.rejected), 'unusable file')})."
         )
     if len({probability_key(name) for name in manifest.classes}) < len(manifest.classes):
         raise DatasetError(
@@ -283,7 +285,7 @@ def _require_enough(manifest: Manifest) -> None:
     if min(counts[i] for i in range(len(manifest.classes))) < MIN_PICTURES:
         raise DatasetError(
             f"At least {MIN_PICTURES} usable pictures a class are needed. Received: {found}, in {manifest.root} "
-            f"({len(manifest.rejected)} files not usable; see `catdog data check`)."
+            f"({counted(len(manifest.rejected), 'file')} not usable; see `catdog data check`)."
         )
 
 

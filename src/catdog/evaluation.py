@@ -14,6 +14,7 @@ from catdog.metrics import Labels, Probabilities, compute_metrics, coverage_metr
 from catdog.prediction import Predictor, find_pictures
 from catdog.settings import Settings
 from catdog.split import Picture
+from catdog.wording import counted
 
 MISTAKES_SHOWN: Final = 50
 
@@ -111,7 +112,7 @@ def evaluate(
     if not pictures:
         raise DatasetError(
             f"At least one usable picture in a class folder is needed. Received: {manifest.root}, with "
-            f"{len(manifest.rejected)} files that cannot be used."
+            f"{counted(len(manifest.rejected), 'file')} that cannot be used."
         )
     answers, kept = [], []
     rejected = [(str(item.path), item.reason) for item in manifest.rejected]

@@ -17,19 +17,21 @@ from typing import Any
 
 from catdog import __version__
 from catdog.backbone import read_info
+from catdog.choices import ExportFormat
 from catdog.dataset import display_name, probability_key
 from catdog.errors import ExportError, MissingDependencyError
 from catdog.files import sync_folder, sync_tree, write_json
-from catdog.formats import FORMATS, Format, Kind
+from catdog.formats import FORMATS, Format
 from catdog.model import create_model, write_head
 from catdog.parity import LEAST_AGREEMENT, PARITY, Certificate, add_certificate, compare
 from catdog.prediction import Source
 from catdog.settings import Settings
 from catdog.store import ModelVersion
+from catdog.wording import counted
 
 
 def export_version(
-    version: ModelVersion, kind: Kind, out: Path, settings: Settings, pictures: Sequence[Source] = ()
+    version: ModelVersion, kind: ExportFormat, out: Path, settings: Settings, pictures: Sequence[Source] = ()
 ) -> Certificate:
     """Write a version in another format, run it there, and certify that it answers as catdog does.
 
@@ -67,7 +69,8 @@ def export_version(
         rounding = alike.agreement >= LEAST_AGREEMENT
         raise ExportError(
             f"The export is not to be trusted: at least {LEAST_AGREEMENT:.1%} of its labels must be those that catdog "
-            f"answers. Received: {judged.agreement:.2%} of {certificate.pictures} pictures in {judged.precision}"
+            f"answers. Received: {judged.agreement:.2%} of {counted(certificate.pictures, 'picture')} "
+            f"in {judged.precision}"
             f"{f', but {alike.agreement:.2%} in {alike.precision}, so that it is rounding' if rounding else ''}. "
             f"The export is {out}, its certificate in {out.with_name(PARITY)}."
         )
@@ -101,7 +104,7 @@ def build_network(version: ModelVersion) -> Any:
     return network
 
 
-def _check_request(kind: Kind, out: Path) -> Format:
+def _check_request(kind: ExportFormat, out: Path) -> Format:
     if kind not in FORMATS:
         raise ExportError(f"The format must be one of {', '.join(FORMATS)}. Received: {kind}.")
     form = FORMATS[kind]

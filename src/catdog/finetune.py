@@ -15,7 +15,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,19 +27,18 @@ from numpy.typing import NDArray
 from catdog.backbone import build_keras_backbone, scale_pixels
 from catdog.errors import BackboneError, DatasetError
 from catdog.files import file_sha256, write_atomically
-from catdog.folding import BLOCKS, channel_scales, fold, scaled_adam, unfold
+from catdog.folding import channel_scales, fold, scaled_adam, unfold
 from catdog.frameworks import import_keras
 from catdog.model import create_head, make_repeatable, train_model
 from catdog.parallel import bounded_map
-from catdog.preprocessing import IMAGE_SIZE, read_picture
+from catdog.preprocessing import read_picture
+from catdog.teacher import judge_out_of_fold
+from catdog.tuning import FineTuneOptions, FineTuneProgress, OnProgress
 from catdog.views import mix, open_cache, plain_view, random_view
+from catdog.wording import counted
 
 HEAD_EPOCHS: Final = 15
 """Most epochs that the head is fitted for on untouched features, so that its noise does not reach the backbone."""
-
-TEACHER_FOLDS: Final = 4
-TEACHER_C: Final = 1e-3
-"""Inverse regularisation of the teacher's regressions on 1,280 standardised features."""
 
 EVERY_STEPS: Final = 10
 """Steps between two calls of `on_progress`."""
@@ -49,75 +48,6 @@ CHECKPOINT: Final = "checkpoint.npz"
 TUNED: Final = "tuned.weights.h5"
 _FORMAT: Final = 1
 """Goes up when the same options come to mean something else."""
-
-
-@dataclass(frozen=True)
-class FineTuneOptions:
-    """How to tune; the defaults are the bundled starter's recipe.
-
-    Attributes:
-        blocks: how many of the last of 17 inverted-residual blocks to tune, and all that follows; None for every layer.
-        epochs: passes over the training pictures.
-        batch_size: pictures a step.
-        learning_rate: Adam's at its peak, relative to what is tuned (see `channel_scales`); it rises over the first
-            `warmup` of all steps and then falls as a cosine.
-        image_size: pixels a side, a multiple of 32.
-        seed: of everything drawn by chance.
-        label_smoothing: share of each label spread over all classes, in [0, 1) (https://arxiv.org/abs/1512.00567).
-        mixup: alpha of the beta distribution that pairs are mixed by; 0 for none (https://arxiv.org/abs/1710.09412).
-        ema: momentum of the running average of weights, which is what is kept; 0 keeps the last weights.
-        warmup: share of all steps, in [0, 1).
-        teacher_size: pixels a side, a multiple of 32, of the larger of two views that a teacher sees: regressions on
-            the untouched backbone's features, each picture judged by one that was not fitted on it.
-        teacher_share: share of each label that is the teacher's probabilities, in [0, 1) (distillation,
-            https://arxiv.org/abs/1503.02531); wrong labels count less by it. 0 for no teacher.
-    """
-
-    blocks: int | None = None
-    epochs: int = 5
-    batch_size: int = 32
-    learning_rate: float = 2e-4
-    image_size: int = IMAGE_SIZE
-    seed: int = 42
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    ema: float = 0.996
-    warmup: float = 0.05
-    teacher_size: int = 320
-    teacher_share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.blocks is not None and not 0 < self.blocks <= BLOCKS:
-            raise ValueError(f"`blocks` must be in [1, {BLOCKS}], or None for every layer. Received: {self.blocks}")
-        if min(self.epochs, self.batch_size) < 1 or self.learning_rate <= 0 or self.mixup < 0:
-            raise ValueError(f"Epochs, batch size and learning rate must be over 0, mixup at least 0. Received: {self}")
-        if any(size < 32 or size % 32 for size in (self.image_size, self.teacher_size)):
-            raise ValueError(f"`image_size` and `teacher_size` must be multiples of 32. Received: {self}")
-        shares = (self.label_smoothing, self.ema, self.warmup, self.teacher_share)
-        if not all(0 <= share < 1 for share in shares):
-            raise ValueError(f"Smoothing, ema, warm-up and the teacher's share must be in [0, 1). Received: {self}")
-
-
-@dataclass(frozen=True)
-class FineTuneProgress:
-    """How far it is: epoch (from 1) and step (from 1), of how many.
-
-    Attributes:
-        loss: mean training loss of this epoch so far.
-        val_accuracy: of the averaged weights, in [0, 1]; None but at the end of an epoch.
-        eta_seconds: until everything is done, at the pace so far.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    val_accuracy: float | None
-    eta_seconds: float
-
-
-OnProgress = Callable[[FineTuneProgress], None]
 
 
 @dataclass(frozen=True)
@@ -213,7 +143,7 @@ def _by_content(paths: Sequence[Path], labels: NDArray[np.int64], n_classes: int
     if not len(paths) or len(paths) != len(labels) or not 0 <= min(labels) <= max(labels) < n_classes:
         raise DatasetError(
             f"At least one {what} picture is needed, and a label in [0, {n_classes - 1}] for each. "
-            f"Received: {len(paths)} pictures and labels {sorted(set(np.asarray(labels).tolist()))}"
+            f"Received: {counted(len(paths), 'picture')} and labels {sorted(set(np.asarray(labels).tolist()))}"
         )
     digests = [hashlib.sha256(read_picture(path)).hexdigest() for path in paths]
     order = sorted(range(len(paths)), key=lambda i: (digests[i], int(labels[i])))
@@ -307,7 +237,7 @@ class _Run:
         if options.teacher_share > 0:
             *_, model = self._feature_model(options.teacher_size)
             large = model.predict(self._plain_batches(0, n, options.teacher_size), verbose=0)
-            taught = [_out_of_fold(x, labels, classes, options.seed) for x in (features[:n], large)]
+            taught = [judge_out_of_fold(x, labels, classes, options.seed) for x in (features[:n], large)]
             targets = (1 - options.teacher_share) * targets + options.teacher_share * np.mean(taught, axis=0)
         smoothed = targets * (1 - options.label_smoothing) + options.label_smoothing / classes
         return smoothed.astype(np.float32)
@@ -370,24 +300,3 @@ class _Run:
         unfinished = self.job.work_dir / f".{TUNED}"
         unfold(self.folded, self.plain).save_weights(unfinished)
         unfinished.replace(self.job.work_dir / TUNED)
-
-
-def _out_of_fold(
-    features: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int, seed: int
-) -> NDArray[np.float64]:
-    """Judge each row by a logistic regression fitted on the others: `(N, n_classes)`, rows sum to 1."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    judged = np.eye(n_classes)[labels]
-    folds = min(TEACHER_FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
-    if folds < 2:
-        return judged
-    for fitted, rest in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=TEACHER_C, max_iter=200))
-        probe.fit(features[fitted], labels[fitted])
-        judged[rest] = 0
-        judged[np.ix_(rest, probe.classes_)] = probe.predict_proba(features[rest])
-    return judged

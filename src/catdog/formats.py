@@ -15,14 +15,14 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.choices import ExportFormat
 from catdog.frameworks import import_keras, import_openvino
 
-Kind = Literal["keras", "h5", "onnx", "openvino", "litert", "saved_model"]
 Statement = Mapping[str, Any]
 Run = Callable[[NDArray[np.float32]], Any]
 """A loaded export: pixels `(N, size, size, 3) float32 in [0, 255]` -> probabilities `(N, C)`."""
@@ -181,7 +181,7 @@ def _strings(statement: Statement) -> dict[str, str]:
     }
 
 
-FORMATS: Final[dict[Kind, Format]] = {
+FORMATS: Final[dict[ExportFormat, Format]] = {
     "keras": Format(".keras", _write_keras, _load_keras),
     "h5": Format(".h5", _write_h5, _load_keras),
     "onnx": Format(".onnx", _write_onnx, _load_onnx, ("onnx", "onnxruntime", "tf2onnx")),

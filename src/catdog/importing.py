@@ -23,6 +23,7 @@ from catdog.errors import DatasetError, DownloadError, MissingDependencyError
 from catdog.settings import Settings
 from catdog.split import Picture
 from catdog.unpacking import UNREADABLE, open_members
+from catdog.wording import counted
 
 MAX_NAME_BYTES: Final = 200
 """Longest name that an archive may give a file or folder: file systems take 255, and `_copy` may add a hash."""
@@ -104,7 +105,7 @@ def _import_folder(source: Path, shown: Path, settings: Settings, on_progress: P
     if not manifest.pictures:
         raise DatasetError(
             f"No usable pictures in class folders were found. Received: {shown}, with "
-            f"{len(manifest.rejected)} files that cannot be used."
+            f"{counted(len(manifest.rejected), 'file')} that cannot be used."
         )
     size = sum(picture.path.stat().st_size for picture in manifest.pictures)
     settings.data_dir.mkdir(parents=True, exist_ok=True)

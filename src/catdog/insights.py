@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from catdog.figures import Figures
+from catdog.wording import counted
 
 BALANCED: Final = 1.5
 """Up to this ratio of the largest class to the smallest, accuracy means much the same with or without balancing."""
@@ -46,7 +47,9 @@ def _balance(figures: Figures) -> Insight | None:
         if ratio <= BALANCED
         else f"{most} has {ratio:.1f} times as many as {least}; more pictures of {least} would help most."
     )
-    return Insight("Balance", f"Of {sum(sizes.values()):,} training pictures, {listed}. {verdict}", ratio > BALANCED)
+    return Insight(
+        "Balance", f"Of {counted(sum(sizes.values()), 'training picture')}, {listed}. {verdict}", ratio > BALANCED
+    )
 
 
 def _accuracy(figures: Figures) -> Insight | None:
@@ -54,9 +57,10 @@ def _accuracy(figures: Figures) -> Insight | None:
     if not metrics.get("n"):
         return Insight("Accuracy", "There are no test pictures, so that nothing is known about new ones.", True)
     low, high = metrics["accuracy_ci"]
+    alike = "it" if metrics["n"] == 1 else "them"
     text = (
-        f"{_share(metrics['accuracy'])} of {metrics['n']:,} test pictures are answered rightly; for new pictures like "
-        f"them, {_share(low)} to {_share(high)} is plausible (95\u00a0% interval)."
+        f"{_share(metrics['accuracy'])} of {counted(metrics['n'], 'test picture is', 'test pictures are')} answered "
+        f"rightly; for new pictures like {alike}, {_share(low)} to {_share(high)} is plausible (95\u00a0% interval)."
     )
     empty = [
         name
@@ -96,7 +100,7 @@ def _confusion(figures: Figures) -> Insight | None:
         if true != answered and count
     ]
     if not cells:
-        return Insight("Mistakes", f"All {sum(map(sum, matrix)):,} test pictures are answered rightly.")
+        return Insight("Mistakes", f"{_all_of(sum(map(sum, matrix)))} answered rightly.")
     worst = max(cells, key=lambda cell: (cell[0], cell[0] / cell[1]))
     count, of, true, answered = worst
     alike = sum(cell[0] == count for cell in cells) == len(cells) > 1
@@ -106,7 +110,7 @@ def _confusion(figures: Figures) -> Insight | None:
     return Insight(
         "Mistakes",
         f"{true} is taken for {answered} most often: {count:,} of {of:,} ({_share(count / of)}), "
-        f"out of {total:,} {'mistake' if total == 1 else 'mistakes'} in all.",
+        f"out of {counted(total, 'mistake')} in all.",
     )
 
 
@@ -118,8 +122,8 @@ def _verdicts(figures: Figures) -> Insight | None:
         shares = {verdict: by_verdict.get(verdict, 0) / total for verdict in ("unsure", "neither")}
         answered = 1 - sum(shares.values())
         text = (
-            f"Of {total:,} pictures that were sent, {_share(answered)} got a class, {_share(shares['unsure'])} were "
-            f"unsure and {_share(shares['neither'])} showed neither."
+            f"Of {counted(total, 'picture that was', 'pictures that were')} sent, {_share(answered)} got a class, "
+            f"{_share(shares['unsure'])} were unsure and {_share(shares['neither'])} showed neither."
         )
         if coverage is not None:
             text += f" On the test pictures {_share(coverage)} got a class."
@@ -167,8 +171,8 @@ def _drift(figures: Figures) -> Insight | None:
         text = "Too few pictures were sent in the last 6 hours to say whether they are like the test pictures."
         return Insight("Drift", text)
     text = (
-        f"The last {drift['n']:,} answers differ from those on test pictures by {drift['score']:.2f} (0 to 1), most in "
-        f"{drift['measure']}"
+        f"The last {counted(drift['n'], 'answer differs', 'answers differ')} from those on test pictures by "
+        f"{drift['score']:.2f} (0 to 1), most in {drift['measure']}"
     )
     if drift["warning"]:
         return Insight("Drift", f"{text}. That is more than chance: look at what comes in, and retrain with it.", True)
@@ -191,6 +195,10 @@ def _share(value: float) -> str:
         if float(text) not in (0, 100):
             return text + _PERCENT
     return f"over 99.999{_PERCENT}" if value > 0.5 else f"under 0.001{_PERCENT}"
+
+
+def _all_of(pictures: int) -> str:
+    return "The only test picture is" if pictures == 1 else f"All {pictures:,} test pictures are"
 
 
 def _joined(items: list[str]) -> str:

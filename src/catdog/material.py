@@ -26,6 +26,7 @@ from catdog.settings import Settings
 from catdog.split import Picture, hash_share
 from catdog.store import ModelStore, ModelVersion
 from catdog.uploads import UploadedPicture
+from catdog.wording import counted
 
 _VALIDATION_LOT: Final = 16  # which hex digits of a hash decide; 0 and 8 decide about a data set's own splits
 
@@ -120,7 +121,7 @@ def require_new(settings: Settings, engine: Engine) -> int:
     if not new:
         raise ConflictError(
             "There is nothing to train on: pictures are needed that the champion was not trained on and that are not "
-            f"held out for testing. Received: {len(uploads.pictures)} uploaded pictures, none of them new."
+            f"held out for testing. Received: {counted(len(uploads.pictures), 'uploaded picture')}, none of them new."
         )
     return new
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.dataset import probability_key
+from catdog.wording import counted
 
 ECE_BINS: Final = 15
 SIGNIFICANCE: Final = 0.05
@@ -36,8 +37,8 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"on {self.n} test pictures the challenger alone is right on {self.only_challenger}, the champion alone on "
-            f"{self.only_champion} (McNemar's exact test, p = {self.p_value:.3g})"
+            f"on {counted(self.n, 'test picture')} the challenger alone is right on {self.only_challenger}, "
+            f"the champion alone on {self.only_champion} (McNemar's exact test, p = {self.p_value:.3g})"
         )
 
 

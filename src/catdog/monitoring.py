@@ -91,8 +91,9 @@ class Totals:
 class Counts:
     """The counts of one process, and the way to the database. Any number of threads may use it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, lock_seconds: float = database.LOCK_SECONDS) -> None:
         self._settings = settings
+        self._lock_seconds = lock_seconds
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
@@ -203,7 +204,7 @@ class Counts:
         """Give the database, opened where it was not."""
         with self._opening:
             if self._engine is None:
-                self._engine = database.open_database(self._settings)
+                self._engine = database.open_database(self._settings, lock_seconds=self._lock_seconds)
             return self._engine
 
     def _add_one(self, key: Key) -> None:

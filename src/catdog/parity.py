@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catdog import __version__
+from catdog.choices import ExportFormat
 from catdog.errors import ExportError, PictureError
 from catdog.files import write_json
-from catdog.formats import FORMATS, Kind, Run
+from catdog.formats import FORMATS, Run
 from catdog.prediction import Prediction, Predictor, Source, find_pictures
 from catdog.preprocessing import Pixels, decode, read_picture
 from catdog.settings import Settings
@@ -122,7 +123,7 @@ def made_pictures(count: int = MADE_PICTURES, size: int = 256) -> list[bytes]:
 
 
 def compare(
-    version: ModelVersion, kind: Kind, name: str, path: Path, settings: Settings, pictures: Sequence[Source]
+    version: ModelVersion, kind: ExportFormat, name: str, path: Path, settings: Settings, pictures: Sequence[Source]
 ) -> Certificate:
     """Run an export in its own runtime, and catdog, on the same pictures.
 

@@ -20,6 +20,7 @@ from PIL import Image
 from catdog.augmentation import Augmenter
 from catdog.errors import PictureBrokenError, PictureError, PictureFormatError, PictureTooLargeError
 from catdog.parallel import bounded_map
+from catdog.wording import counted
 
 IMAGE_SIZE: Final = 224
 """Pixels a side that MobileNetV2 was trained with (https://arxiv.org/abs/1801.04381)."""
@@ -238,7 +239,8 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, PictureInfo]:
     except Exception as error:  # Pillow's parsers raise whatever hostile bytes make them raise.
         if kind := _begins_like(data):
             raise PictureBrokenError(
-                f"The {kind} picture cannot be decoded: it is truncated or damaged. Received: {len(data):,} bytes."
+                f"The {kind} picture cannot be decoded: it is truncated or damaged. "
+                f"Received: {counted(len(data), 'byte')}."
             ) from error
         raise PictureFormatError(
             f"The file is not a JPEG, PNG or WebP picture that can be read. Received: {_describe(data)}."
@@ -301,7 +303,7 @@ def _describe(data: bytes) -> str:
     }
     for start, name in known.items():
         if data.lstrip()[:8].startswith(start):
-            return f"{name} ({len(data):,} bytes)"
+            return f"{name} ({counted(len(data), 'byte')})"
     if data[4:12] in (b"ftypheic", b"ftypmif1", b"ftypavif"):
-        return f"a HEIC or AVIF picture ({len(data):,} bytes)"
-    return f"{len(data):,} bytes that begin with {data[:8]!r}"
+        return f"a HEIC or AVIF picture ({counted(len(data), 'byte')})"
+    return f"{counted(len(data), 'byte that begins', 'bytes that begin')} with {data[:8]!r}"

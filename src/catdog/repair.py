@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from catdog.choices import PictureState
 from catdog.errors import PictureError
 from catdog.intake import Incoming, insert_row
 from catdog.preprocessing import Limits, read_picture, verify
-from catdog.uploads import MISSING, STATES, Shelf, State, UploadedPicture
+from catdog.uploads import MISSING, STATES, Shelf, UploadedPicture
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def repair(shelf: Shelf, classes: Sequence[str]) -> Repaired:
     return done
 
 
-def _files(shelf: Shelf, classes: Sequence[str]) -> Iterator[tuple[State, str, Path]]:
+def _files(shelf: Shelf, classes: Sequence[str]) -> Iterator[tuple[PictureState, str, Path]]:
     for state in STATES:
         for folder in classes:
             for path in sorted(shelf.path(state, folder, "").parent.glob("*.jpg")):
@@ -75,7 +76,7 @@ def _put_right(shelf: Shelf, picture: UploadedPicture, path: Path) -> int:
     return 1
 
 
-def _adopt(shelf: Shelf, state: State, folder: str, path: Path) -> int:
+def _adopt(shelf: Shelf, state: PictureState, folder: str, path: Path) -> int:
     settings = shelf.settings
     try:
         data = read_picture(path)

@@ -35,6 +35,7 @@ from catdog.replay import GROWN, Replay
 from catdog.review import review
 from catdog.settings import Settings
 from catdog.store import ModelStore, ModelVersion
+from catdog.wording import counted
 
 STEPS: Final = ("collect", "embed", "fit", "evaluate", "save", "promote")
 EPOCHS: Final = 30
@@ -88,7 +89,7 @@ class Retraining:
         found = collect(self.settings, self.engine, read_uploads(self.settings, self.engine))
         if not any(picture.split == "train" for picture in found.uploads):
             raise ConflictError(
-                f"There is nothing to train on. Received: {len(found.left_out)} pictures, all left out."
+                f"There is nothing to train on. Received: {counted(len(found.left_out), 'picture')}, all left out."
             )
         found.save(self.folder / "pictures.json")
         held_out = sum(picture.split == "test" for picture in found.uploads)

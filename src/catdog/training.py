@@ -18,7 +18,6 @@ from catdog.dataset import Manifest, Rejected
 from catdog.errors import CatdogError
 from catdog.evaluation import Mistake
 from catdog.features import Embedded, FeatureCache, embed
-from catdog.finetune import FineTuneOptions
 from catdog.fitting import Fitted, fit, measure
 from catdog.gate import decide
 from catdog.importing import import_pictures, is_archive
@@ -28,6 +27,7 @@ from catdog.recording import Trained, save_version, track_version
 from catdog.settings import Settings
 from catdog.starter import STARTER
 from catdog.store import ModelStore, ModelVersion
+from catdog.tuning import FineTuneOptions
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, in all); stages are import, fine_tune, embed, fit and evaluate."""

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from catdog.errors import DatasetError
+from catdog.wording import counted
 
 MAX_ENTRY_BYTES: Final = 400
 """Bytes of a zip's directory that an entry may take on average: 46, its name, and what its maker added."""
@@ -86,7 +87,7 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
             if len(shown) > max_files or total > max_bytes:
                 raise DatasetError(
                     f"The zip is too large; at most {max_files:,} files of {max_bytes:,} bytes together are allowed. "
-                    f"Received: {len(shown):,} files of {total:,} bytes."
+                    f"Received: {counted(len(shown), 'file')} of {counted(total, 'byte')}."
                 )
             for name, _, open_member in shown:
                 with open_member() as stream:

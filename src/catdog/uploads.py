@@ -15,21 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Row, Select, case, func, select, update
 
 from catdog import database
-from catdog.errors import UploadNotFoundError
+from catdog.choices import PictureState
+from catdog.errors import DatabaseBusyError, UploadNotFoundError
 from catdog.files import sync_folder
+from catdog.patience import BUSY, Patience
 from catdog.settings import Settings
 
 Order = Literal["review", "newest"]
-State = Literal["active", "pending", "removed"]
 MAX_ID: Final = 2**31 - 1
 """Largest number that a picture can have; PostgreSQL cannot even compare with more."""
 
-STATES: Final[tuple[State, ...]] = ("active", "pending", "removed")
-_HOLDERS: Final[dict[State, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
+STATES: Final[tuple[PictureState, ...]] = ("active", "pending", "removed")
+_HOLDERS: Final[dict[PictureState, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
 
 MISSING: Final = "The file is missing; send the picture again."
 NEAR_COPY: Final = "It is nearly the same as a picture that the model is tested on."
@@ -55,7 +56,7 @@ class UploadedPicture:
     batch: str
     held_out: bool
     created_at: datetime
-    state: State
+    state: PictureState
     origin: Literal["upload", "feedback"]
     uploader: str
     name: str
@@ -77,19 +78,28 @@ class UploadedPicture:
 class Shelf:
     """The files and rows. Methods that change something are called with the lock held."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, patience: Patience | None = None) -> None:
         self.settings = settings
         self.engine = engine
         self.root = settings.retrain_dir
+        self._patience = patience or Patience()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock that lets one thread of one process at a time change something."""
+        """Hold the lock that lets one thread of one process at a time change something.
+
+        Raises:
+            DatabaseBusyError: others hold it for longer than is waited.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / ".lock").acquire(poll_interval=_POLL_SECONDS):
+        with self._patience.turn() as seconds, contextlib.ExitStack() as held:
+            try:
+                held.enter_context(FileLock(self.root / ".lock").acquire(seconds, poll_interval=_POLL_SECONDS))
+            except Timeout as error:
+                raise DatabaseBusyError(BUSY) from error
             yield
 
-    def path(self, state: State, folder: str, sha256: str) -> Path:
+    def path(self, state: PictureState, folder: str, sha256: str) -> Path:
         """Say where the file of a picture lies; `folder` must be a class of the model."""
         return self.root / _HOLDERS[state] / folder / f"{sha256}.jpg"
 

@@ -25,6 +25,7 @@ from catdog.cli.serve import serve
 from catdog.cli.uploads import upload_commands
 from catdog.errors import CatdogError, PictureError
 from catdog.settings import load_settings
+from catdog.wording import counted
 
 if TYPE_CHECKING:
     from catdog.prediction import Prediction
@@ -198,7 +199,8 @@ def evaluate(
         return
     console.list_rejected(result.rejected)
     if result.seen_in_training:
-        notes.print(f"[yellow]{result.seen_in_training} of these pictures were trained on; the figures flatter.[/]")
+        seen = counted(result.seen_in_training, "of these pictures was", "of these pictures were")
+        notes.print(f"[yellow]{seen} trained on; the figures flatter.[/]")
     out.print(console.metrics_table(f"Version {result.model_version} on {data}", result.metrics))
     if result.other:
         accepted = f"{console.percent(result.other.accepted_share)} were given a class all the same"

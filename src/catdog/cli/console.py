@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from catdog.settings import Settings
+from catdog.wording import counted
 
 if TYPE_CHECKING:
     from catdog.prediction import Predictor
@@ -111,7 +112,7 @@ def list_rejected(rejected: Iterable[tuple[str, str]], *, most: int = 20) -> Non
     """Tell on stderr which files were not used and why, the first few of them."""
     items = list(rejected)
     if items:
-        notes.print(f"[yellow]{len(items)} files were not used:[/]")
+        notes.print(f"[yellow]{counted(len(items), 'file was', 'files were')} not used:[/]")
     for path, reason in items[:most]:
         notes.print(f"  {path}: {reason}", markup=False, highlight=False, soft_wrap=True)
     if len(items) > most:

@@ -1,5 +1,6 @@
 """Commands about pictures: import, check, count, download."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
 from catdog.settings import load_settings
+from catdog.wording import counted
 
 if TYPE_CHECKING:
     from catdog.dataset import Manifest
@@ -24,9 +26,7 @@ def import_command(
     """Copy the usable pictures of a folder, zip or tar into data/."""
     from catdog.importing import import_pictures
 
-    with console.progress_bars() as bars:
-        result = import_pictures(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
-    _show_import(result, as_json)
+    _import(import_pictures, source, as_json)
 
 
 @data_commands.command("download")
@@ -37,9 +37,7 @@ def download_command(
     """Download a known data set and import it into data/."""
     from catdog.importing import download
 
-    with console.progress_bars() as bars:
-        result = download(name, load_settings(), on_progress=lambda done, total: bars("import", done, total))
-    _show_import(result, as_json)
+    _import(download, name, as_json)
 
 
 @data_commands.command()
@@ -93,7 +91,18 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
 def _show_counts(title: str, manifest: "Manifest") -> None:
     rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
     out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
-    out.print(f"{len(manifest.rejected)} files cannot be used; {manifest.duplicates} are copies of others")
+    out.print(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}")
+
+
+def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
+    """Bring pictures into data/ with a function of `importing`, under a bar, and tell what became of them."""
+    with console.progress_bars() as bars:
+        result = bring(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
+    _show_import(result, as_json)
+
+
+def _copies(count: int) -> str:
+    return counted(count, "is a copy of another", "are copies of others")
 
 
 def _show_import(result: "ImportResult", as_json: bool) -> None:
@@ -111,4 +120,4 @@ def _show_import(result: "ImportResult", as_json: bool) -> None:
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     rows = [(split, name, count) for split, counts in result.added.items() for name, count in counts.items()]
     out.print(console.table(f"Added to {result.data_dir}", ("Split", "Class", "Pictures"), rows))
-    out.print(f"{result.present} were there before; {result.duplicates} are copies of others")
+    out.print(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}")

@@ -1,15 +1,17 @@
 """The commands about retraining and jobs."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
-from catdog.database import open_database
 from catdog.errors import JobError
-from catdog.jobs import Job, Jobs
 from catdog.settings import load_settings
+from catdog.wording import counted
+
+if TYPE_CHECKING:
+    from catdog.jobs import Job, Jobs
 
 job_commands = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
 
@@ -40,6 +42,8 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Train the champion further on what came in, compare, and promote what is not worse."""
+    from catdog.database import open_database
+    from catdog.jobs import Jobs
     from catdog.material import require_new
     from catdog.starter import ensure_champion
 
@@ -57,7 +61,9 @@ def retrain(
     elif wait:
         _show(job)
     else:
-        out.print(f"Job {job.id} is queued, with {new} new pictures: catdog jobs show {job.id}", soft_wrap=True)
+        out.print(
+            f"Job {job.id} is queued, with {counted(new, 'new picture')}: catdog jobs show {job.id}", soft_wrap=True
+        )
     if wait and job.state != "succeeded":
         raise typer.Exit(JobError.exit_code)
 
@@ -96,11 +102,14 @@ def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
         out.print(f"Job {job.id}: {'is being cancelled' if job.in_progress else job.state}", soft_wrap=True)
 
 
-def _jobs() -> Jobs:
+def _jobs() -> "Jobs":
+    from catdog.database import open_database
+    from catdog.jobs import Jobs
+
     return Jobs(open_database(load_settings()))
 
 
-def _show(job: Job) -> None:
+def _show(job: "Job") -> None:
     def line(text: Any) -> None:
         out.print(str(text), markup=False, highlight=False, soft_wrap=True)
 
@@ -110,4 +119,4 @@ def _show(job: Job) -> None:
     if job.result:
         line(f"Version {job.result['version']}, {job.result['decision']}: {job.result['reason']}")
         for name, metrics in job.result.get("metrics", {}).items():
-            line(f"{name}: {console.percent(metrics['accuracy'])} of {metrics['n']} test pictures right")
+            line(f"{name}: {console.percent(metrics['accuracy'])} of {counted(metrics['n'], 'test picture')} right")

@@ -1,24 +1,29 @@
 """Commands about model versions: list, show, promote, roll back, export."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catdog.choices import ExportFormat
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
-from catdog.formats import Kind
 from catdog.settings import load_settings
-from catdog.starter import ensure_champion, write_bundle
-from catdog.store import ModelStore
+from catdog.wording import counted
+
+if TYPE_CHECKING:
+    from catdog.store import ModelStore
 
 model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
 
 VersionArgument = Annotated[int, typer.Argument(help="Number of the version.", metavar="V")]
 
 
-def _store() -> ModelStore:
+def _store() -> "ModelStore":
     """Open the store; one without a version gets the bundled model."""
+    from catdog.starter import ensure_champion
+    from catdog.store import ModelStore
+
     models_dir = load_settings().models_dir
     ensure_champion(models_dir)
     return ModelStore(models_dir)
@@ -67,7 +72,7 @@ def rollback(as_json: JsonOption = False) -> None:
 @model_commands.command()
 def export(
     version: VersionArgument,
-    kind: Annotated[Kind, typer.Option("--format", help="Format to write.")],
+    kind: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
     target: Annotated[
         Path,
         typer.Option("--out", help="File (.keras, .h5, .onnx, .tflite), or for openvino and saved_model a folder."),
@@ -100,7 +105,7 @@ def export(
             f"in the arithmetic of the export ({made.alike.precision})": made.alike,
         }.items()
     ]
-    title = f"Compared on {made.pictures} {'made ' if made.pictures_made else ''}pictures"
+    title = f"Compared on {counted(made.pictures, 'made picture' if made.pictures_made else 'picture')}"
     out.print(console.table(title, ("With", "Same label", "Largest difference"), rows))
 
 
@@ -111,6 +116,8 @@ def bundle(
     as_json: JsonOption = False,
 ) -> None:
     """Write a version and its backbone as a bundle, such as the one that comes with catdog."""
+    from catdog.starter import write_bundle
+
     size = write_bundle(_store().get(version), target)
     if as_json:
         print_json({"path": str(target), "bytes": size})

@@ -2,27 +2,34 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from catdog.choices import PictureState
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json
-from catdog.collection import Collection
-from catdog.database import open_database
-from catdog.prediction import find_pictures
-from catdog.review import review
 from catdog.settings import load_settings
-from catdog.starter import ensure_champion
-from catdog.uploads import State
+from catdog.wording import counted
+
+if TYPE_CHECKING:
+    from catdog.collection import Collection
 
 upload_commands = typer.Typer(help="Add, list, review and purge pictures for retraining.", no_args_is_help=True)
 
 LISTED: Final = 50
+_NEAR_COPIES: Final = (
+    "picture is nearly a test picture, and is",
+    "pictures are nearly test pictures, and are",
+)
 
 
-def _open() -> Collection:
+def _open() -> "Collection":
     """Open the pictures for retraining; a store without a version gets the bundled model."""
+    from catdog.collection import Collection
+    from catdog.database import open_database
+    from catdog.starter import ensure_champion
+
     settings = load_settings()
     ensure_champion(settings.models_dir)
     collection = Collection(settings, open_database(settings))
@@ -38,6 +45,8 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Keep pictures of one class for the next retraining."""
+    from catdog.prediction import find_pictures
+
     added = _open().add(_opened(find_pictures(paths)), category, batch)
     rejected = [vars(refused) for refused in added.rejected]
     if as_json:
@@ -46,8 +55,7 @@ def add(
     else:
         console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
         out.print(
-            f"{added.accepted} pictures were added to {added.folder} as batch {added.batch}; {added.duplicates} were "
-            "there before.",
+            f"{added}; the batch is {added.batch}.",
             highlight=False,
         )
     if rejected:
@@ -56,7 +64,7 @@ def add(
 
 @upload_commands.command("list")
 def list_command(
-    state: Annotated[State | None, typer.Option(help="Only these; otherwise all.")] = None,
+    state: Annotated[PictureState | None, typer.Option(help="Only these; otherwise all.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List pictures for retraining; what most needs a look comes first."""
@@ -66,12 +74,14 @@ def list_command(
         return
     rows = [(p.id, p.folder, p.state, p.batch, p.predicted or "", p.verdict or "", p.problem or "") for p in found]
     headings = ("Number", "Class", "State", "Batch", "Answered", "Verdict", "Problem")
-    out.print(console.table(f"{len(found)} of {total} pictures for retraining", headings, rows))
+    out.print(console.table(f"{len(found)} of {counted(total, 'picture')} for retraining", headings, rows))
 
 
 @upload_commands.command("review")
 def review_command(as_json: JsonOption = False) -> None:
     """Find labels that look wrong and copies of test pictures, and keep them out of the next retraining."""
+    from catdog.review import review
+
     with console.progress_bars() as bars:
         findings = review(_open(), on_progress=lambda done, total: bars("embed", done, total))
     if as_json:
@@ -80,7 +90,7 @@ def review_command(as_json: JsonOption = False) -> None:
     headings = ("batch", "unchecked", "doubted", "share", "verdict")
     rows = [[row[key] for key in headings] for row in findings["batches"]]
     out.print(console.table("Batches", [heading.capitalize() for heading in headings], rows))
-    out.print(f"{len(findings['near_copies'])} pictures are nearly test pictures, and are kept out", highlight=False)
+    out.print(f"{counted(len(findings['near_copies']), *_NEAR_COPIES)} kept out", highlight=False)
 
 
 @upload_commands.command()
@@ -93,7 +103,7 @@ def purge(
     if as_json:
         print_json({"deleted": deleted})
     else:
-        out.print(f"{deleted} removed pictures were deleted", highlight=False)
+        out.print(f"{counted(deleted, 'removed picture was', 'removed pictures were')} deleted", highlight=False)
 
 
 def _opened(paths: Iterable[Path]) -> Iterator[tuple[str, IO[bytes]]]:

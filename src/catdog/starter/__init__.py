@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from catdog.backbone import read_info, settle
 from catdog.errors import StoreError
-from catdog.files import write_json
+from catdog.files import sync_folder, sync_tree, write_json
 from catdog.store import ModelStore, ModelVersion
 
 STARTER: Final = "starter"
@@ -50,7 +50,8 @@ def ensure_champion(models_dir: Path) -> None:
 def write_bundle(version: ModelVersion, target: Path) -> int:
     """Write a version and its backbone as a bundle: what `src/catdog/starter/` holds.
 
-    Left out are the report, which shows photographs, and where the data lay.
+    Left out are the report, which shows photographs, and where the data lay. The version comes last: where it stands,
+    the bundle is whole. A backbone alone is what a killed writing left; it is replaced.
 
     Returns:
         The bytes of its files together.
@@ -58,12 +59,28 @@ def write_bundle(version: ModelVersion, target: Path) -> int:
     Raises:
         StoreError: `target` holds a bundle.
     """
-    if (target / "version").exists() or (target / "backbone").exists():
+    if (target / "version").exists():
         raise StoreError(f"The folder for a bundle must not hold one. Received: {target}.")
-    shutil.copytree(version.backbone_path, target / "backbone")
-    shutil.copytree(version.path, target / "version", ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=target, ignore_cleanup_errors=True) as temporary:
+        new = Path(temporary)
+        shutil.copytree(version.backbone_path, new / "backbone")
+        shutil.copytree(version.path, new / "version", ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        _make_portable(version, new / "version")
+        size = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
+        sync_tree(new)
+        if (target / "backbone").exists():
+            read_info(target / "backbone")  # anything else of that name is not ours to replace
+            shutil.rmtree(target / "backbone")
+        for name in ("backbone", "version"):
+            (new / name).replace(target / name)
+        sync_folder(target)
+    return size
+
+
+def _make_portable(version: ModelVersion, folder: Path) -> None:
+    """Write the metadata of a version to a copy of it that goes elsewhere."""
     metadata = {key: value for key, value in version.metadata.items() if key != "version"}
     metadata["data"] = {key: value for key, value in metadata["data"].items() if key != "root"}
     metadata["checksums"] = {n: c for n, c in metadata["checksums"].items() if n not in _LEFT_OUT}
-    write_json(target / "version" / "metadata.json", metadata)
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    write_json(folder / "metadata.json", metadata)

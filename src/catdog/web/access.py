@@ -70,11 +70,12 @@ def install(app: Flask, settings: Settings) -> None:
             )
 
     def finish(response: Response) -> Response:
-        for name, value in HEADERS.items():
-            response.headers[name] = value
-        response.headers["X-Request-ID"] = request_id()
+        given = [*HEADERS.items(), ("X-Request-ID", request_id())]
         if not request.path.startswith(("/static/", "/assets/")):
-            response.headers["Cache-Control"] = "no-store"
+            given.append(("Cache-Control", "no-store"))
+        # In one go: to set one header is to look through all that there are.
+        replaced = {name.lower() for name, _ in given}
+        response.headers[:] = [*(x for x in response.headers if x[0].lower() not in replaced), *given]
         return response
 
     app.before_request(guard)

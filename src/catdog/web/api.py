@@ -10,7 +10,7 @@ from catdog.dataset import match_class
 from catdog.errors import NoModelError, PictureError, RequestError
 from catdog.explain import render_heat_map
 from catdog.preprocessing import decode_upright
-from catdog.web import schemas
+from catdog.web import monitoring_schemas, schemas
 from catdog.web.access import may_change
 from catdog.web.memory import server_memory
 from catdog.web.problems import describe, problem, without_paths
@@ -101,7 +101,7 @@ def health() -> Document:
 
 
 @api.get("/model/status")
-@api.doc(responses=answers(schemas.ModelStatus))
+@api.doc(responses=answers(monitoring_schemas.ModelStatus))
 def model_status() -> Document:
     """Say which version answers, how good it is, how fast, and which could not be loaded."""
     document = service().status()
@@ -112,7 +112,7 @@ def model_status() -> Document:
 
 
 @api.get("/stats")
-@api.doc(responses=answers(schemas.Stats))
+@api.doc(responses=answers(monitoring_schemas.Stats))
 def stats() -> Document:
     """Count the pictures of the data set and the predictions, over all processes and restarts."""
     return service().stats()

@@ -19,6 +19,7 @@ from catdog.web import (
     collect_schemas,
     cross_origin,
     inference_schemas,
+    problem_page,
     problems,
     rate_limits,
     schemas,
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     watching.install(app, service)
     tracing.install(app, service, traces)
     problems.install(app, settings)
+    problem_page.install(app)
     assets.install(app)
     # What is refused, and why, in this order.
     body_limits.install(app, settings)

@@ -14,18 +14,24 @@ from werkzeug.datastructures import FileStorage
 from catdog import review
 from catdog.collection import Collection
 from catdog.dataset import match_class
-from catdog.errors import RequestError, UploadNotFoundError, UploadTooLargeError
+from catdog.errors import DatabaseBusyError, RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
+from catdog.patience import BUSY, Patience
 from catdog.prediction import Prediction
 from catdog.preprocessing import decode_upright
 from catdog.uploads import MAX_ID, STATES, Order
 from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
 from catdog.web.schemas import KEYS, answers
+from catdog.web.service import LOCK_SECONDS
 from catdog.web.uploads import read_one
+from catdog.wording import counted
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
+OPENING_SECONDS: Final = 0.5
+"""How long a request waits for another that opens the pictures for retraining."""
+
 _SAID: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 _FILTERS: Final = {"state": "state", "category": "folder", "batch": "batch", "origin": "origin", "uploader": "uploader"}
 
@@ -35,11 +41,16 @@ _opening = Lock()
 
 def collection() -> Collection:
     """Give the pictures for retraining; the first call of a process opens them and puts them in order."""
-    with _opening:
-        if "catdog.collection" not in current_app.extensions:
-            opened = Collection(service().settings, service().counts.engine())
-            opened.repair()
-            current_app.extensions["catdog.collection"] = opened
+    if "catdog.collection" not in current_app.extensions:
+        if not _opening.acquire(timeout=OPENING_SECONDS):
+            raise DatabaseBusyError(BUSY)
+        try:
+            if "catdog.collection" not in current_app.extensions:
+                opened = Collection(service().settings, service().counts.engine(), Patience(LOCK_SECONDS))
+                opened.repair()
+                current_app.extensions["catdog.collection"] = opened
+        finally:
+            _opening.release()
     return cast(Collection, current_app.extensions["catdog.collection"])
 
 
@@ -55,8 +66,7 @@ def upload() -> Document:
     batch = request.form.get("batch") or None
     added = collection().add(_named(files), category, batch, request.remote_addr or "unknown")
     return {
-        "message": f"{added.accepted} pictures were added to {added.folder}; {added.duplicates} were there before, "
-        f"{len(added.rejected)} were refused.",
+        "message": f"{added}, {counted(len(added.rejected), 'was refused', 'were refused')}.",
         "files": added.files,
         "category": added.folder,
         "batch": added.batch,

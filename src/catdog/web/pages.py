@@ -18,8 +18,10 @@ from catdog.web.api import service
 from catdog.web.problems import describe, request_id
 from catdog.web.status_page import status_context
 from catdog.web.uploads import read_one
+from catdog.wording import counted
 
 pages = Blueprint("pages", __name__)
+pages.add_app_template_global(counted)
 
 TABS: Final = {"predict": "Predict", "visualizations": "Visualizations", "retrain": "Retrain", "status": "Model status"}
 """Names and titles of the tabs, in the order in which they stand."""
@@ -69,8 +71,18 @@ def show_tab(tab: str, **more: Any) -> str:
     return render_template("page.html", **_context(tab), **more)
 
 
+def show_problem(tab: str, problem: dict[str, Any]) -> str:
+    """Render a problem as a page, with the way back to a tab; needs nothing that may be what is wrong."""
+    return render_template("page.html", **_frame(tab), problem=problem)
+
+
 def _context(tab: str) -> dict[str, Any]:
-    """Give what a template is rendered with: the tab, the version that answers, and what the reader may do."""
+    """Give what a tab's template is rendered with."""
+    return {**_frame(tab), **(CONTEXTS[tab]() if tab in CONTEXTS else {})}
+
+
+def _frame(tab: str) -> dict[str, Any]:
+    """Give what all pages are rendered with: the tab, the version that answers, and what the reader may do."""
     predictor = service().predictor if service().is_ready else None
     return {
         "tab": tab,
@@ -81,5 +93,4 @@ def _context(tab: str) -> dict[str, Any]:
         "may_change": may_change(service().settings),
         "request_id": request_id(),
         "verdicts": {"neither": NEITHER, "unsure": UNSURE},
-        **(CONTEXTS[tab]() if tab in CONTEXTS else {}),
     }

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, TooManyRequests
 
 from catdog import errors
+from catdog.patience import why_no_database
 from catdog.settings import Settings
 from catdog.web.body_limits import over_the_limit
 
@@ -47,22 +47,15 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
 
+RETRY_SECONDS: Final = 10
+"""When to ask again where the database is held: longer than anything of catdog's own holds it."""
+
 FAILED: Final = "The server failed. Its log says more under this request id."
 """The sentence for an error that was not raised on purpose."""
 
 _FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
-_BUSY: Final = (
-    "Another program holds the database, so that this was not kept; try again in a minute. What was kept before is "
-    "safe, and sending it again adds nothing."
-)
-_AWAY: Final = (
-    "The database cannot be reached, so that this was not kept; try again in a minute. What was kept before is safe, "
-    "and sending it again adds nothing."
-)
 _FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POSTGRES_DISK_FULL: Final = "53100"  # PostgreSQL's documentation, appendix A
-_SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_POSTGRES_BUSY: Final = frozenset({"55P03", "57014", "40001", "40P01"})  # no lock, out of time, in each other's way
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -79,6 +72,8 @@ def respond(error: Exception, settings: Settings) -> Response:
     response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
     if isinstance(error, HTTPException):
         response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
+    if isinstance(error, errors.DatabaseBusyError) or why_no_database(error):
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="catdog"'
     return response
@@ -106,7 +101,7 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
     if is_disk_full(error):
         _log.error("Request %s found the disk full: %s", request_id(), error, extra=_named())
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
-    if (sentence := _why_no_database(error)) is not None:
+    if (sentence := why_no_database(error)) is not None:
         _note(503, error)
         _log.error("Request %s could not use the database: %s", request_id(), error, extra=_named())
         return 503, sentence
@@ -133,20 +128,6 @@ def is_disk_full(error: BaseException | None) -> bool:
             )
         error = error.__cause__
     return False
-
-
-def _why_no_database(error: BaseException) -> str | None:
-    """Say that the database was held by others for longer than is waited, or is away; None for any other error."""
-    if isinstance(error, PoolTimeoutError):  # all connections of this process were in use for too long
-        return _BUSY
-    if not isinstance(error, OperationalError):
-        return None
-    if isinstance(error.orig, sqlite3.Error):
-        # The lowest byte of SQLite's extended codes is the code (https://www.sqlite.org/rescode.html).
-        code = getattr(error.orig, "sqlite_errorcode", None)
-        return _BUSY if code is not None and code & 0xFF in _SQLITE_BUSY else None
-    # A server holds what is asked for, or it was not reached, was stopped, is starting, or takes no more.
-    return _BUSY if getattr(error.orig, "sqlstate", None) in _POSTGRES_BUSY else _AWAY
 
 
 def without_paths(sentence: str, settings: Settings) -> str:

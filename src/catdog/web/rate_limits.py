@@ -15,6 +15,7 @@ from catdog.settings import Settings, variable_name
 from catdog.web.access import changes_something
 from catdog.web.origins import client_network, is_direct, is_proxied
 from catdog.web.problems import respond
+from catdog.wording import counted
 
 UNLIMITED: Final = frozenset({"/livez", "/readyz", "/metrics", "/api/health", "/v2/health/live", "/v2/health/ready"})
 """What watches the server asks often, and must get an answer."""
@@ -46,8 +47,8 @@ def install(app: Flask, settings: Settings) -> None:
         rate = error.limit.limit
         error.retry_after = _seconds_left(limiter, rate.get_expiry())
         error.description = (
-            f"Too many {error.description}; {rate.amount:,} in {rate.get_expiry():,} seconds are allowed. "
-            f"Try again in {error.retry_after} seconds."
+            f"Too many {error.description}; {rate.amount:,} in {counted(rate.get_expiry(), 'second')} are allowed. "
+            f"Try again in {counted(error.retry_after, 'second')}."
         )
         if is_proxied(request) and not settings.trusted_proxies:
             error.description += " All clients of a proxy count as one until CATDOG_TRUSTED_PROXIES is set."

@@ -16,6 +16,7 @@ from catdog.web import schemas, tracing
 from catdog.web.api import service
 from catdog.web.problems import without_paths
 from catdog.web.schemas import answers
+from catdog.wording import counted
 
 retrain = APIBlueprint("retrain", __name__, tag="Retraining", url_prefix="/api/retrain")
 
@@ -31,7 +32,7 @@ def trigger() -> tuple[Response, int, dict[str, str]]:
     with _database() as engine:
         new = require_new(service().settings, engine)
         job = Jobs(engine).create(arguments=arguments | tracing.carried(), requested_by="api")
-    answer = jsonify(message=f"Retraining on {new} new pictures is queued.", job_id=job.id, new=new)
+    answer = jsonify(message=f"Retraining on {counted(new, 'new picture')} is queued.", job_id=job.id, new=new)
     return answer, 202, {"Location": url_for("retrain.status", job=job.id)}
 
 

@@ -42,6 +42,10 @@ FLUSH_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 30.0
 """How long a champion that could not be loaded is left alone, where it is not replaced."""
 
+LOCK_SECONDS: Final = 5.0
+"""How long a request waits for a held database, since it holds a thread meanwhile: several times what a batch of rows
+takes on a slow disk."""
+
 DRIFT_SECONDS: Final = 10.0
 """How often a process looks whether it is to measure drift."""
 
@@ -74,7 +78,7 @@ class Service:
         self._predictor_class = predictor_class
         self.on_answer: Callable[[Prediction], None] | None = None
         self.store = ModelStore(settings.models_dir)
-        self.counts = Counts(settings)
+        self.counts = Counts(settings, lock_seconds=LOCK_SECONDS)
         self._drift = DriftWatch(settings.drift_threshold)
         self.exposition: Exposition | None = None
         self.refusal: Refusal | None = None

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import Final
 
+from catdog.wording import counted
+
 LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 30.0
 """A worker that lived this long is started again after a second; one that dies sooner waits twice as long each time."""
@@ -59,5 +61,5 @@ class Supervisor:
                 _log.error("The worker could not be started: %s", error)
             pause = 1.0 if time.monotonic() - started > STEADY_SECONDS else min(2 * pause, LONGEST_PAUSE)
             if not self._stopping.is_set():
-                _log.warning("The worker ended; it is started again in %.0f seconds.", pause)
+                _log.warning("The worker ended; it is started again in %s.", counted(round(pause), "second"))
             self._stopping.wait(pause)

@@ -10,6 +10,7 @@ from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLa
 from catdog.settings import Settings
 from catdog.web.forms import read_form
 from catdog.web.spool import Spool
+from catdog.wording import counted
 
 E = TypeVar("E", bound=CatdogError)
 
@@ -80,7 +81,7 @@ def too_large(picture: bytes, settings: Settings) -> UploadTooLargeError | None:
         return None
     return UploadTooLargeError(
         f"The picture is too large; at most {settings.max_upload_bytes:,} bytes are allowed "
-        f"(CATDOG_MAX_UPLOAD_BYTES). Received: {len(picture):,} bytes."
+        f"(CATDOG_MAX_UPLOAD_BYTES). Received: {counted(len(picture), 'byte')}."
     )
 
 

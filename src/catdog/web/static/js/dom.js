@@ -51,6 +51,11 @@ export function number(value, digits = 0) {
   return value.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+/** Write a number with its noun, and verb: "1 picture was", "1,024 pictures"; wording.py does the same. */
+export function counted(count, one, several = `${one}s`) {
+  return `${number(count)} ${count === 1 ? one : several}`;
+}
+
 /** Write a number of bytes: "3.4 MB". */
 export function bytes(count) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];

@@ -1,14 +1,14 @@
 // What can be done to pictures for retraining, each with a word about it and a way back.
 
 import { get, send } from "../api.js";
-import { number } from "../dom.js";
+import { counted } from "../dom.js";
 import { toast } from "../toasts.js";
 
 const MOST_A_PAGE = 200;
 
 /** Count pictures in words. */
 export function pictures(count) {
-  return `${number(count)} ${count === 1 ? "picture" : "pictures"}`;
+  return counted(count, "picture");
 }
 
 /** Take pictures, by their numbers, out of use; `changed` is called when that is undone. */

@@ -1,7 +1,7 @@
 // The report on the pictures: how many there are, and what is doubtful about them, before anything is trained.
 
 import { describe, get } from "../api.js";
-import { element, number, percent, timeElement } from "../dom.js";
+import { counted, element, number, percent, timeElement } from "../dom.js";
 import { failure } from "../toasts.js";
 import { pictures, removeRestOfBatch } from "./changes.js";
 
@@ -59,7 +59,7 @@ export class Findings {
       notes.push(this.#note("warn", "Kept out", text, review.near_copies));
     }
     if (alike.length) {
-      const text = `${number(review.alike.length)} pairs of pictures are nearly the same as each other. They are kept.`;
+      const text = `${counted(review.alike.length, "pair of pictures is", "pairs of pictures are")} nearly the same. They are kept.`;
       notes.push(this.#note("", "Alike", text, alike));
     }
     if (!notes.length) notes.push(this.#note("good", "Fine", "The review found no doubtful label and no copy of a test picture."));
@@ -68,8 +68,8 @@ export class Findings {
 
   #quarantine({ batch, doubted, unchecked, share }) {
     const text =
-      `Batch ${batch} is in quarantine: ${number(doubted)} of its ${number(unchecked)} labels that nobody has ` +
-      `confirmed look wrong (${percent(share, 0)}). The next training does without it until its pictures are ` +
+      `Batch ${batch} is in quarantine: of its ${counted(unchecked, "label")} that nobody has confirmed, ` +
+      `${counted(doubted, "looks", "look")} wrong (${percent(share, 0)}). The next training does without it until its pictures are ` +
       "confirmed, moved to the right class, or removed.";
     return this.#note("bad", "Quarantined", text, null, [
       this.#button("Show the batch", () => this.#gallery.showOnly({ batch }, `Batch ${batch}`)),

@@ -1,7 +1,7 @@
 // The card at the end: champion against challenger, who won and why, and what a person may still decide.
 
 import { describe, get, send } from "../api.js";
-import { element, number, percent } from "../dom.js";
+import { counted, element, number, percent } from "../dom.js";
 import { failure, toast } from "../toasts.js";
 
 const MOST_TOLD = 50; // reasons for leaving a picture out that a result gives
@@ -86,8 +86,8 @@ function learned({ pictures, fit }) {
   return element(
     "p",
     { class: "hint" },
-    `Learned from ${number(fit.new)} new and ${number(fit.old)} known examples in ${number(fit.epochs)} epochs, of which ` +
-      `number ${number(fit.best_epoch)} was kept. ${number(pictures.held_out)} uploads held out.${left}`,
+    `Learned from ${number(fit.new)} new and ${number(fit.old)} known examples in ${counted(fit.epochs, "epoch")}, of which ` +
+      `number ${number(fit.best_epoch)} was kept. ${counted(pictures.held_out, "upload")} held out.${left}`,
   );
 }
 
