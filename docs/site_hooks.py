@@ -24,7 +24,11 @@ ROOT_PAGES: Final = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "reporting.md",
 }
-ASSETS: Final = {"LICENSE": "LICENSE.txt", "src/catdog/web/static/icon.svg": "images/icon.svg"}
+ASSETS: Final = {
+    "LICENSE": "LICENSE.txt",
+    "src/catdog/web/static/icon.svg": "images/icon.svg",
+    "notebook/cat_dog_classification.ipynb": "cat_dog_classification.ipynb",
+}
 REFERENCE: Final = "reference.md"
 MARK: Final = "<!-- Here the site shows every route and schema. -->"
 

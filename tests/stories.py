@@ -216,12 +216,13 @@ def prepare(folder: Path, trained: Settings, weights: Path, add_constant: Callab
 
 
 def _write_pets(pets: Path) -> None:
-    """Write a data set with what real ones have: files that are no pictures, a copy, a label that is wrong."""
+    """Write a data set with what real ones have: files that are no pictures, copies, a label that is wrong."""
     write_dataset(pets, train=20, test=6)
     for split in ("train", "test"):
         for name in ("cats", "dogs"):
             (pets / split / name / "_DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1".ljust(6148, b"\x00"))
-    shutil.copyfile(pets / "train" / "cats" / "cat.0.jpg", pets / "train" / "cats" / "cat.copy.jpg")
+    for number in range(2):
+        shutil.copyfile(pets / "train" / "cats" / f"cat.{number}.jpg", pets / "train" / "cats" / f"copy.{number}.jpg")
     (pets / "test" / "cats" / "cat.4688.jpg").write_bytes(encode(draw("dog", 4688), quality=90))
 
 

@@ -54,7 +54,20 @@ EXAMPLES = {
 ENDS_WITH = {"catdog predict finch.jpg empty.jpg animation.gif --json": 1}
 """Commands whose exit code is not 0, as their page says."""
 
-LANGUAGES = {"sh", "console", "text", "python", "yaml", "json", "toml", "javascript", "js", "ini", "nginx", "mermaid"}
+LANGUAGES = {
+    "sh",
+    "console",
+    "text",
+    "python",
+    "yaml",
+    "json",
+    "toml",
+    "javascript",
+    "js",
+    "ini",
+    "nginx",
+    "dockerfile",
+}
 
 
 def rule_for(words: Words) -> NotRun | None:

@@ -22,7 +22,6 @@ from test_web_api import require_problem, require_schema
 from test_web_server import ask, serving
 from werkzeug.test import EnvironBuilder
 
-from catdog import database
 from catdog.database import open_database
 from catdog.intake import reencode
 from catdog.jobs import Jobs
@@ -149,15 +148,18 @@ def test_a_stranger_may_look_and_not_start(client: FlaskClient) -> None:
     assert client.get("/api/retrain/status", environ_base=elsewhere).status_code == 200
 
 
-@pytest.mark.usefixtures("uploads")
-def test_a_locked_database_is_told_and_answers_go_on(
-    client: FlaskClient, home: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is made from now on waits for no lock for long."""
+    monkeypatch.setattr("catdog.web.service.LOCK_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("uploads", "impatient")
+def test_a_locked_database_is_told_and_answers_go_on(client: FlaskClient, home: Settings) -> None:
     def upload() -> Any:
         data = {"category": "cats", "files[]": (io.BytesIO(PICTURE), "x.jpg")}
         return client.post("/api/retrain/upload", data=data)
 
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 100)
     assert client.get("/api/retrain/status").status_code == 200
     before = client.get("/api/retrain/images").json["total"]  # type: ignore[index]
     with held(home):

@@ -154,9 +154,11 @@ def train(
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     out.print(console.metrics_table(f"Version {result.version.number}", result.metrics))
     images = ", ".join(f"{count} {name}" for name, count in result.images.items())
-    out.print(f"Pictures: {images}; {result.embedded} embedded, the others from the cache")
-    out.print("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
-    out.print(("Promoted: " if result.promoted else "Not promoted: ") + result.reason)
+    out.print(f"Pictures: {images}; {result.embedded} embedded, the others from the cache", soft_wrap=True)
+    out.print(
+        "Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()), soft_wrap=True
+    )
+    out.print(("Promoted: " if result.promoted else "Not promoted: ") + result.reason, soft_wrap=True)
     out.print(f"Report: {result.version.path / 'report.html'}", soft_wrap=True)
 
 
@@ -200,11 +202,13 @@ def evaluate(
     console.list_rejected(result.rejected)
     if result.seen_in_training:
         seen = counted(result.seen_in_training, "of these pictures was", "of these pictures were")
-        notes.print(f"[yellow]{seen} trained on; the figures flatter.[/]")
+        notes.print(f"[yellow]{seen} trained on; the figures flatter.[/]", soft_wrap=True)
     out.print(console.metrics_table(f"Version {result.model_version} on {data}", result.metrics))
     if result.other:
         accepted = f"{console.percent(result.other.accepted_share)} were given a class all the same"
-        out.print(f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}")
+        out.print(
+            f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}", soft_wrap=True
+        )
     rows = [(m.path, m.true, m.predicted, console.percent(m.confidence)) for m in result.mistakes[:10]]
     if rows:
         out.print(console.table("Surest mistakes", ("Picture", "Is", "Answered", "Confidence"), rows))

@@ -91,7 +91,9 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
 def _show_counts(title: str, manifest: "Manifest") -> None:
     rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
     out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
-    out.print(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}")
+    out.print(
+        f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}", soft_wrap=True
+    )
 
 
 def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
@@ -120,4 +122,4 @@ def _show_import(result: "ImportResult", as_json: bool) -> None:
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     rows = [(split, name, count) for split, counts in result.added.items() for name, count in counts.items()]
     out.print(console.table(f"Added to {result.data_dir}", ("Split", "Class", "Pictures"), rows))
-    out.print(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}")
+    out.print(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}", soft_wrap=True)

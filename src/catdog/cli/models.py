@@ -129,7 +129,7 @@ def _tell(message: str, champion: int, as_json: bool) -> None:
     if as_json:
         print_json({"champion": champion})
     else:
-        out.print(message)
+        out.print(message, soft_wrap=True)
 
 
 def _cells(row: dict[str, object]) -> tuple[object, ...]:
