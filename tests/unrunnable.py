@@ -188,6 +188,11 @@ def check_program(words: Words) -> None:
     assert path.startswith(".venv/bin/") or os.access(ROOT / path, os.X_OK), f"no such program: {path}"
 
 
+def check_notebook(words: Words) -> None:
+    """Check that the notebook is there."""
+    assert (ROOT / words[-1]).is_file(), f"no such file: {words[-1]}"
+
+
 @dataclass(frozen=True)
 class NotRun:
     """Commands that are not run: what they begin with, why, and how they are checked; what is run in their place."""
@@ -212,6 +217,7 @@ NOT_RUN = [
     NotRun("python benchmarks/", "takes minutes, and photographs", check_python),
     NotRun("python docs/make_", "changes the project's pictures and tables", check_python),
     NotRun("pytest", "a choice of these tests", check_pytest),
+    NotRun("jupyter lab", "opens a browser; tests/test_notebook.py runs the cells", check_notebook),
     NotRun("locust", "loads a server until it is stopped; tests/test_deploy_load.py runs the file", check_locust),
     NotRun("pip install", "needs a network, and changes the environment", check_pip),
     NotRun("catdog data download", "needs a network", check_catdog, "catdog data import archive.zip"),
