@@ -19,6 +19,7 @@ import pytest
 from drawing import draw, encode
 from processes import free_port
 
+from catdog import starter
 from catdog.settings import Settings
 from catdog.store import ModelStore
 
@@ -129,6 +130,19 @@ def test_fifty_swaps_under_load_lose_nothing(home: Settings, add_constant: Calla
         predictions = ask(port, "GET", "/api/stats")[1]["predictions"]
         assert predictions["total"] == len(answers)
         assert predictions["by_version"].keys() == {str(version) for version in expected.values()}
+
+
+def test_processes_that_took_another_backbone_end_well(home: Settings, tmp_path: Path) -> None:
+    store = ModelStore(home.models_dir)
+    starter.install_backbone(home.models_dir)
+    other = store.adopt(starter.BUNDLE / "version").number
+    log = tmp_path / "log"
+    with log.open("wb") as file, serving(home.home, log=file) as (port, _):
+        processes = processes_of(port)
+        store.promote(other, "another backbone")
+        wait_for(port, other, processes)
+        assert ask(port, "POST", "/api/predict", CAT)[1]["model_version"] == other
+    assert "SIGSEGV" not in log.read_text()
 
 
 def test_sigterm_lets_requests_end(home: Settings) -> None:

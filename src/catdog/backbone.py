@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from catdog.errors import BackboneError, DownloadError, VersionCorruptError
 from catdog.files import file_sha256, require_checksums, sync_folder, sync_tree, write_json
-from catdog.frameworks import import_keras, import_openvino
+from catdog.frameworks import import_keras, import_openvino, openvino_core
 from catdog.preprocessing import IMAGE_SIZE, Pixels
 from catdog.settings import Precision
 
@@ -59,11 +59,10 @@ class Backbone:
         Raises:
             VersionCorruptError: a file is missing or not as it was written.
         """
-        ov = import_openvino()
         self.info = read_info(directory)
         self.directory = directory
         self._asked = precision, threads
-        self.precision = resolve_precision(precision, ov.Core())
+        self.precision = resolve_precision(precision, openvino_core())
         self._threads = threads
         self._plain = self._compile(FEATURES_OUTPUT)
         self._with_map: _Compiled | None = None
@@ -102,7 +101,7 @@ class Backbone:
 
     def _compile(self, *outputs: str) -> "_Compiled":
         ov = import_openvino()
-        core = ov.Core()
+        core = openvino_core()
         # No pinning: pinned, several processes would share one core and lose half their speed.
         options = {
             "INFERENCE_PRECISION_HINT": self.precision,
@@ -290,7 +289,7 @@ def _convert(weights: Path, image_size: int, folder: Path) -> int:
     with tempfile.TemporaryDirectory(prefix=".saved-", dir=folder.parent) as saved:
         # By way of a file: converting the model in memory fails on Python 3.13.
         whole.export(saved, format="tf_saved_model", verbose=False)
-        model = ov.Core().read_model(saved)
+        model = openvino_core().read_model(saved)
     for output in model.outputs:
         is_vector = len(output.get_partial_shape()) == 2
         output.get_tensor().set_names({FEATURES_OUTPUT if is_vector else MAP_OUTPUT})

@@ -11,7 +11,7 @@ from typing import Any, Final
 from catdog import __version__, telemetry
 from catdog.backbone import resolve_precision
 from catdog.errors import CatdogError
-from catdog.frameworks import import_openvino
+from catdog.frameworks import openvino_core
 from catdog.settings import Settings, available_cores
 from catdog.store import ModelStore
 
@@ -82,7 +82,7 @@ def _instruction_sets() -> list[str]:
 
 def _engine(settings: Settings, problems: list[str]) -> dict[str, Any]:
     try:
-        core = import_openvino().Core()
+        core = openvino_core()
         precision = resolve_precision(settings.precision, core)
         if precision == "bf16" and resolve_precision("auto", core) == "f32":
             problems.append("CATDOG_PRECISION is bf16, which this processor does not have: auto would be faster")

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.choices import ExportFormat
-from catdog.frameworks import import_keras, import_openvino
+from catdog.frameworks import import_keras, import_openvino, openvino_core
 
 Statement = Mapping[str, Any]
 Run = Callable[[NDArray[np.float32]], Any]
@@ -142,8 +142,8 @@ def _write_openvino(network: Any, path: Path, statement: Statement) -> None:
 
 
 def _load_openvino(path: Path) -> tuple[Run, str]:
-    ov = import_openvino()
-    compiled = ov.Core().compile_model(path / "model.xml", "CPU")  # as its users do, bf16 where the processor has it
+    # As its users do, in bf16 where the processor has it.
+    compiled = openvino_core().compile_model(path / "model.xml", "CPU")
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     return lambda pixels: compiled(pixels)[0], str(precision)
 

@@ -1,5 +1,6 @@
 """Heavy libraries, imported on demand: quietly, and without writing or sending anything of their own accord."""
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,16 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """Give OpenVINO's core of this process, made by the first call.
+
+    One for all networks: a process that had compiled one by a core, then another by a second core, and let go of the
+    first, ended with a segmentation fault.
+    """
+    return import_openvino().Core()
 
 
 def import_keras() -> Any:
