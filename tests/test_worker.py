@@ -255,8 +255,7 @@ def test_a_worker_that_is_asked_to_end_leaves_its_job_to_the_next(
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
     assert jobs.get(job.id).state == "running"
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
-    opened = open_database(home)
+    opened = open_database(home, lock_seconds=0.05)
     monkeypatch.setattr("catdog.worker.open_database", lambda _: opened)
     holder = hold(home, 2)
     assert finish_here(home, job.id).state == "succeeded"
@@ -265,7 +264,8 @@ def test_a_worker_that_is_asked_to_end_leaves_its_job_to_the_next(
 
 @of_the_file
 def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
+    configure = database._configure_sqlite
+    monkeypatch.setattr(database, "_configure_sqlite", lambda _, *its: configure(0.05, *its))
     work = trainer._prepare(home)
     order = {"job": "one", "step": "collect"}
     holder = hold(home, 1.5)
@@ -282,8 +282,8 @@ def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.
 def test_a_database_without_room_fails_a_step_at_once(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     configure = database._configure_sqlite
 
-    def without_room(connection: sqlite3.Connection, record: object) -> None:
-        configure(connection, record)
+    def without_room(lock_seconds: float, connection: sqlite3.Connection, record: object) -> None:
+        configure(lock_seconds, connection, record)
         connection.execute("PRAGMA max_page_count=1")  # as many as there are
 
     monkeypatch.setattr(database, "_configure_sqlite", without_room)
