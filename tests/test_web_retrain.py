@@ -155,6 +155,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("uploads", "impatient")
+def test_what_the_log_says_of_a_locked_database_names_no_file_and_no_sender(
+    client: FlaskClient, home: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert client.get("/api/retrain/images").status_code == 200
+    with held(home):
+        data = {"category": "cats", "files[]": (io.BytesIO(PICTURE), "Rosalind's cat.jpg")}
+        require_problem(client.post("/api/retrain/upload", data=data), 503)
+    assert "could not use the database" in caplog.text
+    assert "Rosalind" not in caplog.text
+    assert "127.0.0.1" not in caplog.text
+
+
+@pytest.mark.usefixtures("uploads", "impatient")
 def test_a_locked_database_is_told_and_answers_go_on(client: FlaskClient, home: Settings) -> None:
     def upload() -> Any:
         data = {"category": "cats", "files[]": (io.BytesIO(PICTURE), "x.jpg")}

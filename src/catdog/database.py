@@ -199,7 +199,7 @@ def open_database(settings: Settings, *, lock_seconds: float = LOCK_SECONDS) -> 
         _upgrade(engine)
         return engine
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)  # parameters are names and addresses, and errors are logged
     event.listen(engine, "connect", partial(_configure_sqlite, lock_seconds))
     with FileLock(path.with_name(path.name + ".lock")):  # two processes may start on a new folder at once
         _upgrade(engine)
@@ -216,12 +216,17 @@ def connect(url: str, *, lock_seconds: float = LOCK_SECONDS, **options: Any) -> 
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":  # in memory
-        return create_engine(url)
+        return create_engine(url, hide_parameters=True)
     patience: dict[str, Any] = {}
     if parsed.get_driver_name() in _LIBPQ_DRIVERS:
         patience = {**_PATIENCE, "options": f"-c lock_timeout={round(1000 * lock_seconds)}"}
     arguments = {name: value for name, value in patience.items() if name not in parsed.query}
-    return create_engine(url, connect_args=arguments, **(options or POOL))
+    return create_engine(url, connect_args=arguments, hide_parameters=True, **(options or POOL))
+
+
+def own_words(error: BaseException) -> str:
+    """Give what a database's driver says of an error, without the statement that SQLAlchemy adds."""
+    return str(getattr(error, "orig", None) or error)
 
 
 def insert_into(engine: Engine, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -269,7 +269,7 @@ class Counts:
 
     def _warn(self, error: Exception) -> None:
         if not self._failing:
-            _log.warning("Counts wait in memory: the database cannot be used. Received: %s", error)
+            _log.warning("Counts wait in memory: the database cannot be used. Received: %s", database.own_words(error))
         self._failing = True
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, TooManyRequests
 
 from catdog import errors
+from catdog.database import own_words
 from catdog.patience import why_no_database
 from catdog.settings import Settings
 from catdog.web.body_limits import over_the_limit
@@ -99,11 +100,11 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
-        _log.error("Request %s found the disk full: %s", request_id(), error, extra=_named())
+        _log.error("Request %s found the disk full: %s", request_id(), own_words(error), extra=_named())
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
     if (sentence := why_no_database(error)) is not None:
         _note(503, error)
-        _log.error("Request %s could not use the database: %s", request_id(), error, extra=_named())
+        _log.error("Request %s could not use the database: %s", request_id(), own_words(error), extra=_named())
         return 503, sentence
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)

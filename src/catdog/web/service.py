@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.activity import activity, last_training, latency, track_record
+from catdog.database import own_words
 from catdog.drift import Drift, DriftWatch, position
 from catdog.errors import CatdogError, NoModelError, PictureError, VersionCorruptError, VersionNotFoundError
 from catdog.explain import Explanation, explain
@@ -255,7 +256,7 @@ class Service:
         try:
             return self._drift.read(self.counts.engine(), self.predictor.version.number)
         except Exception as error:  # watching never breaks answering
-            _log.warning("The drift is not known. Received: %s", error)
+            _log.warning("The drift is not known. Received: %s", own_words(error))
             return None
 
     def measure_drift(self) -> None:
