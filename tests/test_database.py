@@ -105,6 +105,21 @@ def test_a_database_of_an_older_catdog_is_upgraded_once_and_keeps_what_it_holds(
         engine.dispose()
 
 
+@pytest.mark.databases("postgres")
+@pytest.mark.parametrize("options", ["", "?options=-c%20statement_timeout%3D4321", "?options=-c%20lock_timeout%3D77"])
+def test_a_session_has_its_settings_beside_those_of_the_url(settings: Settings, options: str) -> None:
+    names = ("lock_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    own = {"lock_timeout": "77ms" if "lock_timeout" in options else "1500ms"}
+    own["statement_timeout"] = "4321ms" if "statement_timeout" in options else "0"
+    engine = database.connect(settings.resolved_database_url + options, lock_seconds=1.5)
+    for _ in range(2):  # the second time after a rollback, on the connection that was kept
+        with engine.connect() as connection:
+            found = {name: connection.scalar(text(f"SHOW {name}")) for name in (*own, *names)}
+            connection.rollback()
+        assert found == own | dict(zip(names[1:], ("30", "10", "3"), strict=True))
+    engine.dispose()
+
+
 def test_several_processes_may_open_a_new_database_at_once(settings: Settings) -> None:
     open_database(settings).dispose()
     lose_database(settings)

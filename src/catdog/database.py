@@ -62,6 +62,17 @@ _PATIENCE: Final = {
 """After how long a server that does not answer is given up: seconds, but for the one of TCP, which are milliseconds.
 Without them that takes minutes to hours (https://www.postgresql.org/docs/current/libpq-connect.html)."""
 
+_SESSION: Final = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+"""After how many seconds the server gives up a client that is gone without a word, and lets go what it held, as the
+worker's lock; by default that takes two hours. They mean nothing on a Unix socket."""
+
+_CONFIGURE: Final = """
+SELECT set_config(known.name, wanted.value, false)
+FROM pg_settings AS known JOIN unnest(%s::text[], %s::text[]) AS wanted (name, value) ON wanted.name = known.name
+WHERE known.source <> 'client'
+"""
+"""Settings of a session, but for those that the URL has, as `?options=-c lock_timeout=500`."""
+
 _LIBPQ_DRIVERS: Final = ("psycopg", "psycopg2")
 
 metadata = MetaData()
@@ -217,11 +228,12 @@ def connect(url: str, *, lock_seconds: float = LOCK_SECONDS, **options: Any) -> 
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":  # in memory
         return create_engine(url, hide_parameters=True)
-    patience: dict[str, Any] = {}
-    if parsed.get_driver_name() in _LIBPQ_DRIVERS:
-        patience = {**_PATIENCE, "options": f"-c lock_timeout={round(1000 * lock_seconds)}"}
-    arguments = {name: value for name, value in patience.items() if name not in parsed.query}
-    return create_engine(url, connect_args=arguments, hide_parameters=True, **(options or POOL))
+    is_libpq = parsed.get_driver_name() in _LIBPQ_DRIVERS
+    arguments = {name: value for name, value in _PATIENCE.items() if is_libpq and name not in parsed.query}
+    engine = create_engine(url, connect_args=arguments, hide_parameters=True, **(options or POOL))
+    if is_libpq:
+        event.listen(engine, "connect", partial(_configure_postgres, lock_seconds))
+    return engine
 
 
 def own_words(error: BaseException) -> str:
@@ -267,6 +279,15 @@ def _configure_sqlite(lock_seconds: float, connection: Any, _record: Any) -> Non
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute(f"PRAGMA busy_timeout={round(1000 * lock_seconds)}")
     cursor.close()
+
+
+def _configure_postgres(lock_seconds: float, connection: Any, _record: Any) -> None:
+    """Set up a session by a statement: libpq's `options` would take the place of the URL's, and poolers refuse them."""
+    wanted = {"lock_timeout": round(1000 * lock_seconds), **_SESSION}
+    cursor = connection.cursor()
+    cursor.execute(_CONFIGURE, (list(wanted), [str(value) for value in wanted.values()]))
+    cursor.close()
+    connection.commit()  # a rollback would undo it
 
 
 def _upgrade(engine: Engine) -> None:
