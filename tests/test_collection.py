@@ -21,6 +21,7 @@ from PIL import Image
 from postgres import lose_database
 from sqlalchemy import delete, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from catdog import database, intake
 from catdog.collection import Collection
@@ -354,6 +355,20 @@ def test_a_database_that_fails_is_told_and_loses_no_picture(
     assert collection.active() == []
     assert collection.repair().adopted == 1
     assert collection.add(named(CATS[:1]), "cats").duplicates == 1
+
+
+def test_without_a_connection_in_time_nothing_is_kept_as_the_sender_is_told(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_in_time(*_: object) -> None:
+        raise PoolTimeoutError("QueuePool limit of size 2 overflow 5 reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "insert_row", none_in_time)
+        with pytest.raises(PoolTimeoutError):
+            collection.add(named(CATS[:1]), "cats")
+    assert collection.repair().adopted == 0
+    assert collection.add(named(CATS[:1]), "cats").accepted == 1
 
 
 def test_quotas_and_free_disk_are_kept(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,9 +47,10 @@ LOCK_SECONDS: Final = 30.0
 UPGRADE_LOCK: Final = 0x636174646F67
 """Key of Postgres' lock for whoever changes the tables: "catdog" in ASCII; it ends with the transaction."""
 
-POOL: Final = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 5}
+POOL: Final = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 5, "pool_timeout": 5}
 """Connections of a process to a database on a server: 2 that stay, 7 at most, more than a web process has threads that
-need one. Each is tried before it is used, since the server may have been started anew."""
+need one; who finds all in use waits for 5 seconds. Each is tried before it is used, since the server may have been
+started anew."""
 
 _PATIENCE: Final = {
     "connect_timeout": 5,

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from PIL import Image
 from sqlalchemy import func, insert, or_, select
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from catdog import database
 from catdog.choices import PictureState
@@ -120,7 +121,7 @@ def keep(shelf: Shelf, incoming: Incoming) -> tuple[UploadedPicture, bool]:
         _write(shelf.path(incoming.state, incoming.folder, incoming.sha256), incoming.jpeg, shelf)
         try:
             insert_row(shelf, incoming)  # where the process is killed, `repair` takes the file in: it is whole
-        except OperationalError as error:
+        except (OperationalError, PoolTimeoutError) as error:
             # Who sent it is told that it was not kept. After any other failure the row may be there all the same.
             if why_no_database(error) == BUSY:
                 shelf.path(incoming.state, incoming.folder, incoming.sha256).unlink(missing_ok=True)
