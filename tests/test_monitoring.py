@@ -1,8 +1,11 @@
+import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,11 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from catdog import database, monitoring
 from catdog.activity import activity, latency, retrainings
+from catdog.errors import DatabaseBusyError
 from catdog.monitoring import Counts, current_hour
 from catdog.settings import Settings, load_settings
 
@@ -195,6 +200,29 @@ def test_old_hours_go_and_totals_stay(settings: Settings, monkeypatch: pytest.Mo
     counts.flush()
     assert {key.hour for key in counts.since(0)} == {now - 47, now}
     assert counts.totals().total == 3
+
+
+def test_a_database_that_never_answers_holds_one_thread_and_not_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[str] = []
+    opener = database.open_database
+    monkeypatch.setattr(database, "open_database", lambda *its, **more: attempts.append("one") or opener(*its, **more))
+    monkeypatch.setattr("catdog.patience.SILENT_SECONDS", 600.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg://catdog@127.0.0.1:{silent.getsockname()[1]}/catdog?connect_timeout=2"
+        counts = Counts(load_settings(home=tmp_path, database_url=url))
+
+        def ask(_: int) -> type[Exception]:
+            with pytest.raises((OperationalError, DatabaseBusyError)) as caught:
+                counts.engine()
+            return caught.type
+
+        with ThreadPoolExecutor(8) as pool:
+            kinds = Counter(pool.map(ask, range(16)))
+    assert kinds == {OperationalError: 1, DatabaseBusyError: 15}
+    assert attempts == ["one"]
+    assert counts.totals().total == 0
 
 
 def test_counts_of_an_older_catdog_are_kept(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, delete, select
 
 from catdog import database, sampling
 from catdog.histograms import latency_bin, share_bin
+from catdog.patience import Opening
 from catdog.sampling import Sample, Samples
 from catdog.settings import Settings
 
@@ -93,11 +94,9 @@ class Counts:
 
     def __init__(self, settings: Settings, *, lock_seconds: float = database.LOCK_SECONDS) -> None:
         self._settings = settings
-        self._lock_seconds = lock_seconds
-        self._engine: Engine | None = None
+        self._opening = Opening(lambda: database.open_database(settings, lock_seconds=lock_seconds))
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._opening = threading.Lock()
         self.samples = Samples()
         self._answers: Counter[Answer] = Counter()
         self._pending: Counter[Key] = Counter()
@@ -191,21 +190,18 @@ class Counts:
     def close(self) -> None:
         """Flush for the last time and let the database go."""
         self.flush()
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        if self._opening.opened is not None:
+            self._opening.opened.dispose()
+            self._opening.opened = None
 
     @property
     def has_database(self) -> bool:
         """Whether there is a database to read; looking makes none."""
-        return self._engine is not None or database.database_exists(self._settings)
+        return self._opening.opened is not None or database.database_exists(self._settings)
 
     def engine(self) -> Engine:
-        """Give the database, opened where it was not."""
-        with self._opening:
-            if self._engine is None:
-                self._engine = database.open_database(self._settings, lock_seconds=self._lock_seconds)
-            return self._engine
+        """Give the database, opened where it was not; see `Opening.get` for what is raised where it does not answer."""
+        return self._opening.get()
 
     def _add_one(self, key: Key) -> None:
         with self._lock:

@@ -7,9 +7,9 @@ hand to hand; where it has not done so for that long, it is no use to wait at al
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -25,8 +25,17 @@ AWAY: Final = (
     "The database cannot be reached, so that this was not kept; try again in a minute. What was kept before is safe, "
     "and sending it again adds nothing."
 )
+SILENT: Final = (
+    "The database has not answered yet, or did not a moment ago, so that this was not kept; try again in a few "
+    "seconds. What was kept before is safe, and sending it again adds nothing."
+)
+BRIEF_SECONDS: Final = 0.5
+SILENT_SECONDS: Final = 5.0
+"""How long a database is left alone after it was waited for in vain: as long as the next vain attempt would take."""
+
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _POSTGRES_BUSY: Final = frozenset({"55P03", "57014", "40001", "40P01"})  # no lock, out of time, in each other's way
+T = TypeVar("T")
 
 
 class Patience:
@@ -67,6 +76,46 @@ class Patience:
         finally:
             with self._lock:
                 self._since.remove(began)
+
+
+class Opening(Generic[T]):
+    """Opens something once for all threads, which do not queue for it while it does not answer."""
+
+    def __init__(self, opener: Callable[[], T]) -> None:
+        """Take what opens it; nothing is opened before the first `get`."""
+        self.opened: T | None = None
+        self._opener = opener
+        self._lock = threading.Lock()
+        self._not_before = 0.0
+
+    def get(self) -> T:
+        """Give what is open, opened where it was not; raises what the opener does.
+
+        Raises:
+            DatabaseBusyError: another thread is waiting for it, or one waited in vain a moment ago.
+        """
+        if (opened := self.opened) is not None:
+            return opened
+        if not self._lock.acquire(timeout=BRIEF_SECONDS):
+            raise DatabaseBusyError(SILENT)
+        try:
+            if self.opened is None:
+                self.opened = self._open()
+            return self.opened
+        finally:
+            self._lock.release()
+
+    def _open(self) -> T:
+        began = time.monotonic()
+        if began < self._not_before:
+            raise DatabaseBusyError(SILENT)
+        try:
+            return self._opener()
+        except Exception:
+            failed = time.monotonic()
+            if failed - began > BRIEF_SECONDS:  # who refuses at once may be asked at once
+                self._not_before = failed + SILENT_SECONDS
+            raise
 
 
 def why_no_database(error: BaseException) -> str | None:
