@@ -4,9 +4,12 @@ import errno
 import io
 import os
 import tempfile
+import time
 import zipfile
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,7 +19,9 @@ from flask.testing import FlaskClient
 from PIL import Image
 from test_web_api import require_problem, require_schema
 
+from catdog.collection import Collection
 from catdog.foreground import finish_here
+from catdog.patience import BRIEF_SECONDS, OPENING, Patience
 from catdog.settings import Settings, load_settings
 from catdog.starter import ensure_champion
 from catdog.web.application import create_app
@@ -54,6 +59,33 @@ def test_uploading(app: APIFlask, client: FlaskClient, home: Settings, field: st
     assert client.get("/api/stats").json["dataset"]["retrain_cats"] == 4
     again = upload(client, *CATS, batch=found["batch"]).json
     assert (again["accepted"], again["duplicates"], again["batch"]) == (0, 4, found["batch"])
+
+
+def test_the_first_requests_wait_until_the_pictures_are_in_order(
+    app: APIFlask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, repair = Event(), Event(), Collection.repair
+
+    def slow(self: Collection) -> Any:
+        begun.set()
+        may_end.wait(60)
+        return repair(self)
+
+    def ask() -> Any:
+        return app.test_client().get("/api/retrain/images")
+
+    monkeypatch.setattr(Collection, "repair", slow)
+    monkeypatch.setattr("catdog.web.collect._patience", Patience(60, sentence=OPENING))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask)
+        assert begun.wait(60)
+        second = pool.submit(ask)
+        time.sleep(2 * BRIEF_SECONDS)  # longer than those wait who come later
+        refused = ask()
+        may_end.set()
+        assert (first.result().status_code, second.result().status_code) == (200, 200)
+    require_problem(refused, 503, "in order", "try again")
+    assert "Another program" not in refused.text
 
 
 def test_uploading_a_zip(client: FlaskClient, home: Settings) -> None:

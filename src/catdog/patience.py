@@ -29,6 +29,11 @@ SILENT: Final = (
     "The database has not answered yet, or did not a moment ago, so that this was not kept; try again in a few "
     "seconds. What was kept before is safe, and sending it again adds nothing."
 )
+OPENING: Final = (
+    "The server is still opening the pictures for retraining and putting them in order, as it does once after its "
+    "start, so that this was not kept; try again in a minute. What was kept before is safe, and sending it again adds "
+    "nothing."
+)
 BRIEF_SECONDS: Final = 0.5
 SILENT_SECONDS: Final = 5.0
 """How long a database is left alone after it was waited for in vain: as long as the next vain attempt would take."""
@@ -41,15 +46,19 @@ T = TypeVar("T")
 class Patience:
     """Says how long a thread may wait; by default for as long as it takes. Any number of threads may ask."""
 
-    def __init__(self, seconds: float = FOREVER, *, places: int = 2, brief: float = 0.5) -> None:
+    def __init__(
+        self, seconds: float = FOREVER, *, places: int = 2, brief: float = BRIEF_SECONDS, sentence: str = BUSY
+    ) -> None:
         """Take the rules.
 
         Args:
             seconds: for the first `places` threads; `FOREVER` is no limit, for any.
             places: threads that may wait so long, or hold what is waited for.
             brief: seconds for the others, and how long the first may wait before others are refused at once.
+            sentence: what those are told.
         """
         self.seconds = seconds
+        self.sentence = sentence
         self._places = places
         self._brief = brief
         self._since: list[float] = []
@@ -69,7 +78,7 @@ class Patience:
         with self._lock:
             is_late = len(self._since) >= self._places
             if is_late and began - min(self._since) > self._brief:
-                raise DatabaseBusyError(BUSY)
+                raise DatabaseBusyError(self.sentence)
             self._since.append(began)
         try:
             yield self._brief if is_late else self.seconds

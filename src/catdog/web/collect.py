@@ -16,7 +16,7 @@ from catdog.collection import Collection
 from catdog.dataset import match_class
 from catdog.errors import DatabaseBusyError, RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
-from catdog.patience import BUSY, Patience
+from catdog.patience import OPENING, Patience
 from catdog.prediction import Prediction
 from catdog.preprocessing import decode_upright
 from catdog.uploads import MAX_ID, STATES, Order
@@ -29,28 +29,28 @@ from catdog.wording import counted
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
-OPENING_SECONDS: Final = 0.5
-"""How long a request waits for another that opens the pictures for retraining."""
-
 _SAID: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 _FILTERS: Final = {"state": "state", "category": "folder", "batch": "batch", "origin": "origin", "uploader": "uploader"}
 
 collect = APIBlueprint("collect", __name__, tag="Retraining", url_prefix="/api")
 _opening = Lock()
+_patience: Final = Patience(LOCK_SECONDS, sentence=OPENING)
+"""How long a request waits for another that opens the pictures for retraining."""
 
 
 def collection() -> Collection:
     """Give the pictures for retraining; the first call of a process opens them and puts them in order."""
     if "catdog.collection" not in current_app.extensions:
-        if not _opening.acquire(timeout=OPENING_SECONDS):
-            raise DatabaseBusyError(BUSY)
-        try:
-            if "catdog.collection" not in current_app.extensions:
-                opened = Collection(service().settings, service().counts.engine(), Patience(LOCK_SECONDS))
-                opened.repair()
-                current_app.extensions["catdog.collection"] = opened
-        finally:
-            _opening.release()
+        with _patience.turn() as seconds:
+            if not _opening.acquire(timeout=seconds):
+                raise DatabaseBusyError(OPENING)
+            try:
+                if "catdog.collection" not in current_app.extensions:
+                    opened = Collection(service().settings, service().counts.engine(), Patience(LOCK_SECONDS))
+                    opened.repair()
+                    current_app.extensions["catdog.collection"] = opened
+            finally:
+                _opening.release()
     return cast(Collection, current_app.extensions["catdog.collection"])
 
 
