@@ -5,8 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +21,14 @@ from sklearn.preprocessing import StandardScaler
 from sqlalchemy.exc import OperationalError
 
 from catdog.errors import PictureError, VersionCorruptError
-from catdog.explain import SimilarPictures, explain, overlay, render_heat_map
+from catdog.explain import RETRY_SECONDS, SimilarPictures, explain, overlay, render_heat_map
 from catdog.features import FeatureCache
 from catdog.head import Head
 from catdog.prediction import Predictor
 from catdog.replay import Replay
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore
+from catdog.web.service import Service
 
 BELOW_RIGHT = np.pad(np.ones((3, 3), np.float32), ((4, 0), (4, 0)))
 """A heat map that is hot in one corner."""
@@ -177,15 +181,47 @@ def test_the_similar_pictures_are_loaded_once_and_let_go_with_their_version(trai
 def test_while_the_database_is_away_the_memory_of_the_version_serves(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: Settings) -> None:
+    attempts: list[Settings] = []
+
+    def refuse(settings: Settings, **_: float) -> None:
+        attempts.append(settings)
         raise OperationalError("SELECT", {}, ConnectionError("refused"))
 
     predictor = Predictor(settings=home, threads=1)
     (predictor.version.path / "replay.npz").unlink()  # in a small home it holds all that the cache does
     with monkeypatch.context() as away:
         away.setattr("catdog.database.open_database", refuse)
-        assert len(SimilarPictures.of(predictor)) == 0
+        for _ in range(3):
+            assert len(SimilarPictures.of(predictor)) == 0
+    assert len(attempts) == 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + RETRY_SECONDS)
     assert len(SimilarPictures.of(predictor)) > 40
+
+
+def test_a_database_that_does_not_answer_holds_no_prediction_and_no_second_explanation(
+    home: Settings, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def wait(*_: object, **__: float) -> None:
+        asked.set()
+        assert may_answer.wait(60)
+        raise OperationalError("SELECT", {}, ConnectionError("silent"))
+
+    service = Service(home)
+    service.refresh()
+    monkeypatch.setattr("catdog.database.open_database", wait)
+    with ThreadPoolExecutor(1) as pool:
+        explanation = pool.submit(service.explain, picture)
+        try:
+            assert asked.wait(60)
+            assert service.predict(picture)[0].class_name in ("Cat", "Dog")
+            assert service.explain(picture).similar
+            assert not explanation.done()
+        finally:
+            may_answer.set()
+        assert explanation.result().similar
 
 
 def without_cache(home: Settings) -> Settings:

@@ -10,8 +10,10 @@ an average pool Grad-CAM and HiResCAM (https://arxiv.org/abs/2011.08891) are the
 import csv
 import hashlib
 import io
+import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from PIL import Image, ImageEnhance
 
 from catdog.errors import PictureNotFoundError, VersionCorruptError
 from catdog.features import read_if_possible
+from catdog.patience import BRIEF_SECONDS
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Limits, decode, decode_upright, read_picture
 from catdog.replay import Replay
@@ -31,6 +34,9 @@ from catdog.store import ModelVersion
 
 OVERLAY_SIDE: Final = 1024
 """Most pixels of an overlay's longer side."""
+
+RETRY_SECONDS: Final = 30.0
+"""How long a database that could not be used is left alone; meanwhile what a version carries itself serves."""
 
 _CHUNK: Final = 4096
 """Pictures that are compared at once: 20 MB of features in single precision, however large the training data is."""
@@ -93,7 +99,14 @@ class Explanation:
         }
 
 
-def explain(predictor: Predictor, picture: Source, *, similar: int = 5, class_id: int | None = None) -> Explanation:
+def explain(
+    predictor: Predictor,
+    picture: Source,
+    *,
+    similar: int = 5,
+    class_id: int | None = None,
+    training: "SimilarPictures | None" = None,
+) -> Explanation:
     """Explain the answer for one picture.
 
     Args:
@@ -101,6 +114,7 @@ def explain(predictor: Predictor, picture: Source, *, similar: int = 5, class_id
         picture: bytes or a path.
         similar: how many training pictures to give; fewer where fewer are known, and never the picture itself.
         class_id: the class to explain, in [0, classes); the answered one where not given.
+        training: what `SimilarPictures.of` gives for the predictor, which may wait for the database.
 
     Raises:
         PictureError: it cannot be used; says why.
@@ -115,7 +129,9 @@ def explain(predictor: Predictor, picture: Source, *, similar: int = 5, class_id
     prediction = predictor.answer(features)
     class_id = prediction.class_id if class_id is None else class_id
     contributions = last_map @ predictor.head.gradient(features, class_id) / np.float32(last_map[..., 0].size)
-    nearest = SimilarPictures.of(predictor).nearest(features, similar, hashlib.sha256(data).hexdigest())
+    if training is None:
+        training = SimilarPictures.of(predictor)
+    nearest = training.nearest(features, similar, hashlib.sha256(data).hexdigest())
     return Explanation(prediction, predictor.names[class_id], class_id, contributions, tuple(nearest))
 
 
@@ -128,8 +144,8 @@ class SimilarPictures:
     _loaded: ClassVar[weakref.WeakKeyDictionary[Predictor, "SimilarPictures"]] = weakref.WeakKeyDictionary()
     _lock = threading.Lock()
 
-    def __init__(self, predictor: Predictor) -> None:
-        """Read the features of a version's training pictures.
+    def __init__(self, predictor: Predictor, *, has_database: bool = True) -> None:
+        """Read the features of a version's training pictures, without the database only those that it carries.
 
         Raises:
             VersionCorruptError: the version's `replay.npz` cannot be read.
@@ -137,8 +153,10 @@ class SimilarPictures:
         version = predictor.version
         rows = {row["sha256"]: row for row in _manifest_rows(version) if row["split"] == "train"}
         numbers = {name: number for number, name in enumerate(version.classes)}
-        cached = read_if_possible(predictor.settings, predictor.backbone.info.id, list(rows))
-        self.is_whole, vectors = cached is not None, cached or {}
+        hashes, backbone = list(rows), predictor.backbone.info.id
+        cached = read_if_possible(predictor.settings, backbone, hashes) if has_database else None
+        self._good_until = time.monotonic() + RETRY_SECONDS if cached is None else math.inf
+        vectors = cached or {}
         labels = {sha256: numbers[rows[sha256]["class"]] for sha256 in vectors}
         for sha256, label, vector in _replay(version, predictor.backbone.info.features):
             if sha256 not in vectors:
@@ -160,14 +178,23 @@ class SimilarPictures:
 
     @classmethod
     def of(cls, predictor: Predictor) -> "SimilarPictures":
-        """Return those of a predictor's version, loaded at the first call and let go together with the predictor."""
-        with cls._lock:
-            if (found := cls._loaded.get(predictor)) is not None:
-                return found
-            found = cls(predictor)
-            if found.is_whole:  # else the database may be there the next time
-                cls._loaded[predictor] = found
+        """Return those of a predictor's version, loaded at the first call and let go together with the predictor.
+
+        Where the database cannot be used, they are those that the version carries, and it is asked again later. One
+        thread waits for it; others do without it.
+        """
+        found = cls._loaded.get(predictor)
+        if found is not None and time.monotonic() < found._good_until:
             return found
+        if not cls._lock.acquire(timeout=BRIEF_SECONDS):
+            return found if found is not None else cls(predictor, has_database=False)
+        try:
+            found = cls._loaded.get(predictor)
+            if found is None or time.monotonic() >= found._good_until:  # no other thread has loaded it meanwhile
+                found = cls._loaded[predictor] = cls(predictor)
+            return found
+        finally:
+            cls._lock.release()
 
     def nearest(self, features: Floats, count: int, without: str = "") -> list[SimilarPicture]:
         """List the `count` pictures nearest to features `(D,)`, nearest first, without the one of hash `without`."""

@@ -25,6 +25,9 @@ from catdog.split import Picture
 FLUSH_EVERY: Final = 64
 """Pictures between writes: what a kill loses at most."""
 
+READ_SECONDS: Final = 5.0
+"""How long a database that others hold is waited for by those who can do without it."""
+
 _CHUNK: Final = 500  # names in one SQL statement; SQLite's limit is far above
 
 Vector = NDArray[np.float16]
@@ -98,13 +101,14 @@ def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]
     if not database.database_exists(settings):
         return {}
     try:
-        engine = database.open_database(settings)
-        found = FeatureCache(engine, backbone_id).read(hashes, view=0)
-        engine.dispose()
+        engine = database.open_database(settings, lock_seconds=READ_SECONDS)
+        try:
+            return FeatureCache(engine, backbone_id).read(hashes, view=0)
+        finally:
+            engine.dispose()
     except OperationalError as error:
         _log.warning("Cached features cannot be read now: %s", error.orig)
         return None
-    return found
 
 
 def embed(

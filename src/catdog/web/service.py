@@ -21,7 +21,7 @@ from catdog.activity import activity, last_training, latency, track_record
 from catdog.database import own_words
 from catdog.drift import Drift, DriftWatch, position
 from catdog.errors import CatdogError, NoModelError, PictureError, VersionCorruptError, VersionNotFoundError
-from catdog.explain import Explanation, explain
+from catdog.explain import Explanation, SimilarPictures, explain
 from catdog.layout import count_files
 from catdog.monitoring import Counts, current_hour
 from catdog.prediction import Prediction, Predictor
@@ -183,8 +183,9 @@ class Service:
     def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
         """Explain the answer for a picture; raises what `predict` does."""
         predictor = self.predictor
+        training = SimilarPictures.of(predictor)  # it may wait for the database, while others have their turn
         with self._turn:
-            return explain(predictor, picture, class_id=class_id)
+            return explain(predictor, picture, class_id=class_id, training=training)
 
     def refresh(self) -> None:
         """Take the champion into use, where it is another than the one that answers."""
