@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawing import draw, encode
+from drawing import add_drawings, draw, encode
 from flask.testing import FlaskClient
 from postgres import PostgresServer, lose_database
 from sqlalchemy.exc import OperationalError
@@ -209,6 +210,38 @@ def test_a_worker_ends_where_another_one_took_the_lock(
             time.sleep(0.05)
         assert process.wait(timeout=60) == 1
     lock.let_go()
+
+
+def test_a_job_in_the_foreground_that_another_worker_took_says_so(
+    home: Settings, postgres: PostgresServer, database_url: str
+) -> None:
+    for animal in ("cat", "dog"):
+        add_drawings(home, animal, 8)
+    lock, jobs = WorkerLock(home), Jobs(open_database(home))
+    command = subprocess.Popen(
+        [sys.executable, "-m", "catdog", "retrain", "--wait"],
+        env=os.environ | {"CATDOG_HOME": str(home.home)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def take() -> bool:
+        with suppress(OperationalError):
+            return lock.take()
+        return False
+
+    try:
+        wait_for(lambda: (job := jobs.under_way()) is not None and job.stage == "collect")
+        while not take():
+            postgres.end_connections(database_url)
+        output, errors = command.communicate(timeout=60)
+    finally:
+        command.kill()
+        lock.let_go()
+    (job,) = jobs.latest()
+    assert (command.returncode, output) == (1, "")
+    assert "Error: Another worker has taken the database's lock, and goes on with the job" in errors
+    assert f"catdog jobs show {job.id}" in errors
+    assert job.in_progress
 
 
 class Visitor(threading.Thread):

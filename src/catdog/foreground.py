@@ -1,15 +1,18 @@
 """A job in the foreground: done in this process, or waited for where a worker does it; Ctrl-C cancels it."""
 
 import signal
+import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from catdog.database import open_database
 from catdog.errors import ConflictError, JobCancelledError, JobError
 from catdog.jobs import Job, Jobs
 from catdog.settings import Settings
-from catdog.worker import Worker
+from catdog.worker import LOST, Worker
 from catdog.worker_lock import WorkerLock, only_worker
 
 WAIT_SECONDS: Final = 0.5
@@ -17,18 +20,27 @@ CANCEL_SECONDS: Final = 5.0
 """How long the end of a cancelled job is waited for; it takes two at most."""
 
 
-def finish_here(settings: Settings, job_id: str) -> Job:
+def finish_here(settings: Settings, job_id: str, tell: Callable[[str], None] | None = None) -> Job:
     """Do a job in this process, where no worker runs; wait for the worker where one does.
+
+    Where another worker takes the job over while it is done here, which may be after the network failed, the process
+    says so and ends with the exit code of a `JobError`.
+
+    Args:
+        settings: where everything lies.
+        job_id: names the job.
+        tell: says that last sentence; on standard error where not given.
 
     Raises:
         JobCancelledError: Ctrl-C ended it, since who waits for it here does not want it any more.
     """
     jobs = Jobs(open_database(settings))
+    on_loss = partial(tell or _tell, f"{LOST}follow it with: catdog jobs show {job_id}")
     try:
         while (job := jobs.get(job_id)).in_progress:
             try:
                 with only_worker(settings, timeout=0) as lock:
-                    _do_here(settings, lock)
+                    _do_here(settings, lock, on_loss)
             except JobError:  # a worker is there
                 time.sleep(WAIT_SECONDS)
     except KeyboardInterrupt:
@@ -36,8 +48,13 @@ def finish_here(settings: Settings, job_id: str) -> Job:
     return job
 
 
-def _do_here(settings: Settings, lock: WorkerLock) -> None:
-    worker, interrupted = Worker(settings, lock), False
+def _tell(sentence: str) -> None:
+    sys.stderr.write(f"Error: {sentence}\n")
+    sys.stderr.flush()
+
+
+def _do_here(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None]) -> None:
+    worker, interrupted = Worker(settings, lock, on_loss=on_loss), False
 
     def interrupt(*_: object) -> None:
         nonlocal interrupted

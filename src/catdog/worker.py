@@ -33,6 +33,8 @@ LEFTOVER_SECONDS: Final = 24 * 3600.0
 LOCKED_SECONDS: Final = 180.0
 """How long writing to a locked database is tried."""
 
+LOST: Final = "Another worker has taken the database's lock, and goes on with the job; "
+
 STAGES: Final = {"collect": 40, "embed": 45, "fit": 75, "evaluate": 85, "save": 95, "promote": 100}
 """The steps of a retraining, and how many percent of it are done when each is."""
 
@@ -57,17 +59,25 @@ class _Cancelled(Exception):  # noqa: N818  # not an error of anybody's
 class Worker:
     """Does the jobs of one home, one at a time. Use it inside `only_worker`."""
 
-    def __init__(self, settings: Settings, lock: WorkerLock, parent: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        lock: WorkerLock,
+        parent: int | None = None,
+        on_loss: Callable[[], None] = lambda: _log.error(LOST + "this one ends."),
+    ) -> None:
         """Open the database and clear away what a killed worker left.
 
         Args:
             settings: where everything lies.
             lock: as `only_worker` gives it; the worker ends when another one has taken it.
             parent: process id; the worker ends when that is no longer its parent. None: it is on its own.
+            on_loss: called before it ends because another one has taken the lock.
         """
         self._settings = settings
         self._lock = lock
         self._parent = parent
+        self._on_loss = on_loss
         self._stopping = self._cancelling = False
         self._engine = open_database(settings)
         self._jobs = Jobs(self._engine)
@@ -186,8 +196,9 @@ class Worker:
                 self._tracing.close()
             os._exit(0)  # the training process ends by itself, when it sees its input end
         if not self._lock.is_mine():
-            _log.error("Another worker has taken the database's lock, and goes on with the job; this one ends.")
-            os._exit(1)  # whoever started it starts it again, to wait its turn
+            self._on_loss()
+            # No error is raised: it would be recorded as the step's, or fail the job that the other one goes on with.
+            os._exit(JobError.exit_code)  # whoever started it starts it again, to wait its turn
 
     def _must_end(self) -> bool:
         return self._stopping or (self._parent is not None and os.getppid() != self._parent)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json
+from catdog.cli.console import JsonOption, out, print_json, print_json_line
 from catdog.errors import JobError
 from catdog.settings import load_settings
 from catdog.wording import counted
@@ -55,7 +55,7 @@ def retrain(
     if wait:
         from catdog.foreground import finish_here
 
-        job = finish_here(settings, job.id)
+        job = finish_here(settings, job.id, (lambda why: print_json_line({"error": why})) if as_json else None)
     if as_json:
         print_json(job.as_dict())
     elif wait:
