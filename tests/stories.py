@@ -25,6 +25,7 @@ from drawing import add_drawings, draw, encode, write_dataset, write_pictures
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
+from catdog.cli import console
 from catdog.cli.app import app
 from catdog.database import open_database
 from catdog.errors import CatdogError
@@ -189,6 +190,7 @@ def story(folder: Path, prepared: Path, port: int, *, with_key: bool) -> Iterato
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
+            patch.setattr(console.out, "width", int(environment["COLUMNS"]))  # read when it was imported
             yield told
     finally:
         told.stop()

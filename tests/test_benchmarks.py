@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import processes
 import pytest
+import soak
+import witness
 from drawing import write_dataset
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -106,13 +109,7 @@ def test_what_cannot_be_compared_is_refused(arguments: list[str], received: str)
     assert received in finished.stderr
 
 
-@pytest.fixture
-def witness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("witness")
-
-
-def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained(witness: ModuleType) -> None:
+def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained() -> None:
     kills = [witness.Kill(10.0, "web"), witness.Kill(20.0, "worker")]
 
     def broken(began: float, ended: float, status: int | None = None) -> object:
@@ -127,9 +124,7 @@ def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained(witnes
     assert witness.unexplained([under_way, after, at_the_worker, refused], kills) == [after, at_the_worker, refused]
 
 
-def test_a_soak_tells_what_was_lost_and_what_grew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    soak, processes, witness = (importlib.import_module(name) for name in ("soak", "processes", "witness"))
+def test_a_soak_tells_what_was_lost_and_what_grew() -> None:
     record = witness.Record(jobs=["a", "b"], pictures=20)
     assert soak.complaints(record, {"a": "succeeded", "b": "succeeded"}, kept=20) == []
     assert len(soak.complaints(record, {"a": "failed"}, kept=19)) == 3

@@ -218,7 +218,7 @@ def test_ten_a_class_is_enough(tmp_path: Path, settings: Settings) -> None:
 def test_files_that_cannot_be_used_do_not_count(tmp_path: Path, settings: Settings) -> None:
     write_dataset(tmp_path / "few", train=10, test=0)
     (tmp_path / "few" / "train" / "cats" / "cat.0.jpg").write_bytes(b"junk")
-    with pytest.raises(DatasetError, match=r"Received: cats: 9, dogs: 10.*\(1 files not usable"):
+    with pytest.raises(DatasetError, match=r"Received: cats: 9, dogs: 10.*\(1 file not usable"):
         scan(tmp_path / "few", settings)
 
 

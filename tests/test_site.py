@@ -117,7 +117,7 @@ def test_a_browser_asks_this_host_alone_and_finds_what_it_searches(site: Path, b
         page.goto(path)
         page.wait_for_load_state("networkidle")
     page.get_by_role("textbox", name="Search").fill("quarantined")
-    page.locator(".md-search-result__item", has_text="A batch is quarantined").first.wait_for(timeout=TIMEOUT_MS)
+    page.locator(".md-search-result__item", has_text="A batch is quarantined").first.wait_for(timeout=4 * TIMEOUT_MS)
     context.close()
     server.shutdown()
     server.server_close()

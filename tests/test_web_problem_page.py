@@ -13,6 +13,8 @@ from test_web_access import KEY, client_of
 from test_web_api import require_problem
 
 from catdog.settings import Settings, load_settings
+from catdog.web.pages import show_problem
+from catdog.web.problems import problem
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"}
 FORM = "application/x-www-form-urlencoded"
@@ -56,9 +58,10 @@ def test_what_a_form_lacks_is_told_in_words(keyed: FlaskClient) -> None:
 
 
 def test_what_stands_in_the_page_is_escaped(keyed: FlaskClient) -> None:
-    page = keyed.post("/session", data={"key": "<b>"}, headers={**BROWSER, "X-Request-ID": "a.b"})
-    require_page(page, 401)
-    assert "<b>" not in page.text
+    with keyed.application.test_request_context("/"):
+        page = show_problem("retrain", problem(400, "Received: <script>alert(1)</script>"))
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ class Settings(BaseSettings):
         0.2, gt=0, le=1, description="Drift score from which on the server warns, if it is more than chance."
     )
     log: LogForm = Field(
-        "text", description="What the server logs: `text`, warnings only, or `json`, these and each request as a line."
+        "text",
+        description="What the server logs: `text`, starts, ends and warnings; `json`, each request too, as lines.",
     )
 
     @field_validator("home")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 PROTOCOL: Final = "http/protobuf"
+FAILURES: Final = ("failed", "interrupted")
 PACKAGES: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 
 FLUSH_SECONDS: Final = 2.0
@@ -110,8 +111,8 @@ def preload() -> None:
     if is_wanted():
         try:
             _import()
-        except ImportError:
-            _log.debug("Whoever opens the tracing says so.")
+        except Exception:  # whoever opens the tracing says so; a package that does not fit must not stop the server
+            _log.debug("What traces need cannot be imported.", exc_info=True)
 
 
 def open_tracing() -> Tracing | None:
@@ -152,18 +153,22 @@ def trace_job(tracing: Tracing | None, job_id: str, arguments: Mapping[str, Any]
     def traced(job_id: str, name: str) -> dict[str, Any]:
         nonlocal state
         span = tracing.start(f"retrain.{name}", job, of_job)
-        result = step(job_id, name)
-        state = str(result.get("end", state))
-        if state == "failed":
-            tracing.fail(span, state)
-        span.end()
-        return result
+        how = "interrupted"
+        try:
+            result = step(job_id, name)
+            how = str(result.get("end", ""))
+            state = how or state
+            return result
+        finally:
+            if how in FAILURES:
+                tracing.fail(span, how)
+            span.end()
 
     try:
         yield traced
     finally:
         job.set_attribute("catdog.job.state", state)
-        if state in ("failed", "interrupted"):
+        if state in FAILURES:
             tracing.fail(job, state)
         job.end()
 

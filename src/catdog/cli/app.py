@@ -16,7 +16,7 @@ from rich.logging import RichHandler
 
 from catdog import __version__
 from catdog.cli import console
-from catdog.cli.console import JsonOption, notes, out, print_json, print_json_line
+from catdog.cli.console import JsonOption, notes, out, print_json, print_json_line, say
 from catdog.cli.data import data_commands
 from catdog.cli.explain import explain
 from catdog.cli.jobs import job_commands, retrain, worker
@@ -154,12 +154,10 @@ def train(
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     out.print(console.metrics_table(f"Version {result.version.number}", result.metrics))
     images = ", ".join(f"{count} {name}" for name, count in result.images.items())
-    out.print(f"Pictures: {images}; {result.embedded} embedded, the others from the cache", soft_wrap=True)
-    out.print(
-        "Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()), soft_wrap=True
-    )
-    out.print(("Promoted: " if result.promoted else "Not promoted: ") + result.reason, soft_wrap=True)
-    out.print(f"Report: {result.version.path / 'report.html'}", soft_wrap=True)
+    say(f"Pictures: {images}; {result.embedded} embedded, the others from the cache")
+    say("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
+    say(("Promoted: " if result.promoted else "Not promoted: ") + result.reason)
+    say(f"Report: {result.version.path / 'report.html'}")
 
 
 @app.command()
@@ -206,9 +204,7 @@ def evaluate(
     out.print(console.metrics_table(f"Version {result.model_version} on {data}", result.metrics))
     if result.other:
         accepted = f"{console.percent(result.other.accepted_share)} were given a class all the same"
-        out.print(
-            f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}", soft_wrap=True
-        )
+        say(f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}")
     rows = [(m.path, m.true, m.predicted, console.percent(m.confidence)) for m in result.mistakes[:10]]
     if rows:
         out.print(console.table("Surest mistakes", ("Picture", "Is", "Answered", "Confidence"), rows))
@@ -257,7 +253,7 @@ def doctor(as_json: JsonOption = False) -> None:
         return
     out.print(console.table("catdog doctor", ("What", "Found"), _flatten(diagnosis.facts)))
     for problem in diagnosis.problems:
-        out.print(f"! {problem}", markup=False, highlight=False, soft_wrap=True)
+        say(f"! {problem}")
     if not diagnosis.problems:
         out.print("Nothing is missing.")
 
@@ -268,7 +264,7 @@ def _as_row(outcome: "Prediction | PictureError") -> dict[str, Any]:
 
 def _show_answer(row: dict[str, Any]) -> None:
     answer = row.get("error") or f"{row['verdict']}  ({row['class']} {console.percent(row['confidence'])})"
-    out.print(f"{row['path']}: {answer}", markup=False, highlight=False, soft_wrap=True)
+    say(f"{row['path']}: {answer}")
 
 
 @contextmanager

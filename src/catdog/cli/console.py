@@ -73,6 +73,11 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
+def say(sentence: str) -> None:
+    """Print a sentence on stdout in one line, as it is: a terminal breaks it by itself, a pipe needs it whole."""
+    out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
     """Make a table; the first column is to the left, the others to the right."""
     made = Table(title=title, title_justify="left", title_style="bold")

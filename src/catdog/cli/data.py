@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json
+from catdog.cli.console import JsonOption, out, print_json, say
 from catdog.settings import load_settings
 from catdog.wording import counted
 
@@ -56,7 +56,7 @@ def check(
         return
     _show_counts(f"Pictures in {folder}", manifest)
     for item in manifest.rejected:
-        out.print(f"  {item.path}: {item.reason}", markup=False, highlight=False, soft_wrap=True)
+        say(f"  {item.path}: {item.reason}")
 
 
 @data_commands.command()
@@ -74,7 +74,7 @@ def stats(as_json: JsonOption = False) -> None:
     elif manifest.pictures:
         _show_counts(f"Pictures in {settings.data_dir}", manifest)
     else:
-        out.print(f"No pictures in {settings.data_dir} yet: catdog data import SRC", soft_wrap=True)
+        say(f"No pictures in {settings.data_dir} yet: catdog data import SRC")
 
 
 def _summary(manifest: "Manifest") -> dict[str, object]:
@@ -91,9 +91,7 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
 def _show_counts(title: str, manifest: "Manifest") -> None:
     rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
     out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
-    out.print(
-        f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}", soft_wrap=True
-    )
+    say(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}")
 
 
 def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
@@ -122,4 +120,4 @@ def _show_import(result: "ImportResult", as_json: bool) -> None:
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     rows = [(split, name, count) for split, counts in result.added.items() for name, count in counts.items()]
     out.print(console.table(f"Added to {result.data_dir}", ("Split", "Class", "Pictures"), rows))
-    out.print(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}", soft_wrap=True)
+    say(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}")

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json
+from catdog.cli.console import JsonOption, out, print_json, say
 from catdog.errors import CatdogError
 from catdog.settings import load_settings
 
@@ -54,11 +54,11 @@ def explain(
     answer = found.prediction
     verdict = "" if answer.is_answered else f"  ({answer.verdict})"
     line = f"{document['picture']}: {answer.class_name}  {console.percent(answer.confidence)}{verdict}"
-    out.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(line)
     rows = [
         (escape(s.class_name), f"{s.distance:.4f}", escape(explaining.readable(s.path)) if s.path else s.sha256[:12])
         for s in found.similar
     ]
     if rows:
         out.print(console.table("Most similar training pictures", ("Class", "Distance", "Picture"), rows))
-    out.print(f"Evidence for {found.class_name}: {folder / 'overlay.jpg'}", markup=False, soft_wrap=True)
+    say(f"Evidence for {found.class_name}: {folder / 'overlay.jpg'}")

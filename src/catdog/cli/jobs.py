@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json, print_json_line
+from catdog.cli.console import JsonOption, out, print_json, print_json_line, say
 from catdog.errors import JobError
 from catdog.settings import load_settings
 from catdog.wording import counted
@@ -61,9 +61,7 @@ def retrain(
     elif wait:
         _show(job)
     else:
-        out.print(
-            f"Job {job.id} is queued, with {counted(new, 'new picture')}: catdog jobs show {job.id}", soft_wrap=True
-        )
+        say(f"Job {job.id} is queued, with {counted(new, 'new picture')}: catdog jobs show {job.id}")
     if wait and job.state != "succeeded":
         raise typer.Exit(JobError.exit_code)
 
@@ -99,7 +97,7 @@ def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(job.as_dict())
     else:
-        out.print(f"Job {job.id}: {'is being cancelled' if job.in_progress else job.state}", soft_wrap=True)
+        say(f"Job {job.id}: {'is being cancelled' if job.in_progress else job.state}")
 
 
 def _jobs() -> "Jobs":
@@ -111,7 +109,7 @@ def _jobs() -> "Jobs":
 
 def _show(job: "Job") -> None:
     def line(text: Any) -> None:
-        out.print(str(text), markup=False, highlight=False, soft_wrap=True)
+        say(str(text))
 
     line(f"Job {job.id}: {job.state}, {job.progress:.0f} %, {job.message}")
     for entry in job.log:

@@ -7,7 +7,7 @@ import typer
 
 from catdog.choices import ExportFormat
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json
+from catdog.cli.console import JsonOption, out, print_json, say
 from catdog.settings import load_settings
 from catdog.wording import counted
 
@@ -51,8 +51,8 @@ def show(version: VersionArgument, as_json: JsonOption = False) -> None:
     out.print(console.metrics_table(f"Version {version}", metadata["metrics"]))
     for key in ("created_at", "classes", "backbone", "precision", "images", "parameters", "data"):
         if key in metadata:
-            out.print(f"{key}: {metadata[key]}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"path: {found.path}", soft_wrap=True)
+            say(f"{key}: {metadata[key]}")
+    say(f"path: {found.path}")
 
 
 @model_commands.command()
@@ -97,7 +97,7 @@ def export(
     if as_json:
         print_json(made.as_dict())
         return
-    out.print(f"{target}: {made.bytes / 1e6:.1f} MB", soft_wrap=True)
+    say(f"{target}: {made.bytes / 1e6:.1f} MB")
     rows = [
         (f"catdog, {name}", console.percent(found.agreement), f"{found.largest_difference:.2g}")
         for name, found in {
@@ -122,14 +122,14 @@ def bundle(
     if as_json:
         print_json({"path": str(target), "bytes": size})
     else:
-        out.print(f"Version {version} is in {target}: {size / 2**20:.1f} MiB", soft_wrap=True)
+        say(f"Version {version} is in {target}: {size / 2**20:.1f} MiB")
 
 
 def _tell(message: str, champion: int, as_json: bool) -> None:
     if as_json:
         print_json({"champion": champion})
     else:
-        out.print(message, soft_wrap=True)
+        say(message)
 
 
 def _cells(row: dict[str, object]) -> tuple[object, ...]:

@@ -62,6 +62,8 @@ def write_bundle(version: ModelVersion, target: Path) -> int:
     if (target / "version").exists():
         raise StoreError(f"The folder for a bundle must not hold one. Received: {target}.")
     target.mkdir(parents=True, exist_ok=True)
+    for left in target.glob(".new-*"):  # by a call that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=target, ignore_cleanup_errors=True) as temporary:
         new = Path(temporary)
         shutil.copytree(version.backbone_path, new / "backbone")

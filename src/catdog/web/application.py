@@ -9,7 +9,7 @@ from catdog import __version__
 from catdog.logs import configure_log
 from catdog.prediction import Predictor
 from catdog.settings import Settings, load_settings
-from catdog.telemetry import open_tracing
+from catdog.telemetry import Tracing, open_tracing
 from catdog.web import (
     access,
     assets,
@@ -76,6 +76,21 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
     traces = open_tracing()
     app.extensions["catdog"] = service = Service(settings, tracing.TimedPredictor if traces else Predictor)
+    _install(app, service, traces)
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+    blueprints = (api, collect, downloads, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    charts_api.install(app, settings)
+    app.add_url_rule("/api/openapi.json", "spec", spec)
+    service.start()
+    return app
+
+
+def _install(app: APIFlask, service: Service, traces: Tracing | None) -> None:
+    """Register what goes on around every route."""
+    settings = service.settings
     watching.install(app, service)
     tracing.install(app, service, traces)
     problems.install(app, settings)
@@ -86,15 +101,6 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     rate_limits.install(app, settings)
     access.install(app, settings)
     cross_origin.install(app, settings)
-    if proxies := settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    blueprints = (api, collect, downloads, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint)
-    charts_api.install(app, settings)
-    app.add_url_rule("/api/openapi.json", "spec", spec)
-    service.start()
-    return app
 
 
 def _complete(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
