@@ -30,6 +30,9 @@ ANSWERED_SHARE: Final = 0.9875
 BANK_LIMIT: Final = 5000
 """Most training pictures in a bank that grew with retraining; a query costs in proportion."""
 
+BLOCK: Final = 64
+"""Pictures whose similarities to all of the bank, a megabyte for 64, are held at once."""
+
 MIN_HELD_OUT: Final = 100
 """Fewest held-out pictures whose quantile is trusted alone."""
 
@@ -56,9 +59,13 @@ class NoveltyReference:
 
     def distances(self, features: NDArray[Any]) -> Floats:
         """Map features `(N, D)` to cosine distances to the k-th nearest of the bank, `(N,)` in [0, 2]."""
-        similarity = _unit((features.astype(np.float32) - self.mean) @ self.projection) @ self.bank.T
-        nth = similarity.shape[1] - self.neighbour
-        result: Floats = 1 - np.partition(similarity, nth, axis=1)[:, nth]
+        nth = len(self.bank) - self.neighbour
+        result = np.empty(len(features), np.float32)
+        for start in range(0, len(features), BLOCK):
+            block = slice(start, start + BLOCK)
+            similarity = _unit((features[block].astype(np.float32) - self.mean) @ self.projection) @ self.bank.T
+            similarity.partition(nth, axis=1)
+            result[block] = 1 - similarity[:, nth]
         return result
 
     def novelty(self, features: NDArray[Any]) -> float:
