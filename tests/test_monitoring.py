@@ -202,7 +202,7 @@ def test_old_hours_go_and_totals_stay(settings: Settings, monkeypatch: pytest.Mo
     assert counts.totals().total == 3
 
 
-def test_a_database_that_never_answers_holds_one_thread_and_not_all(
+def test_a_database_that_never_answers_holds_two_threads_and_not_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[str] = []

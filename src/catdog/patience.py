@@ -94,6 +94,7 @@ class Opening(Generic[T]):
         """Take what opens it; nothing is opened before the first `get`."""
         self.opened: T | None = None
         self._opener = opener
+        self._patience = Patience(SILENT_SECONDS, sentence=SILENT)
         self._lock = threading.Lock()
         self._not_before = 0.0
 
@@ -101,18 +102,19 @@ class Opening(Generic[T]):
         """Give what is open, opened where it was not; raises what the opener does.
 
         Raises:
-            DatabaseBusyError: another thread is waiting for it, or one waited in vain a moment ago.
+            DatabaseBusyError: others are waiting for it, or one waited in vain a moment ago.
         """
         if (opened := self.opened) is not None:
             return opened
-        if not self._lock.acquire(timeout=BRIEF_SECONDS):
-            raise DatabaseBusyError(SILENT)
-        try:
-            if self.opened is None:
-                self.opened = self._open()
-            return self.opened
-        finally:
-            self._lock.release()
+        with self._patience.turn() as seconds:
+            if not self._lock.acquire(timeout=seconds):
+                raise DatabaseBusyError(SILENT)
+            try:
+                if self.opened is None:
+                    self.opened = self._open()
+                return self.opened
+            finally:
+                self._lock.release()
 
     def _open(self) -> T:
         began = time.monotonic()
