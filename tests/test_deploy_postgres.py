@@ -318,6 +318,7 @@ def test_two_servers_and_a_worker_share_it_whatever_ends_on_the_way(
         listed = ask(one, "GET", "/api/retrain/images?per_page=1")[1]["total"]
         assert listed == len(visitor.uploads) + 16 == sum(1 for _ in home.retrain_dir.glob("[!.]*/*.jpg"))
         assert len(postgres.connections(database_url)) < 20
+        wait_for(lambda: not list(home.jobs_dir.glob("*")))  # the worker tidies up once the job has ended
     assert ModelStore(home.models_dir).numbers() == [1, 2]
     require_clean(home)
 
