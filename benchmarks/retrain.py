@@ -16,7 +16,6 @@ import io
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from processes import free_port
 from werkzeug.test import EnvironBuilder
 
 PICTURES = 50
@@ -93,9 +93,7 @@ def usual_way(pictures: Path, model: Path, target: Path) -> float:
 
 def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, Any]]:
     """Serve the starter, put the pictures in, trigger; give the seconds until every process serves, and the result."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
+    port = free_port()
     environment = os.environ | {"CATDOG_HOME": str(home), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
     environment |= {"CATDOG_HOST": "127.0.0.1", "CATDOG_TRACKING": "false"}
     server = subprocess.Popen([sys.executable, "-m", "catdog", "serve"], env=environment, stderr=subprocess.DEVNULL)
