@@ -203,7 +203,8 @@ class Service:
                     predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
                     try_out(predictor)
                     self._predictor = predictor
-                    release_memory()
+                    if loaded is not None:  # at the start nothing was replaced
+                        release_memory()
                     _log.info("Version %d answers now.", number)
                 self.refusal = None
             except Exception as error:  # whatever is wrong with it, the old one goes on
