@@ -37,6 +37,7 @@ def browser() -> Iterator["Browser"]:
     if named is None:
         pytest.skip("no Chromium: install Debian's `chromium`, or name one in CATDOG_CHROMIUM")
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    playwright.expect.set_options(timeout=TIMEOUT_MS)  # for what becomes true; what never does fails just the same
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=named, args=ARGUMENTS)
         yield browser

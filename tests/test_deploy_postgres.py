@@ -22,7 +22,8 @@ from postgres import PostgresServer, lose_database
 from sqlalchemy.exc import OperationalError
 from test_web_api import require_problem
 from test_web_server import ask, serving
-from test_worker import require_clean, wait_for, working
+from test_worker import require_clean, working
+from waiting import wait_for, wait_until_counted
 from werkzeug.test import EnvironBuilder
 
 from catdog import database
@@ -145,7 +146,7 @@ def test_a_server_that_starts_without_its_database_answers(home: Settings, postg
             assert send(port, PICTURE)[0] == 503
             assert process.poll() is None
         assert send(port, PICTURE)[1]["accepted"] == 1
-        wait_for(lambda: Counts(home).totals().total == 1)
+        wait_until_counted(home, 1)
 
 
 def test_a_web_process_has_few_connections(client: FlaskClient, postgres: PostgresServer, database_url: str) -> None:

@@ -10,6 +10,7 @@ from browsing import OpenPage, serious_violations, serving
 from drawing import draw, encode
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
+from waiting import wait_until_counted
 
 from catdog.settings import Settings, load_settings
 
@@ -96,17 +97,17 @@ def test_what_was_asked_meanwhile_is_shown_at_the_next_look(
 ) -> None:
     shutil.copytree(chart_cache, home.cache_dir)
     with serving(home) as address:
-        look_predict_look(open_page(TAB, address=address), address)
+        look_predict_look(open_page(TAB, address=address), address, home)
 
 
-def look_predict_look(page: Page, address: str) -> None:
+def look_predict_look(page: Page, address: str, home: Settings) -> None:
     charts_of(page)
     expect(page.locator("[data-chart=activity]")).to_contain_text("Nothing was asked")
     page.get_by_role("tab", name="Predict").click()
     picture = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": encode(draw("cat", 4032))}
     response = page.request.post(f"{address}/api/predict", multipart={"image": picture})
     assert response.ok
-    page.wait_for_timeout(1500)  # counts are written once a second
+    wait_until_counted(home, 1)
     page.get_by_role("tab", name="Visualizations").click()
     expect(page.locator("[data-chart=activity] svg")).to_have_count(1, timeout=PATIENCE_MS)
     assert page.locator("[data-chart=activity] .mark-rect path").count() >= 1

@@ -182,6 +182,8 @@ def busy_once(add: Callable[..., Any]) -> Callable[..., Any]:
 
 def drop(page: Page, target: Any, path: Path) -> None:
     """Drop a folder of the disk, as a file manager does."""
+    # The script shows its buttons and listens from then on; what is dropped before goes nowhere.
+    expect(target.get_by_role("button").first).to_be_visible()
     box = target.bounding_box()
     session = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}

@@ -10,6 +10,7 @@ import pytest
 from browsing import OpenPage, serious_violations, serving
 from drawing import draw, encode
 from playwright.sync_api import expect
+from waiting import wait_until_counted
 
 from catdog.files import write_json
 from catdog.settings import Settings, load_settings
@@ -77,7 +78,7 @@ def test_what_was_answered(open_page: OpenPage, two_versions: tuple[str, Setting
         assert page.request.post("/api/predict", multipart=picture).ok
     tile = page.locator(".tile", has_text="Predictions")
     page.get_by_role("tab", name="Predict").click()
-    page.wait_for_timeout(1200)  # until the counts are written
+    wait_until_counted(two_versions[1], 3)
     page.get_by_role("tab", name="Model status").click()
     expect(tile).to_contain_text("3")
     expect(page.get_by_role("row").filter(has_text="Last 24 hours")).to_contain_text("3")

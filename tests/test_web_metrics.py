@@ -20,6 +20,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 from test_web_server import ask, serving
+from waiting import wait_until_counted
 
 from catdog import database
 from catdog.settings import load_settings
@@ -236,7 +237,7 @@ def test_counts_of_two_processes_survive_kills_and_restarts(tmp_path: Path) -> N
         assert total(found, "catdog_predictions_total") == 20  # over both, at once
         assert found["catdog_request_total{method=POST,route=/api/predict,status=200}"] == 20
         assert found["catdog_request_total{method=POST,route=/api/predict,status=415}"] == 1
-        time.sleep(1.5)  # a flush and a half
+        wait_until_counted(load_settings(home=home), 20)
         victim, folder = metrics_folders(children(server.pid)).popitem()
         assert folder.stat().st_mode & 0o777 == 0o700
         os.kill(victim, signal.SIGKILL)

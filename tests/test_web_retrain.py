@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from flask.testing import FlaskClient
 from postgres import held
 from test_web_api import require_problem, require_schema
 from test_web_server import ask, serving
+from waiting import wait_for
 from werkzeug.test import EnvironBuilder
 
 from catdog.database import open_database
@@ -38,14 +38,6 @@ PICTURE = encode(draw("cat", 49_999))
 def uploads(home: Settings) -> None:
     for animal in ("cat", "dog"):
         add_drawings(home, animal, 8)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def workers_of(pid: int) -> list[int]:

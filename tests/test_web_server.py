@@ -18,6 +18,7 @@ from typing import IO, Any
 import pytest
 from drawing import draw, encode
 from processes import free_port
+from waiting import wait_until_counted
 
 from catdog import starter
 from catdog.settings import Settings
@@ -67,7 +68,7 @@ def serving(
         process.wait()
 
 
-def wait_for(port: int, version: int, processes: set[int]) -> None:
+def wait_for_version(port: int, version: int, processes: set[int]) -> None:
     """Wait until each process says that a version answers in it."""
     waiting, deadline = set(processes), time.monotonic() + 30
     while waiting:
@@ -112,7 +113,7 @@ def test_fifty_swaps_under_load_lose_nothing(home: Settings, add_constant: Calla
                 version = expected["Cat" if swap % 2 == 0 else "Dog"]
                 store.promote(version, "test")
                 before = len(answers)
-                wait_for(port, version, processes)
+                wait_for_version(port, version, processes)
                 while len(answers) < before + 3 and not failures:  # some of them by what was promoted
                     time.sleep(0.01)
         finally:
@@ -124,7 +125,7 @@ def test_fifty_swaps_under_load_lose_nothing(home: Settings, add_constant: Calla
         assert {status for status, _ in answers} == {200}
         assert all(expected[answer["class"]] == answer["model_version"] for _, answer in answers)
         assert min(Counter(answer["class"] for _, answer in answers)[name] for name in expected) >= 25
-        time.sleep(1.5)
+        wait_until_counted(home, len(answers))
         assert ask(port, "GET", "/api/health")[1]["total_predictions"] == len(answers)
     with serving(home.home) as (port, _):  # and after a restart
         predictions = ask(port, "GET", "/api/stats")[1]["predictions"]
@@ -140,7 +141,7 @@ def test_processes_that_took_another_backbone_end_well(home: Settings, tmp_path:
     with log.open("wb") as file, serving(home.home, log=file) as (port, _):
         processes = processes_of(port)
         store.promote(other, "another backbone")
-        wait_for(port, other, processes)
+        wait_for_version(port, other, processes)
         assert ask(port, "POST", "/api/predict", CAT)[1]["model_version"] == other
     assert "SIGSEGV" not in log.read_text()
 

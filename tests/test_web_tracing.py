@@ -18,8 +18,8 @@ import pytest
 from apiflask import APIFlask
 from collecting import Collector, Received, collecting
 from drawing import add_drawings, draw, encode
-from test_web_retrain import wait_for
 from test_web_server import ask, serving
+from waiting import wait_for
 
 from catdog import telemetry
 from catdog.doctor import diagnose

@@ -18,6 +18,7 @@ import pytest
 from drawing import add_drawings
 from postgres import PostgresServer, move_rows
 from sqlalchemy import create_engine, text
+from waiting import wait_for
 
 from catdog import database, durable, trainer
 from catdog.database import open_database
@@ -48,13 +49,6 @@ def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
 
 
 def children(pid: int) -> list[int]:
@@ -140,7 +134,7 @@ def busy(
 def begin(jobs: Jobs, **arguments: bool) -> Job:
     """Queue a job, and wait until its training process has something to do."""
     job = jobs.create(arguments=arguments)
-    wait_for(lambda: jobs.get(job.id).stage in EARLY)
+    wait_for(lambda: jobs.get(job.id).stage in EARLY, pause=0.005)
     return job
 
 
@@ -189,7 +183,8 @@ def kill_at(home: Settings, jobs: Jobs, job: Job, stage: str, pause: float = 0) 
     """Kill a worker while a step is under way, `pause` seconds into it, or just after it."""
     with working(home) as process:
         wait_for(
-            lambda: (jobs.get(job.id).stage == stage and jobs.get(job.id).state == "running") or ended(jobs, job)()
+            lambda: (jobs.get(job.id).stage == stage and jobs.get(job.id).state == "running") or ended(jobs, job)(),
+            pause=0.005,  # some steps are short
         )
         time.sleep(pause)
         process.kill()
@@ -324,7 +319,7 @@ def test_ctrl_c_cancels_within_two_seconds_and_keeps_nothing(
         env=os.environ | {"CATDOG_HOME": str(home.home)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    wait_for(lambda: (job := jobs.under_way()) is not None and job.stage in EARLY)
+    wait_for(lambda: (job := jobs.under_way()) is not None and job.stage in EARLY, pause=0.005)
     (job,) = jobs.latest()
     command.send_signal(signal.SIGINT)
     asked = time.monotonic()
