@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         del os.environ[name]
     for name in ("PORT", "WEB_CONCURRENCY"):
         os.environ.pop(name, None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for what a script starts with "&": children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("CATDOG_SHARED", str(Path(__file__).parents[2] / "shared"))
     os.chdir(tmp_path_factory.mktemp("work"))
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import NullPool, create_engine, insert, select, text
 
-from catdog import database
+from catdog import database, tables
 from catdog.settings import Settings, load_settings
 
 KINDS = ("sqlite", "postgres")
@@ -137,7 +137,7 @@ def lose_database(settings: Settings) -> None:
         return
     engine = create_engine(settings.database_url)
     with engine.begin() as connection:
-        database.metadata.drop_all(connection)
+        tables.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
     engine.dispose()
 
@@ -151,7 +151,7 @@ def held(settings: Settings) -> Iterator[None]:
             connection.connection.dbapi_connection.isolation_level = None  # else SQLite waits for the first write
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
-            names = ", ".join(database.metadata.tables)
+            names = ", ".join(tables.metadata.tables)
             connection.exec_driver_sql(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
         yield
         connection.exec_driver_sql("ROLLBACK")
@@ -164,7 +164,7 @@ def move_rows(home: Path, url: str | None) -> None:
         return
     source, target = create_engine(f"sqlite:///{home / 'catdog.db'}"), create_engine(url)
     with source.connect() as old, target.begin() as new:
-        for table in database.metadata.sorted_tables:
+        for table in tables.metadata.sorted_tables:
             numbered = table.autoincrement_column  # the server goes on counting with its own numbers
             columns = [column for column in table.c if column is not numbered]
             rows: list[dict[str, Any]] = [dict(row) for row in old.execute(select(*columns)).mappings()]

@@ -30,7 +30,7 @@ LAYERS = [
     {"database", "files", "split"},
     {"layout", "logs", "preprocessing"},
     {"augmentation", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
-    {"choices", "errors", "wording"},
+    {"choices", "errors", "tables", "wording"},
 ]
 
 

@@ -2,8 +2,10 @@ import csv
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,20 @@ def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:
     assert "CATDOG_PRECISION" in wrong.stderr
     assert "'f8'" in wrong.stderr
     assert "No such option" in run(tmp_path / "home", "train", "--nonsense", code=2).stderr
+
+
+def test_a_database_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    table = tmp_path / "catdog.db"
+    run(tmp_path, "jobs", "list")
+    with closing(sqlite3.connect(table)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    finished = run(tmp_path, "jobs", "list", code=1)
+    assert finished.stderr.startswith("Error: A newer catdog has upgraded the database's tables")
+    assert "Traceback" not in finished.stderr
+    table.write_bytes(b"no database" * 1000)
+    assert run(tmp_path, "jobs", "list", code=1).stderr == (
+        "Error: The database cannot be used: file is not a database.\n"
+    )
 
 
 def test_a_fresh_home_answers_with_the_bundled_model(tmp_path: Path, drawn: Path) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from catdog import database, intake
+from catdog import database, intake, tables
 from catdog.collection import Collection
 from catdog.errors import CollectionError, DiskFullError, NoModelError, RequestError, UploadNotFoundError
 from catdog.prediction import Predictor
@@ -229,7 +229,7 @@ def test_removing_restoring_and_purging(collection: Collection, home: Settings) 
     assert collection.restore_batch(batch) == 6
     assert len(collection.active()) == 6
     collection.remove([1])
-    table = database.uploads
+    table = tables.uploads
     with collection.shelf.engine.begin() as connection:
         old = table.c.changed_at.type.python_type.now() - timedelta(days=home.removed_days + 2)
         connection.execute(update(table).where(table.c.id == 1).values(changed_at=old))
@@ -429,7 +429,7 @@ def test_a_change_that_fails_half_way_changes_nothing(
 def test_repair_brings_files_and_rows_together(collection: Collection, home: Settings) -> None:
     collection.add(named(CATS), "cats")
     rows = collection.active()
-    table = database.uploads
+    table = tables.uploads
     with collection.shelf.engine.begin() as connection:
         connection.execute(delete(table).where(table.c.id == 1))  # killed between file and row
     (home.retrain_dir / "dogs").mkdir()

@@ -9,8 +9,9 @@ from alembic.runtime.migration import MigrationContext
 from postgres import lose_database
 from sqlalchemy import create_engine, insert, inspect, select, text
 
-from catdog import database
-from catdog.database import database_exists, open_database
+from catdog import database, tables
+from catdog.database import database_exists, is_current, open_database
+from catdog.errors import DatabaseTooNewError
 from catdog.settings import Settings, load_settings
 
 pytestmark = pytest.mark.databases
@@ -60,25 +61,25 @@ def test_the_home_may_have_any_name(tmp_path: Path, name: str) -> None:
 def test_the_revisions_make_exactly_the_tables_of_the_code(settings: Settings) -> None:
     with open_database(settings).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, database.metadata) == []
+        assert compare_metadata(context, tables.metadata) == []
 
 
 def test_rows_are_there_after_opening_again(settings: Settings) -> None:
     engine = open_database(settings)
     with engine.begin() as connection:
-        connection.execute(insert(database.files), ROW)
+        connection.execute(insert(tables.files), ROW)
     engine.dispose()
     with open_database(settings).connect() as connection:
-        assert [row._asdict() for row in connection.execute(select(database.files))] == [ROW]
+        assert [row._asdict() for row in connection.execute(select(tables.files))] == [ROW]
 
 
 def test_readers_go_on_while_another_connection_writes(settings: Settings) -> None:
     engine = open_database(settings)
     with engine.begin() as writer, engine.connect() as reader:
-        writer.execute(insert(database.files), ROW)
+        writer.execute(insert(tables.files), ROW)
         if engine.dialect.name == "sqlite":
             assert reader.execute(text("PRAGMA journal_mode")).scalar() == "wal"
-        assert reader.execute(select(database.files)).all() == []
+        assert reader.execute(select(tables.files)).all() == []
 
 
 def test_a_current_database_is_not_upgraded_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,12 +97,13 @@ def test_a_database_of_an_older_catdog_is_upgraded_once_and_keeps_what_it_holds(
         connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
         connection.execute(text("INSERT INTO theirs VALUES (7)"))
     old.dispose()
+    assert not is_current(settings)
     for _ in range(2):
         engine = open_database(settings)
         with engine.connect() as connection:
             assert connection.execute(text("SELECT x FROM theirs")).scalars().all() == [7]
             assert len(connection.execute(text("SELECT version_num FROM alembic_version")).all()) == 1
-            assert connection.execute(select(database.files)).all() == []
+            assert connection.execute(select(tables.files)).all() == []
         engine.dispose()
 
 
@@ -120,14 +122,28 @@ def test_a_session_has_its_settings_beside_those_of_the_url(settings: Settings, 
     engine.dispose()
 
 
+def test_a_database_of_a_newer_catdog_is_left_as_it_is(settings: Settings) -> None:
+    open_database(settings).dispose()
+    assert is_current(settings)
+    newer = create_engine(settings.resolved_database_url)
+    with newer.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for ask in (open_database, is_current):
+        with pytest.raises(DatabaseTooNewError, match=r"newer catdog .* revision 9999; .* Nothing was changed"):
+            ask(settings)
+    with newer.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["9999"]
+    newer.dispose()
+
+
 def test_several_processes_may_open_a_new_database_at_once(settings: Settings) -> None:
     open_database(settings).dispose()
     lose_database(settings)
     code = (
-        "from sqlalchemy import insert; from catdog import database as d, settings as s; import sys\n"
+        "from sqlalchemy import insert; from catdog import database as d, settings as s, tables as t; import sys\n"
         "engine = d.open_database(s.load_settings())\n"
         "for i in range(20):\n"
-        "    with engine.begin() as c: c.execute(insert(d.files), dict(path=f'{sys.argv[1]}/{i}', size=1, "
+        "    with engine.begin() as c: c.execute(insert(t.files), dict(path=f'{sys.argv[1]}/{i}', size=1, "
         "modified_ns=1, sha256='0' * 64))\n"
     )
     environment = {**os.environ, "CATDOG_HOME": str(settings.home)}
@@ -138,7 +154,7 @@ def test_several_processes_may_open_a_new_database_at_once(settings: Settings) -
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     with open_database(settings).connect() as connection:
-        assert len(connection.execute(select(database.files)).all()) == 60
+        assert len(connection.execute(select(tables.files)).all()) == 60
 
 
 def test_opening_logs_nothing_on_the_screen(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:

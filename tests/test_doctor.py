@@ -26,3 +26,26 @@ def test_what_is_missing_comes_with_a_remedy(tmp_path: Path, monkeypatch) -> Non
 def test_a_damaged_champion_is_told(home: Settings) -> None:
     (home.models_dir / "1" / "head.npz").write_bytes(b"")
     assert any("head.npz" in problem for problem in diagnose(home).problems)
+
+
+def test_the_database_is_looked_at_and_left_alone(home: Settings) -> None:
+    def found(url: str | None = None) -> tuple[str, str]:
+        diagnosis = diagnose(load_settings(home=home.home, database_url=url))
+        return diagnosis.facts["paths"]["database"], " ".join(diagnosis.problems)
+
+    at = home.home / "other.db"
+    place, problem = found()
+    assert place.endswith("catdog.db")
+    assert problem == ""
+    assert found(f"sqlite:///{at}")[0].endswith("other.db (not made yet)")
+    assert not at.exists()
+    at.touch()
+    assert "older tables" in found(f"sqlite:///{at}")[0]
+    at.write_bytes(b"no database" * 1000)
+    place, problem = found(f"sqlite:///{at}")
+    assert place.endswith("other.db")
+    assert "file is not a database" in problem
+    place, problem = found("postgresql+psycopg://someone:secret@127.0.0.1:1/pets")
+    assert place == "127.0.0.1:1/pets"
+    assert "127.0.0.1:1/pets cannot be used" in problem
+    assert "secret" not in problem

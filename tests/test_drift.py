@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from scipy.stats import ks_2samp
 from sqlalchemy import update
 
-from catdog import database
+from catdog import tables
 from catdog.drift import (
     SIGNIFICANCE,
     SMALLEST,
@@ -177,7 +177,7 @@ def test_the_bundled_model_is_watched_by_one_process_at_a_time(
     assert found is not None
     assert (found.n, found.warning, found.at[:2]) == (90, shifted, "20")
     with engine.begin() as connection:  # a minute later
-        connection.execute(update(database.drift).values(claimed_at=database.drift.c.claimed_at - 61))
+        connection.execute(update(tables.drift).values(claimed_at=tables.drift.c.claimed_at - 61))
     watches[1].measure(engine, predictor.version)
     assert watches[1]._reference is not None
     counts.close()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import IntegrityError
 
-from catdog import database
+from catdog import tables
 from catdog.database import open_database
 from catdog.errors import ConflictError, JobNotFoundError
 from catdog.jobs import LOG_LINES, Jobs
@@ -68,9 +68,9 @@ def test_the_database_itself_refuses_a_second_job(jobs: Jobs, engine: Engine) ->
     job = jobs.create()
     row = {**vars(job), "id": "other", "arguments": "{}", "log": "[]", "result": None}
     with pytest.raises(IntegrityError), engine.begin() as connection:
-        connection.execute(insert(database.jobs), row)
+        connection.execute(insert(tables.jobs), row)
     with engine.begin() as connection:
-        connection.execute(insert(database.jobs), {**row, "state": "failed"})
+        connection.execute(insert(tables.jobs), {**row, "state": "failed"})
 
 
 def test_of_many_processes_one_gets_its_job(settings: Settings, jobs: Jobs) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import update
 from test_web_server import ask, serving
 from waiting import wait_until_counted
 
-from catdog import database
+from catdog import tables
 from catdog.settings import load_settings
 from catdog.web import exposition
 from catdog.web.application import create_app
@@ -120,7 +120,7 @@ def test_drift_is_told_in_status_statistics_and_metrics(app: APIFlask, client: F
         assert client.post("/api/predict", data=picture, content_type="image/jpeg").status_code == 200
     service.counts.flush()
     with service.counts.engine().begin() as connection:  # whatever was measured before is more than a minute old
-        connection.execute(update(database.drift).values(claimed_at=0))
+        connection.execute(update(tables.drift).values(claimed_at=0))
     service._drift_at = 0.0
     service.measure_drift()
     status, stats = client.get("/api/model/status").json, client.get("/api/stats").json

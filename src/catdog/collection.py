@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 
 from sqlalchemy import Engine, delete
 
-from catdog import database
+from catdog import database, tables
 from catdog.dataset import match_class
 from catdog.errors import (
     CollectionError,
@@ -131,7 +131,7 @@ class Collection:
 
         A picture that a later champion is tested on is not among them.
         """
-        table, tested = database.uploads, self._current()[1]
+        table, tested = tables.uploads, self._current()[1]
         found = self.shelf.find(table.c.state == "active", table.c.problem.is_(None))
         # A held-out upload may be named among the test pictures itself, by the hash of the file that is kept.
         return [p for p in found if p.source_sha256 not in tested or p.source_sha256 == p.sha256]
@@ -208,7 +208,7 @@ class Collection:
     def purge(self, older_than_days: float | None = None) -> int:
         """Delete for good what was removed longer ago than that, or than the setting says; returns how many."""
         days = self.settings.removed_days if older_than_days is None else older_than_days
-        table = database.uploads
+        table = tables.uploads
         with self.shelf.locked():
             old = self.shelf.find(table.c.state == "removed", table.c.changed_at <= now() - timedelta(days=days))
             for picture in old:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
 
-from catdog import database
+from catdog import database, tables
 from catdog.errors import DatasetError, PictureError
 from catdog.layout import SPLITS, Place, Split, place, walk
 from catdog.parallel import bounded_map
@@ -186,8 +186,8 @@ def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
         for s in sorted(scanned, key=lambda s: str(s.path))  # one order for all, so that none waits in a circle
         if _can_be_kept(s.path)
     ]
-    insert = database.insert_into(engine, database.files)
-    fresh = {column.name: insert.excluded[column.name] for column in database.files.c if not column.primary_key}
+    insert = database.insert_into(engine, tables.files)
+    fresh = {column.name: insert.excluded[column.name] for column in tables.files.c if not column.primary_key}
     with engine.begin() as connection:
         if rows:
             connection.execute(insert.on_conflict_do_update(index_elements=["path"], set_=fresh), rows)
@@ -196,7 +196,7 @@ def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
 def _known_files(root: Path, settings: Settings) -> dict[str, Scanned]:
     if not (database.database_exists(settings) and _can_be_kept(root)):
         return {}
-    table = database.files
+    table = tables.files
     engine = database.open_database(settings)
     with engine.connect() as connection:
         rows = connection.execute(select(table).where(table.c.path.startswith(f"{root}{os.sep}", autoescape=True)))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from catdog import __version__, telemetry
 from catdog.backbone import resolve_precision
+from catdog.database import database_exists, is_current, own_words
 from catdog.errors import CatdogError
 from catdog.frameworks import openvino_core
 from catdog.settings import Settings, available_cores
@@ -107,9 +108,20 @@ def _paths(settings: Settings, problems: list[str]) -> dict[str, Any]:
         "home": str(home),
         "data": _existing(settings.data_dir),
         "models": _existing(settings.models_dir),
-        "database": settings.resolved_database_url.split("@")[-1],
+        "database": _database(settings, problems),
         "free_gigabytes": round(shutil.disk_usage(home).free / 1e9, 1),
     }
+
+
+def _database(settings: Settings, problems: list[str]) -> str:
+    place = settings.resolved_database_url.split("@")[-1]
+    try:
+        if not database_exists(settings):
+            return f"{place} (not made yet)"
+        return place if is_current(settings) else f"{place} (older tables, brought up to date when it is opened)"
+    except Exception as error:  # a server, its driver and a file can fail in any way
+        problems.append(f"The database {place} cannot be used: {own_words(error).strip()}")
+        return place
 
 
 def _existing(path: Path) -> str:

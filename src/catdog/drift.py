@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from catdog import database, sampling
+from catdog import sampling, tables
 from catdog.errors import VersionCorruptError
 from catdog.head import Head
 from catdog.novelty import NoveltyReference
@@ -156,7 +156,7 @@ class DriftWatch:
             samples = sampling.read(connection, version.number, int(time.time() // 3600) - HOURS + 1)
         found = compare(reference, observed_of(samples)) if reference and len(samples) >= SMALLEST else None
         score, p_value, measure = found or (None, None, "")
-        table = database.drift
+        table = tables.drift
         with engine.begin() as connection:
             connection.execute(
                 update(table)
@@ -166,7 +166,7 @@ class DriftWatch:
 
     def read(self, engine: Engine, version: int) -> Drift | None:
         """Give what was measured last for a version; None where there was too little to compare."""
-        table = database.drift
+        table = tables.drift
         with engine.connect() as connection:
             row = connection.execute(select(table).where(table.c.version == version)).one_or_none()
         if row is None or row.score is None:
@@ -178,7 +178,7 @@ class DriftWatch:
 
 def _claim(engine: Engine, version: int, now: float) -> bool:
     """Take it on to measure now; False where it is too early or another process was quicker."""
-    table = database.drift
+    table = tables.drift
     due = update(table).where(table.c.version == version, table.c.claimed_at <= now - PERIOD_SECONDS)
     with engine.connect() as connection:  # most of the time nothing is to be written
         last = connection.execute(select(table.c.claimed_at).where(table.c.version == version)).scalar()

@@ -103,6 +103,10 @@ class DatabaseBusyError(CatdogError):
     """The database cannot be used at this moment."""
 
 
+class DatabaseTooNewError(CatdogError):
+    """The database has tables that a newer catdog made, which this one does not know."""
+
+
 class KeyNeededError(CatdogError):
     """A request that needs a key and brings none, or a wrong one."""
 

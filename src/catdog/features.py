@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError
 
-from catdog import database
+from catdog import database, tables
 from catdog.backbone import Backbone
 from catdog.errors import PictureBrokenError, PictureError
 from catdog.parallel import bounded_map
@@ -57,7 +57,7 @@ class FeatureCache:
 
     def read(self, hashes: Sequence[str], view: int) -> dict[str, Vector]:
         """Return what is cached of `hashes` under `view`: hash -> `(D,) float16`."""
-        table = database.features
+        table = tables.features
         found: dict[str, Vector] = {}
         with self._engine.connect() as connection:
             for start in range(0, len(hashes), _CHUNK):
@@ -78,7 +78,7 @@ class FeatureCache:
         if fresh:
             with self._engine.begin() as connection:
                 connection.execute(
-                    database.insert_into(self._engine, database.features).on_conflict_do_nothing(),
+                    database.insert_into(self._engine, tables.features).on_conflict_do_nothing(),
                     [
                         {
                             "backbone": self._backbone,

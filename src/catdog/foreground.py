@@ -61,7 +61,9 @@ def _do_here(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None]) 
         interrupted = True
         worker.cancel()
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as in the background of a script, which Ctrl-C is not for
+        signal.signal(signal.SIGINT, interrupt)
     try:
         worker.run_once()
     finally:

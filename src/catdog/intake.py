@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, or_, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from catdog import database
+from catdog import database, tables
 from catdog.choices import PictureState
 from catdog.errors import CollectionError, CollectionFullError
 from catdog.files import telling_a_full_disk, write_atomically
@@ -111,7 +111,7 @@ def keep(shelf: Shelf, incoming: Incoming) -> tuple[UploadedPicture, bool]:
         CollectionError: it is kept under another class.
         CollectionFullError: there is no room for it.
     """
-    table = database.uploads
+    table = tables.uploads
     hashes = (incoming.source_sha256, incoming.sha256)
     with shelf.locked():
         found = shelf.find(or_(table.c.sha256.in_(hashes), table.c.source_sha256.in_(hashes)))
@@ -148,7 +148,7 @@ def insert_row(shelf: Shelf, incoming: Incoming) -> None:
     sha256 = incoming.sha256
     with database.durable(shelf.engine) as connection:
         connection.execute(
-            insert(database.uploads).values(
+            insert(tables.uploads).values(
                 sha256=sha256,
                 source_sha256=incoming.source_sha256,
                 folder=incoming.folder,
@@ -190,7 +190,7 @@ def _meet(shelf: Shelf, known: UploadedPicture, incoming: Incoming) -> tuple[Upl
 
 
 def _require_room(shelf: Shelf, size: int) -> None:
-    settings, table = shelf.settings, database.uploads
+    settings, table = shelf.settings, tables.uploads
     with shelf.engine.connect() as connection:
         count, kept = connection.execute(select(func.count(), func.coalesce(func.sum(table.c.bytes), 0))).one()
     if count >= settings.max_kept_pictures or kept + size > settings.max_kept_bytes:

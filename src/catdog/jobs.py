@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Engine, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from catdog import database
+from catdog import tables
 from catdog.errors import ConflictError, JobNotFoundError
 
 RETRAIN: Final = "retrain"
@@ -24,7 +24,7 @@ LOG_LINES: Final = 200
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 UNDER_WAY: Final = ("queued", "running")
 
-_table = database.jobs
+_table = tables.jobs
 
 
 @dataclass(frozen=True)

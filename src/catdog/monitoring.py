@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Engine, delete, select
 
-from catdog import database, sampling
+from catdog import database, sampling, tables
 from catdog.histograms import latency_bin, share_bin
 from catdog.patience import Opening
 from catdog.sampling import Sample, Samples
@@ -220,7 +220,7 @@ class Counts:
         try:
             if not self.has_database:
                 return Counter()
-            table = database.counts
+            table = tables.counts
             wanted = select(*table.c).where(table.c.hour >= first)
             if last is not None:
                 wanted = wanted.where(table.c.hour <= last)
@@ -233,7 +233,7 @@ class Counts:
             return None
 
     def _write(self, pending: Counter[Key], samples: Sequence[Sample]) -> None:
-        engine, table = self.engine(), database.counts
+        engine, table = self.engine(), tables.counts
         # Sorted: one order for all processes, so that none waits for another in a circle.
         rows = [
             {**key._asdict(), "count": count}
@@ -256,7 +256,7 @@ class Counts:
         if hour == self._pruned_in:
             return
         self._pruned_in = hour
-        table, oldest = database.counts, hour - self._settings.history_days * HOURS_A_DAY
+        table, oldest = tables.counts, hour - self._settings.history_days * HOURS_A_DAY
         try:
             with self.engine().begin() as connection:
                 connection.execute(delete(table).where(table.c.hour > ALL_TIME, table.c.hour < oldest))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, or_, select
 
-from catdog import database
+from catdog import tables
 from catdog.collection import Collection
 from catdog.features import FeatureCache, embed
 from catdog.files import read_json, write_json
@@ -193,7 +193,7 @@ def _out_of_sample(features: Floats, labels: NDArray[np.int64], groups: NDArray[
 def _features(
     collection: Collection, predictor: Predictor, on_progress: Callable[[int, int], None] | None
 ) -> tuple[list[UploadedPicture], NDArray[np.float16]]:
-    table, classes = database.uploads, predictor.version.classes
+    table, classes = tables.uploads, predictor.version.classes
     usable = or_(table.c.problem.is_(None), table.c.problem != MISSING)
     found = collection.shelf.find(table.c.state == "active", usable, table.c.folder.in_(classes))
     by_hash = {picture.sha256: picture for picture in found}
@@ -268,7 +268,7 @@ def _findings(
 
 def _shares(collection: Collection, column: str) -> list[dict[str, Any]]:
     """Count the pictures by batch or uploader, the largest first, with their share of all that are not removed."""
-    table = database.uploads
+    table = tables.uploads
     key = table.c[column]
     query = select(key, func.count(), func.min(table.c.created_at)).where(table.c.state != "removed").group_by(key)
     with collection.shelf.engine.connect() as connection:
@@ -282,7 +282,7 @@ def _shares(collection: Collection, column: str) -> list[dict[str, Any]]:
 
 def _digest(collection: Collection, champion: int) -> str:
     """Name the state that a review is of: the champion, and hash, class and standing of each active picture."""
-    active = collection.shelf.find(database.uploads.c.state == "active")
+    active = collection.shelf.find(tables.uploads.c.state == "active")
     lines = sorted(f"{p.sha256} {p.folder} {p.checked}" for p in active)
     return hashlib.sha256("\n".join([str(champion), *lines]).encode()).hexdigest()
 

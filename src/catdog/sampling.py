@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
-from catdog import database
+from catdog import tables
 
 SAMPLES_AN_HOUR: Final = 200
 HOURS_KEPT: Final = 24
@@ -76,7 +76,7 @@ class Samples:
 
 def write(connection: Connection, samples: Sequence[Sample]) -> None:
     """Add samples to the database, and remove what is no longer part of the sample of its hour, or too old."""
-    table = database.samples
+    table = tables.samples
     connection.execute(insert(table), [sample._asdict() for sample in samples])
     for hour in {sample.hour for sample in samples}:
         beyond = select(table.c.draw).where(table.c.hour == hour).order_by(table.c.draw)
@@ -88,6 +88,6 @@ def write(connection: Connection, samples: Sequence[Sample]) -> None:
 
 def read(connection: Connection, version: int, first_hour: int) -> list[Sample]:
     """Read the samples of a version from an hour on."""
-    table: Any = database.samples
+    table: Any = tables.samples
     wanted = select(table).where(table.c.version == version, table.c.hour >= first_hour)
     return [Sample(*row) for row in connection.execute(wanted)]

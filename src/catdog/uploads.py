@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Row, Select, case, func, select, update
 
-from catdog import database
+from catdog import database, tables
 from catdog.choices import PictureState
 from catdog.errors import DatabaseBusyError, UploadNotFoundError
 from catdog.files import sync_folder
@@ -112,7 +112,7 @@ class Shelf:
 
     def find(self, *conditions: Any) -> list[UploadedPicture]:
         """Find rows, the oldest first."""
-        return self.run(select(database.uploads).where(*conditions).order_by(database.uploads.c.id))
+        return self.run(select(tables.uploads).where(*conditions).order_by(tables.uploads.c.id))
 
     def run(self, query: Select[Any]) -> list[UploadedPicture]:
         """Read the rows of a query over the whole table."""
@@ -129,7 +129,7 @@ class Shelf:
         found: list[UploadedPicture] = []
         possible = [number for number in wanted if number <= MAX_ID]
         for start in range(0, len(possible), _CHUNK):
-            found += self.find(database.uploads.c.id.in_(possible[start : start + _CHUNK]))
+            found += self.find(tables.uploads.c.id.in_(possible[start : start + _CHUNK]))
         if missing := set(wanted) - {picture.id for picture in found}:
             raise UploadNotFoundError(
                 f"There is no such picture among those for retraining. Received: {sorted(missing)[:10]}"
@@ -142,7 +142,7 @@ class Shelf:
         Raises:
             UploadNotFoundError: there is no such batch.
         """
-        found = [] if "\0" in name else self.find(database.uploads.c.batch == name)  # PostgreSQL knows no NUL
+        found = [] if "\0" in name else self.find(tables.uploads.c.batch == name)  # PostgreSQL knows no NUL
         if not found:
             raise UploadNotFoundError(f"There is no such batch of pictures. Received: {name[:100]!r}")
         return found
@@ -171,9 +171,7 @@ class Shelf:
 
     def _set(self, connection: Connection, picture: UploadedPicture, values: dict[str, Any]) -> None:
         moves = {"changed_at": now()} if {"state", "folder"} & values.keys() else {}
-        connection.execute(
-            update(database.uploads).where(database.uploads.c.id == picture.id).values(**values, **moves)
-        )
+        connection.execute(update(tables.uploads).where(tables.uploads.c.id == picture.id).values(**values, **moves))
 
     def _picture(self, row: Row[Any]) -> UploadedPicture:
         values = dict(row._mapping)
@@ -204,7 +202,7 @@ def count(shelf: Shelf, classes: Sequence[str]) -> dict[str, Any]:
 
     Of the active ones, `kept_out` are those that the review has something against, and `held_out` are for testing.
     """
-    table = database.uploads
+    table = tables.uploads
     keys = (table.c.state, table.c.folder, table.c.held_out, table.c.problem.is_not(None))
     result: dict[str, Any] = {"total": 0, "bytes": 0, "held_out": 0, "kept_out": 0}
     result |= {state: dict.fromkeys(classes, 0) for state in STATES}
@@ -223,7 +221,7 @@ def find_page(
     shelf: Shelf, offset: int, limit: int, order: Order, filters: Mapping[str, str], ids: Sequence[int] | None = None
 ) -> tuple[list[UploadedPicture], int]:
     """List pictures, and say how many there are in all; see `Collection.page`."""
-    table = database.uploads
+    table = tables.uploads
     conditions = [table.c[name] == value for name, value in filters.items()]
     if ids is not None:
         conditions.append(table.c.id.in_(ids))

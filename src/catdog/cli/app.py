@@ -66,9 +66,10 @@ def main() -> None:
         _tell(getattr(error, "format_message", error.__str__)())
         sys.exit(getattr(error, "exit_code", 2))
     except Exception as error:
-        from sqlalchemy.exc import OperationalError  # which most commands need not wait for
+        from sqlalchemy.exc import DatabaseError, OperationalError  # which most commands need not wait for
 
-        if not isinstance(error, OperationalError):
+        # Of the first are also mistakes of catdog's own; itself it is a file that is no database, or a damaged one.
+        if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
             raise
         _tell(f"The database cannot be used: {error.orig}.")
         sys.exit(1)

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from catdog.database import metadata
+from catdog.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -44,6 +44,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.NoModelError: 503,
     errors.ChartError: 503,
     errors.DatabaseBusyError: 503,
+    errors.DatabaseTooNewError: 503,
     errors.DiskFullError: 507,
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""

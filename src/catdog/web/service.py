@@ -198,12 +198,9 @@ class Service:
             try:
                 number = self.store.champion()
                 if number is None or self._predictor is None or number != self._predictor.version.number:
-                    # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
-                    loaded = self._predictor.backbone if self._predictor else None
-                    predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
-                    try_out(predictor)
-                    self._predictor = predictor
-                    if loaded is not None:  # at the start nothing was replaced
+                    is_first = self._predictor is None
+                    self._predictor = self._load(number)
+                    if not is_first:  # at the start nothing was replaced, and a first answer is waited for
                         release_memory()
                     _log.info("Version %d answers now.", number)
                 self.refusal = None
@@ -213,6 +210,13 @@ class Service:
                 if self.refusal != (refusal := Refusal(number, reason)):
                     _log.error("Version %s could not be taken into use: %s", number, error)
                 self.refusal = refusal
+
+    def _load(self, number: int | None) -> Predictor:
+        # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
+        loaded = self._predictor.backbone if self._predictor else None
+        predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
+        try_out(predictor)
+        return predictor
 
     def status(self) -> dict[str, Any]:
         """Say what answers, since when, how fast, and what could not be loaded; ready for JSON."""
