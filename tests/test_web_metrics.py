@@ -18,11 +18,12 @@ from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import update
+from sqlalchemy import text, update
 from test_web_server import ask, serving
-from waiting import wait_until_counted
+from waiting import wait_for, wait_until_counted
 
 from catdog import tables
+from catdog.database import open_database
 from catdog.settings import load_settings
 from catdog.web import exposition
 from catdog.web.application import create_app
@@ -110,6 +111,29 @@ def test_metrics_of_one_process(app: APIFlask, client: FlaskClient) -> None:
 def test_retrainings_are_counted_by_result(app: APIFlask, client: FlaskClient) -> None:
     app.extensions["catdog"].counts.add_retraining("promoted")
     assert samples(client.get("/metrics").text)["catdog_retrain_total{result=promoted}"] == 1
+
+
+def test_a_database_of_a_newer_catdog_stops_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catdog.web.service.DRIFT_SECONDS", 0.05)
+    settings = load_settings(home=tmp_path, tracking=False)
+    engine = open_database(settings)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    newer = create_app(settings)
+    try:
+        client = newer.test_client()
+        assert client.post("/api/predict", data={"image": (io.BytesIO(CAT), "cat.jpg")}).status_code == 200
+        refused = client.get("/api/retrain/images")
+        assert refused.status_code == 503
+        assert refused.get_json()["error"].startswith("A newer catdog has upgraded the database's tables")
+        assert "Retry-After" not in refused.headers, "waiting does not help"
+        wait_for(lambda: "A task of the server failed; it is tried again. Received: A newer catdog" in caplog.text)
+        assert "Traceback" not in caplog.text
+    finally:
+        newer.extensions["catdog"].stop()
 
 
 def test_drift_is_told_in_status_statistics_and_metrics(app: APIFlask, client: FlaskClient) -> None:

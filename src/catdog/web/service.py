@@ -24,6 +24,7 @@ from catdog.errors import CatdogError, NoModelError, PictureError, VersionCorrup
 from catdog.explain import Explanation, SimilarPictures, explain
 from catdog.layout import count_files
 from catdog.monitoring import Counts, current_hour
+from catdog.patience import why_no_database
 from catdog.prediction import Prediction, Predictor
 from catdog.sampling import Sample
 from catdog.settings import Settings
@@ -318,8 +319,10 @@ class Service:
         while not self._stopping.wait(every):
             try:
                 work()
-            except Exception:  # a thread that ended would end the swapping, or the counting, for good
-                _log.exception("A task of the server failed; it is tried again.")
+            except Exception as error:  # a thread that ended would end the swapping, or the counting, for good
+                is_told = isinstance(error, CatdogError) or why_no_database(error)  # the sentence says it all
+                sentence = "A task of the server failed; it is tried again. Received: %s"
+                _log.error(sentence, own_words(error), exc_info=None if is_told else error)
 
 
 def try_out(predictor: Predictor) -> None:
