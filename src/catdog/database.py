@@ -72,15 +72,12 @@ def open_database(settings: Settings, *, lock_seconds: float = LOCK_SECONDS) -> 
     url = settings.resolved_database_url
     path = sqlite_path(url)
     if path is None:
-        engine = connect(url, lock_seconds=lock_seconds)
-        _upgrade(engine)
-        return engine
+        return _upgraded(connect(url, lock_seconds=lock_seconds))
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, hide_parameters=True)  # parameters are names and addresses, and errors are logged
     event.listen(engine, "connect", partial(_configure_sqlite, lock_seconds))
     with FileLock(path.with_name(path.name + ".lock")):  # two processes may start on a new folder at once
-        _upgrade(engine)
-    return engine
+        return _upgraded(engine)
 
 
 def is_current(settings: Settings) -> bool:
@@ -105,7 +102,7 @@ def connect(url: str, *, lock_seconds: float = LOCK_SECONDS, **options: Any) -> 
         options: of SQLAlchemy's engine, in place of `POOL`.
     """
     parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":  # in memory
+    if parsed.get_backend_name() == "sqlite":  # in memory, or a file that is only looked at
         return create_engine(url, hide_parameters=True)
     is_libpq = parsed.get_driver_name() in _LIBPQ_DRIVERS
     arguments = {name: value for name, value in _PATIENCE.items() if is_libpq and name not in parsed.query}
@@ -167,6 +164,16 @@ def _configure_postgres(lock_seconds: float, connection: Any, _record: Any) -> N
     cursor.execute(_CONFIGURE, (list(wanted), [str(value) for value in wanted.values()]))
     cursor.close()
     connection.commit()  # a rollback would undo it
+
+
+def _upgraded(engine: Engine) -> Engine:
+    """Bring the tables up to date; where that fails, no connection is left open."""
+    try:
+        _upgrade(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
 
 
 def _upgrade(engine: Engine) -> None:
