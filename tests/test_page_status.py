@@ -39,6 +39,7 @@ def two_versions(
 def test_promote_undo_compare_and_roll_back(open_page: OpenPage, two_versions: tuple[str, Settings]) -> None:
     address, settings = two_versions
     page = open_page("/?tab=status", address=address, expected={409})
+    expect(page.get_by_role("button", name="Roll back")).to_have_count(0)  # there is nothing to go back to
     page.get_by_role("link", name="Compare version 2").click()
     comparison = page.get_by_role("region", name="Version 2 against version 1")
     expect(comparison.get_by_role("row").filter(has_text="accuracy").first).to_contain_text("+0.0000")
@@ -51,7 +52,7 @@ def test_promote_undo_compare_and_roll_back(open_page: OpenPage, two_versions: t
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Version 1 answers again.")).to_be_visible()
     assert ModelStore(settings.models_dir).champion() == 1
-    page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("button", name="Roll back to version 2").click()
     expect(page.locator("#answering")).to_have_text("Version 2 answers")
     assert serious_violations(page) == []
 

@@ -154,12 +154,15 @@ def test_rolling_back_goes_back_step_by_step(store: ModelStore) -> None:
     save(store, 3)
     with pytest.raises(StoreError, match="no earlier champion"):
         store.rollback()
+    assert store.earlier_champion() is None
     for number in (1, 2, 3):
         store.promote(number, "better")
     assert [store.rollback(), store.rollback()] == [2, 1]
     with pytest.raises(StoreError, match=r"Received: version 1 alone"):
         store.rollback()
+    assert store.earlier_champion() is None
     store.promote(3, "again")
+    assert store.earlier_champion() == 1
     assert store.rollback() == 1
     assert store.champion() == 1
 

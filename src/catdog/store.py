@@ -224,6 +224,11 @@ class ModelStore:
                 {"version": number, "history": [vars(entry) for entry in history]},
             )
 
+    def earlier_champion(self) -> int | None:
+        """Give the version that `rollback` would promote; None where there was none before."""
+        stack = self._champions()
+        return stack[-2] if len(stack) > 1 else None
+
     def rollback(self) -> int:
         """Promote again the version that was champion before this one; returns its number.
 
@@ -232,17 +237,22 @@ class ModelStore:
         Raises:
             StoreError: there was none before.
         """
+        stack = self._champions()
+        if len(stack) < 2:
+            only = f"version {stack[0]} alone" if stack else "no champion"
+            raise StoreError(f"There is no earlier champion to go back to. Received: {only}.")
+        self.promote(stack[-2], f"{_ROLLBACK} from version {stack[-1]}")
+        return stack[-2]
+
+    def _champions(self) -> list[int]:
+        """List the champions up to the one there is, without those that a rollback took back."""
         stack: list[int] = []
         for entry in self.history():
             if len(stack) > 1 and entry.version == stack[-2] and entry.reason.startswith(_ROLLBACK):
                 stack.pop()
             elif not stack or stack[-1] != entry.version:
                 stack.append(entry.version)
-        if len(stack) < 2:
-            only = f"version {stack[0]} alone" if stack else "no champion"
-            raise StoreError(f"There is no earlier champion to go back to. Received: {only}.")
-        self.promote(stack[-2], f"{_ROLLBACK} from version {stack[-1]}")
-        return stack[-2]
+        return stack
 
     def _settle(self, new: Path, document: dict[str, Any]) -> ModelVersion:
         """Rename into the next free number, trying the one after where another training took it."""

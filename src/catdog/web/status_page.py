@@ -59,12 +59,20 @@ def status_context() -> dict[str, Any]:
         },
         "hours_shown": HOURS_SHOWN,
         "versions": service().store.summaries(),
+        "earlier": _earlier_champion(),
         "comparison": _comparison(status["version"]),
         "promotions": status["history"][: -PROMOTIONS_SHOWN - 1 : -1],
         "drift_threshold": service().settings.drift_threshold,
         "drift_hours": drift.HOURS,
         "drift_smallest": drift.SMALLEST,
     }
+
+
+def _earlier_champion() -> int | None:
+    try:
+        return service().store.earlier_champion()
+    except CatdogError:  # what answers, and why nothing newer does, stands elsewhere on the page
+        return None
 
 
 def _mix(stats: Mapping[str, Any], field: str, names: Mapping[str, str]) -> Mix:
