@@ -75,6 +75,7 @@ def test_a_trigger_is_accepted_and_can_be_followed(client: FlaskClient, app: API
 
 @pytest.mark.usefixtures("uploads")
 def test_of_twenty_triggers_at_once_one_is_accepted(app: APIFlask) -> None:
+    assert app.test_client().get("/api/retrain/status").status_code == 200  # opens the database, which takes a while
     answers: list[Any] = []
     start = threading.Barrier(20)
 

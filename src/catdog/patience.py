@@ -35,6 +35,9 @@ OPENING: Final = (
     "nothing."
 )
 BRIEF_SECONDS: Final = 0.5
+FIRST_SECONDS: Final = 3.0
+"""How long all threads wait for an opening while nothing speaks against it: a slow machine may need that long."""
+
 SILENT_SECONDS: Final = 5.0
 """How long a database is left alone after it was waited for in vain: as long as the next vain attempt would take."""
 
@@ -94,12 +97,14 @@ class Opening(Generic[T]):
         """Take what opens it; nothing is opened before the first `get`."""
         self.opened: T | None = None
         self._opener = opener
-        self._patience = Patience(SILENT_SECONDS, sentence=SILENT)
+        self._patience = Patience(SILENT_SECONDS, brief=FIRST_SECONDS, sentence=SILENT)
         self._lock = threading.Lock()
         self._not_before = 0.0
 
     def get(self) -> T:
         """Give what is open, opened where it was not; raises what the opener does.
+
+        The first time all threads wait for it, `FIRST_SECONDS` at most; once it was waited for in vain, two do.
 
         Raises:
             DatabaseBusyError: others are waiting for it, or one waited in vain a moment ago.
@@ -126,6 +131,7 @@ class Opening(Generic[T]):
             failed = time.monotonic()
             if failed - began > BRIEF_SECONDS:  # who refuses at once may be asked at once
                 self._not_before = failed + SILENT_SECONDS
+                self._patience = Patience(SILENT_SECONDS, sentence=SILENT)  # whoever comes from now on waits briefly
             raise
 
 
