@@ -1,5 +1,6 @@
 """Features of some pictures of a version, without the pictures: a memory of its data that travels with it."""
 
+import threading
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ GROWN: Final = 2000
 
 TEST: Final = 2000
 """Most test pictures that are kept."""
+
+_reading = threading.Lock()
+"""Requests read at the same time. NumPy parses the header of an array as Python, and where several threads do, CPython
+3.11 can end with a SystemError (https://github.com/python/cpython/issues/106905)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Replay:
             VersionCorruptError: not such a file, or its arrays do not fit together.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with _reading, np.load(path, allow_pickle=False) as arrays:
                 replay = cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise VersionCorruptError(f"The replay memory cannot be read. Received: {path} ({error}).") from error
