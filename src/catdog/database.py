@@ -85,7 +85,7 @@ def is_current(settings: Settings) -> bool:
 
     Nothing is changed. Raises `DatabaseTooNewError` as `open_database` does.
     """
-    engine = connect(settings.resolved_database_url, lock_seconds=LOCK_SECONDS)
+    engine = connect(settings.resolved_database_url)
     try:
         with engine.connect() as connection:
             return not _is_behind(connection)
@@ -177,15 +177,15 @@ def _upgraded(engine: Engine) -> Engine:
 
 
 def _upgrade(engine: Engine) -> None:
-    from alembic import command  # not needed by who only names the tables
-
-    config = _alembic()
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # several machines may start on a new database at once
             patience = f"SET LOCAL lock_timeout = {round(1000 * LOCK_SECONDS)}"  # the first takes its time
             connection.execute(text(patience))
             connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
         if _is_behind(connection):
+            from alembic import command  # not needed where the tables are as they should be
+
+            config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
