@@ -1,54 +1,321 @@
-"""gunicorn's process with threads, whose own refusals are problems like all others; and its log as lines of JSON."""
+"""gunicorn's process with threads, behind an event loop that reads whole requests and sends what clients read slowly.
 
-import json
+A thread gets a request when all of it is there, and is rid of the answer at once: a client that sends or reads nothing
+costs a connection and never a thread. Parsing, responses and signals are gunicorn's. `connection` holds the times that
+each client has, `buffers` the space that all of them have.
+"""
+
+import errno
 import logging
-import ssl
-from http import HTTPStatus
+import queue
+import resource
+import selectors
+import socket
+import threading
+import time
+from contextlib import suppress
 from typing import Any, Final
 
-from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
 from catdog.logs import write_json
-from catdog.web.access import HEADERS
-from catdog.web.problems import FAILED, MEDIA_TYPE, document, new_request_id
+from catdog.web.connection import LINGER_SECONDS, READ_AHEAD, Connection, Phase
+from catdog.web.limits_by_path import LEAST_BYTES, LimitByPath
+from catdog.web.problems import new_request_id
+from catdog.web.refusals import BodyEndsEarlyError, TooSlowError, refusal, status_of
 
-_BROKEN: Final = "This is no request of HTTP/1.0 or 1.1: its first line, a header or a length breaks the protocol."
-_REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
-    errors.ParseException: (400, _BROKEN),
-    errors.LimitRequestLine: (414, "The address is too long: 4,094 bytes are allowed for the first line of a request."),
-    errors.ExpectationFailed: (417, "Of expectations, `Expect: 100-continue` is met and no other."),
-    errors.LimitRequestHeaders: (431, "The headers are too many or too long: 100 of 8,190 bytes each are allowed."),
-    errors.UnsupportedTransferCoding: (501, "Of transfer codings, `chunked` is understood and no other."),
-    errors.ForbiddenProxyRequest: (403, "The PROXY protocol is not allowed from this address."),
-    ssl.SSLError: (403, "The connection must begin with TLS."),
-    # What the application itself tried to send: its fault, though a subclass of the client's.
-    errors.InvalidResponseHeader: (500, FAILED),
-    errors.InvalidResponseHeaderName: (500, FAILED),
-    errors.ConfigurationProblem: (500, FAILED),
-}
-"""Status and sentence for each error of gunicorn's; a class that is not listed has those of the nearest above it."""
+PROBES: Final = frozenset({"/livez", "/readyz"})
+"""These have threads of their own, so that they are answered while all others are busy."""
+
+PROBE_THREADS: Final = 2
+RECEIVE_BYTES: Final = 256 * 2**10
+STOP_SECONDS: Final = 2.0
+"""How long a process that is told to end waits for requests on connections that are open."""
+
+PAUSE_SECONDS: Final = 0.25
+"""How long no connection is accepted after the system had no file descriptor or memory for one."""
+
+_OWN_FILES: Final = 64
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Threads as gunicorn has them."""
+    """A process whose threads never wait for a client."""
+
+    @classmethod
+    def check_config(cls, cfg: Any, _log: Any) -> None:
+        """Refuse what this worker cannot do.
+
+        Raises:
+            RuntimeError: TLS is asked for.
+        """
+        if cfg.is_ssl:
+            raise RuntimeError("catdog speaks plain HTTP. Leave out --certfile and --keyfile, and end TLS in a proxy.")
+
+    def init_process(self) -> None:
+        """Start the threads, then load the application and serve."""
+        self._connections: set[Connection] = set()
+        self._requests: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
+        self._probes: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._scratch = memoryview(bytearray(RECEIVE_BYTES))
+        self._accept_at = 0.0
+        self._expire_at = 0.0
+        # A connection may need a file for its body beside its own descriptor.
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = max(8, min(self.worker_connections, (descriptors - _OWN_FILES) // 2))
+        super().init_process()
+
+    def run(self) -> None:
+        """Serve until told to end, then answer what is under way."""
+        self._limits = LimitByPath(self.wsgi)
+        self._budget = self._limits.budget()
+        for jobs, count in ((self._requests, self.cfg.threads), (self._probes, PROBE_THREADS)):
+            for _ in range(count):
+                thread = threading.Thread(target=self._work, args=(jobs,), daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        self.poller.register(self.method_queue.fileno(), _READ, self.method_queue.run_callbacks)
+        while self.alive:
+            self.set_accept_enabled(time.monotonic() >= self._accept_at)
+            self._serve(1.0 if self._accepting else PAUSE_SECONDS)
+            if not self.is_parent_alive():
+                break
+        self._stop()
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """End at once, but let threads finish what they are at: the model's engine is in the middle of it."""
+        self.alive = False
+        self._end_threads(STOP_SECONDS)
+        super().handle_quit(sig, frame)
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept one connection, at the cost of the one that has waited longest if there are too many."""
+        if len(self._connections) >= self._most and not self._evict():
+            self._accept_at = time.monotonic() + PAUSE_SECONDS
+            return
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self.log.warning("No connection can be accepted now: %s", error.strerror)
+                self._evict()
+                self._accept_at = time.monotonic() + PAUSE_SECONDS
+            return
+        connection = Connection(client, address, listener.getsockname(), self._budget)
+        self._connections.add(connection)
+        self._watch(connection)
 
     def handle_error(self, _request: object, client: Any, _address: object, error: Exception) -> None:
-        """Refuse a request that cannot be read, or that failed outside the application; gunicorn closes after that.
+        """Refuse a request that cannot be read, or that failed outside the application; it is closed after that.
 
         What was received is neither sent back nor logged, as gunicorn would: it may be a picture, or hold a key.
         """
-        status, sentence = next((_REFUSALS[kind] for kind in type(error).__mro__ if kind in _REFUSALS), (500, FAILED))
+        status, sentence = status_of(error)
         request_id = new_request_id()
         fields = {"request_id": request_id, "status": status, "problem": type(error).__name__}
         log = self.log.exception if status == 500 else self.log.warning
         log("Request %s was not answered: %s, %s", request_id, status, fields["problem"], extra={"fields": fields})
+        with suppress(OSError):  # the client did not wait
+            client.sendall(refusal(status, sentence, request_id))
+
+    # The event loop.
+
+    def _serve(self, timeout: float) -> None:
+        self.notify()
+        for key, events in self.poller.select(timeout):
+            if isinstance(key.data, Connection):
+                self._attend(key.data, events)
+            else:
+                key.data(key.fileobj)
+        if (now := time.monotonic()) >= self._expire_at:
+            self._expire_at = now + 0.5
+            self._expire(now)
+
+    def _attend(self, connection: Connection, events: int = 0) -> None:
+        """Go on with a connection: something has arrived, its client takes more, or an answer is complete."""
+        if connection.phase is Phase.CLOSED:
+            return
         try:
-            util.write_nonblock(client, _response(status, sentence, request_id))
+            if events & _WRITE:
+                self._push(connection)
+            if events & _READ:
+                self._receive(connection)
+            self._advance(connection)
+        except (ConnectionError, TimeoutError) as gone:
+            self.log.debug("A client has gone: %s", gone)
+            self._close(connection)
+        except Exception as error:
+            self._refuse(connection, error)
+
+    def _push(self, connection: Connection) -> None:
+        connection.sock.push()
+        if connection.phase is Phase.HEAD and not connection.sock.unsent:
+            connection.rest(self.cfg.keepalive)
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            size = connection.socket.recv_into(self._scratch)
+        except (BlockingIOError, InterruptedError):
+            return
+        if size == 0:
+            connection.has_ended = True
+        elif connection.phase not in (Phase.LAST, Phase.LINGER):
+            connection.take(self._scratch[:size])
+
+    def _advance(self, connection: Connection) -> None:
+        if connection.sock.is_broken and connection.phase is not Phase.ANSWER:
+            self._close(connection)
+            return
+        if connection.phase is Phase.HEAD and not connection.sock.unsent and connection.read_head(self.cfg):
+            self._begin_body(connection)
+        if connection.phase is Phase.BODY and self._may_answer(connection):
+            connection.begin_answer()
+            jobs = self._probes if connection.request.path in PROBES else self._requests
+            jobs.put(connection)
+        if connection.phase is Phase.LAST and not connection.sock.unsent:
+            self._linger(connection)
+        if connection.has_ended and connection.phase in (Phase.HEAD, Phase.BODY, Phase.LINGER):
+            if connection.phase is Phase.BODY:
+                raise BodyEndsEarlyError
+            if not connection.sock.unsent:
+                self._close(connection)
+                return
+        self._watch(connection)
+
+    def _begin_body(self, connection: Connection) -> None:
+        expects = connection.request._expected_100_continue
+        connection.begin_body()
+        connection.fill_body()
+        if expects and not self._may_answer(connection):
+            connection.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.sock.flush()
+
+    def _may_answer(self, connection: Connection) -> bool:
+        """Tell whether a request is complete, or so large that the application refuses it whatever follows."""
+        if connection.has_body:
+            return True
+        if connection.promised <= LEAST_BYTES:
+            return False
+        request = connection.request
+        if connection.promised <= self._limits(request.method, request.path):
+            return False
+        request.force_close()
+        return True
+
+    def _linger(self, connection: Connection) -> None:
+        connection.phase, connection.deadline = Phase.LINGER, time.monotonic() + LINGER_SECONDS
+        with suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_WR)
+
+    def _refuse(self, connection: Connection, error: Exception) -> None:
+        self.handle_error(None, connection.sock, connection.client, error)
+        self._end_answer(connection, keeps=False)
+
+    def _watch(self, connection: Connection) -> None:
+        """Wait for what can go on: nothing is read from a client who does not read its answers."""
+        wants = _WRITE if connection.sock.unsent and connection.phase is not Phase.ANSWER else 0
+        is_full = len(connection.received) >= READ_AHEAD and connection.phase not in (Phase.LAST, Phase.LINGER)
+        if not connection.has_ended and not (is_full and (connection.phase is Phase.ANSWER or connection.sock.unsent)):
+            wants |= _READ
+        if wants == connection.interest:
+            return
+        if not connection.interest:
+            self.poller.register(connection.socket, wants, connection)
+        elif not wants:
+            self.poller.unregister(connection.socket)
+        else:
+            self.poller.modify(connection.socket, wants, connection)
+        connection.interest = wants
+
+    def _expire(self, now: float) -> None:
+        for connection in [one for one in self._connections if one.is_late(now)]:
+            has_begun = connection.phase is Phase.BODY or (connection.phase is Phase.HEAD and connection.received)
+            if has_begun and not connection.sock.unsent:
+                self._refuse(connection, TooSlowError())
+            else:
+                self._close(connection, abort=bool(connection.sock.unsent))
+
+    def _evict(self) -> bool:
+        """Close the connection that has waited longest for its client; False if a thread is at work for each."""
+        waiting = [one for one in self._connections if one.phase is not Phase.ANSWER]
+        if not waiting:
+            return False
+        # A body that arrives is worth more than a connection on which nothing has come.
+        self._close(min(waiting, key=lambda one: (one.phase is Phase.BODY, one.since)), abort=True)
+        return True
+
+    def _close(self, connection: Connection, *, abort: bool = False) -> None:
+        if connection.interest:
+            self.poller.unregister(connection.socket)
+        connection.close(abort=abort)
+        self._connections.discard(connection)
+
+    def _stop(self) -> None:
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
+        end = time.monotonic() + self.cfg.graceful_timeout
+        while self._connections and (now := time.monotonic()) < end:
+            for connection in self._connections:
+                if connection.phase is Phase.HEAD and not connection.sock.unsent:
+                    connection.deadline = min(connection.deadline, now + STOP_SECONDS)
+            self._serve(0.2)
+        self._end_threads(max(0.0, end - time.monotonic()) + STOP_SECONDS)
+        for connection in list(self._connections):
+            self._close(connection)
+        self.poller.close()
+        self.method_queue.close()
+
+    def _end_threads(self, seconds: float) -> None:
+        for jobs, count in ((self._requests, self.cfg.threads), (self._probes, PROBE_THREADS)):
+            for _ in range(count):
+                jobs.put(None)
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    # The threads.
+
+    def _work(self, jobs: "queue.SimpleQueue[Connection | None]") -> None:
+        while (connection := jobs.get()) is not None:
+            keeps = self._answer(connection)
+            connection.drop_request()
+            if keeps and self.alive and not (connection.sock.unsent or connection.sock.is_broken):
+                connection.rest(self.cfg.keepalive)
+                # Whatever came meanwhile, the event loop has left it: this thread had the connection.
+                if connection.received or connection.has_ended or not connection.interest:
+                    self.method_queue.defer(self._attend, connection)
+            else:
+                self.method_queue.defer(self._end_answer, connection, keeps)
+
+    def _answer(self, connection: Connection) -> bool:
+        """Let the application answer; return whether the connection stays open."""
+        keeps = False
+        try:
+            keeps = bool(self.handle_request(connection.request, connection))
         except OSError as gone:
-            self.log.debug("The client did not wait for its refusal. Received: %s", gone)
+            self.log.debug("A client has gone: %s", gone)
+        except StopIteration:  # gunicorn has logged the failure; the head was sent already
+            pass
+        except Exception as error:
+            self.handle_error(connection.request, connection.sock, connection.client, error)
+        connection.sock.flush()
+        return keeps
+
+    def _end_answer(self, connection: Connection, keeps: bool) -> None:
+        if connection.phase is Phase.CLOSED:
+            return
+        connection.sock.flush()
+        connection.drop_request()
+        if keeps:
+            connection.rest(self.cfg.keepalive)
+        else:
+            connection.phase = Phase.LAST
+            connection.received.clear()
+        self._attend(connection)
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
@@ -58,17 +325,3 @@ class JsonLogger(Logger):  # type: ignore[misc]
         """Set the log up, anew at each reload of the configuration."""
         super().setup(cfg)
         write_json(logging.getLogger("gunicorn.error"))
-
-
-def _response(status: int, sentence: str, request_id: str) -> bytes:
-    body = json.dumps(document(status, sentence, request_id)).encode()
-    headers = {
-        "Connection": "close",
-        "Content-Type": MEDIA_TYPE,
-        "Content-Length": len(body),
-        "Cache-Control": "no-store",
-        "X-Request-ID": request_id,
-        **HEADERS,
-    }
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

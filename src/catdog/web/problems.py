@@ -55,7 +55,7 @@ RETRY_SECONDS: Final = 10
 FAILED: Final = "The server failed. Its log says more under this request id."
 """The sentence for an error that was not raised on purpose."""
 
-_FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
+FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
 _FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POSTGRES_DISK_FULL: Final = "53100"  # PostgreSQL's documentation, appendix A
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -102,7 +102,7 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
         _log.error("Request %s found the disk full: %s", request_id(), own_words(error), extra=_named())
-        return 507, str(error) if isinstance(error, errors.CollectionFullError) else _FULL
+        return 507, str(error) if isinstance(error, errors.CollectionFullError) else FULL
     if (sentence := why_no_database(error)) is not None:
         _note(503, error)
         _log.error("Request %s could not use the database: %s", request_id(), own_words(error), extra=_named())

@@ -1,0 +1,107 @@
+"""A body in chunks (RFC 9112, section 7.1), taken apart as it arrives. gunicorn's reader judges each line of it."""
+
+from typing import Final
+
+from gunicorn.http.body import ChunkedReader
+from gunicorn.http.errors import ChunkMissingTerminator, ParseException
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import Unreader
+
+LINE_BYTES: Final = 1024
+"""Longest line with the size of a chunk, and its extensions."""
+
+TRAILER_BYTES: Final = 8192
+FREE_CHUNKS: Final = 1000
+LEAST_CHUNK: Final = 128
+"""Beyond the first 1,000, chunks must have this many bytes on average: each costs the event loop microseconds."""
+
+
+class TinyChunksError(ParseException):  # type: ignore[misc]  # gunicorn has no types
+    """A body was cut into pieces too small to be read at a reasonable cost."""
+
+
+class IncompleteError(Exception):
+    """More has to arrive before this can be read."""
+
+
+class Received(Unreader):  # type: ignore[misc]
+    """What has arrived, as gunicorn's parsers read it; they end with `IncompleteError` where they would wait."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.unread(data)
+
+    def chunk(self, _size_hint: int | None = None) -> bytes:
+        """Say that there is no more.
+
+        Raises:
+            IncompleteError: always.
+        """
+        raise IncompleteError
+
+
+class Chunks:
+    """Where a body in chunks stands."""
+
+    def __init__(self, request: Request) -> None:
+        self._lines = ChunkedReader(request, Received(b""))
+        self._lines.limit_chunk_size_line, self._lines.limit_trailer_section = LINE_BYTES, TRAILER_BYTES
+        self._left = 0
+        self._needs_end = False
+        self._count = self._bytes = 0
+        self.is_complete = False
+
+    def take(self, data: bytearray) -> bytes:
+        """Take from the front of `data` what belongs to the body, and return its contents.
+
+        Raises:
+            ParseException: these are no chunks.
+        """
+        contents = []
+        position = 0
+        view = bytes(data)
+        while not self.is_complete and position < len(view):
+            if self._left:
+                piece = view[position : position + self._left]
+                contents.append(piece)
+                self._left -= len(piece)
+                position += len(piece)
+                self._needs_end = not self._left
+            else:
+                after = self._next(view, position)
+                if after == position:
+                    break
+                position = after
+        del data[:position]
+        return b"".join(contents)
+
+    def _next(self, view: bytes, position: int) -> int:
+        """Read the end of a chunk and the line with the next one's size; return the position after them."""
+        start = position + 2 * self._needs_end
+        if self._needs_end and len(view) >= start and view[position:start] != b"\r\n":
+            raise ChunkMissingTerminator(view[position:start])
+        end = view.find(b"\r\n", start, start + LINE_BYTES + 2)
+        if end < 0:
+            if len(view) - start > LINE_BYTES:
+                self._size(view[start:])
+            return position
+        is_last = not view[start:end].split(b";")[0].strip(b"0 \t")
+        line = view[start:] if is_last else view[start : end + 2]
+        try:
+            left, rest = self._size(line)
+        except IncompleteError:
+            return position
+        self._left, self._needs_end = left, False
+        self.is_complete = not left
+        return len(view) - len(rest) if is_last else end + 2
+
+    def _size(self, line: bytes) -> tuple[int, bytes]:
+        """Read one line, and after the last chunk the trailers; return the size and what follows the trailers."""
+        source = Received(b"")
+        size, _ = self._lines.parse_chunk_size(source, data=line)
+        if size:
+            self._count += 1
+            self._bytes += size
+            if self._count > FREE_CHUNKS + self._bytes / LEAST_CHUNK:
+                raise TinyChunksError
+        return size, source.take_buffered()
