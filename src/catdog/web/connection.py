@@ -1,8 +1,12 @@
 """One client's connection, as the event loop sees it: what has arrived, what is answered, and until when."""
 
+import fcntl
 import math
 import socket
+import struct
+import termios
 import time
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final
 
@@ -61,6 +65,8 @@ class Connection:
         self.since = time.monotonic()
         self.deadline = self.since + HEAD_SECONDS
         self._budget = budget
+        self.is_pipelined = False
+        self.in_flight = 0
         self._count = self._searched = self._tried = 0
         self._left = 0
         self._chunks: Chunks | None = None
@@ -162,6 +168,8 @@ class Connection:
 
     def rest(self, seconds: float) -> None:
         """Wait for the next request."""
+        self.is_pipelined = bool(self.received)
+        self.in_flight = 0
         self.since = time.monotonic()
         self.deadline = self.since + (HEAD_SECONDS if self.received else seconds)
         self.phase = Phase.HEAD
@@ -171,6 +179,17 @@ class Connection:
         if self.sock.unsent and self.phase is not Phase.ANSWER:
             return now > allowed_until(self.sock.blocked_at, self.sock.sent_since)
         return now > self.deadline
+
+    def reads_on(self, now: float) -> bool:
+        """Give a client more time that is still reading the last answer out of the system's buffer.
+
+        The end of the connection would reach it behind that answer only, and the system keeps it for minutes.
+        """
+        before, self.in_flight = self.in_flight, _in_flight(self.socket)
+        if not self.in_flight or before == self.in_flight or now > self.since + MOST_SECONDS:
+            return False
+        self.deadline = now + PROGRESS_SECONDS
+        return True
 
     def close(self, *, abort: bool = False) -> None:
         """End the connection; with `abort` the system forgets what it has not sent yet."""
@@ -184,6 +203,13 @@ class Connection:
     def _extend(self) -> None:
         assert self.body is not None
         self.deadline = allowed_until(self.since, self.body.size)
+
+
+def _in_flight(client: socket.socket) -> int:
+    """Count the bytes that were sent and have not reached the client; Linux' SIOCOUTQ, which is its TIOCOUTQ."""
+    with suppress(OSError):
+        return int(struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0])
+    return 0
 
 
 def allowed_until(since: float, size: int) -> float:

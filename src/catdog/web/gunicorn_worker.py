@@ -7,11 +7,9 @@ each client has, `buffers` the space that all of them have.
 
 import errno
 import logging
-import queue
 import resource
 import selectors
 import socket
-import threading
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -21,15 +19,15 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from catdog.logs import write_json
 from catdog.web.connection import LINGER_SECONDS, READ_AHEAD, Connection, Phase
+from catdog.web.lanes import Lanes
 from catdog.web.limits_by_path import LEAST_BYTES, LimitByPath
 from catdog.web.problems import new_request_id
 from catdog.web.refusals import BodyEndsEarlyError, TooSlowError, refusal, status_of
 
-PROBES: Final = frozenset({"/livez", "/readyz"})
-"""These have threads of their own, so that they are answered while all others are busy."""
-
-PROBE_THREADS: Final = 2
 RECEIVE_BYTES: Final = 256 * 2**10
+SEND_BUFFER_BYTES: Final = 128 * 2**10
+"""What the system keeps of an answer for a client who does not read; it doubles this, and would take 4 MiB."""
+
 STOP_SECONDS: Final = 2.0
 """How long a process that is told to end waits for requests on connections that are open."""
 
@@ -57,9 +55,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def init_process(self) -> None:
         """Start the threads, then load the application and serve."""
         self._connections: set[Connection] = set()
-        self._requests: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
-        self._probes: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._lanes = Lanes(self._work, self.cfg.threads)
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._accept_at = 0.0
         self._expire_at = 0.0
@@ -72,11 +68,9 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """Serve until told to end, then answer what is under way."""
         self._limits = LimitByPath(self.wsgi)
         self._budget = self._limits.budget()
-        for jobs, count in ((self._requests, self.cfg.threads), (self._probes, PROBE_THREADS)):
-            for _ in range(count):
-                thread = threading.Thread(target=self._work, args=(jobs,), daemon=True)
-                thread.start()
-                self._threads.append(thread)
+        self._lanes.start()
+        for listener in self.sockets:  # connections inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.poller.register(self.method_queue.fileno(), _READ, self.method_queue.run_callbacks)
         while self.alive:
             self.set_accept_enabled(time.monotonic() >= self._accept_at)
@@ -88,7 +82,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def handle_quit(self, sig: int, frame: object) -> None:
         """End at once, but let threads finish what they are at: the model's engine is in the middle of it."""
         self.alive = False
-        self._end_threads(STOP_SECONDS)
+        self._lanes.stop(STOP_SECONDS)
         super().handle_quit(sig, frame)
 
     def accept(self, listener: socket.socket) -> None:
@@ -173,8 +167,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._begin_body(connection)
         if connection.phase is Phase.BODY and self._may_answer(connection):
             connection.begin_answer()
-            jobs = self._probes if connection.request.path in PROBES else self._requests
-            jobs.put(connection)
+            self._lanes.put(connection)
         if connection.phase is Phase.LAST and not connection.sock.unsent:
             self._linger(connection)
         if connection.has_ended and connection.phase in (Phase.HEAD, Phase.BODY, Phase.LINGER):
@@ -235,8 +228,8 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             has_begun = connection.phase is Phase.BODY or (connection.phase is Phase.HEAD and connection.received)
             if has_begun and not connection.sock.unsent:
                 self._refuse(connection, TooSlowError())
-            else:
-                self._close(connection, abort=bool(connection.sock.unsent))
+            elif connection.sock.unsent or not connection.reads_on(now):
+                self._close(connection, abort=bool(connection.sock.unsent or connection.in_flight))
 
     def _evict(self) -> bool:
         """Close the connection that has waited longest for its client; False if a thread is at work for each."""
@@ -263,33 +256,24 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 if connection.phase is Phase.HEAD and not connection.sock.unsent:
                     connection.deadline = min(connection.deadline, now + STOP_SECONDS)
             self._serve(0.2)
-        self._end_threads(max(0.0, end - time.monotonic()) + STOP_SECONDS)
+        self._lanes.stop(max(0.0, end - time.monotonic()) + STOP_SECONDS)
         for connection in list(self._connections):
             self._close(connection)
         self.poller.close()
         self.method_queue.close()
 
-    def _end_threads(self, seconds: float) -> None:
-        for jobs, count in ((self._requests, self.cfg.threads), (self._probes, PROBE_THREADS)):
-            for _ in range(count):
-                jobs.put(None)
-        end = time.monotonic() + seconds
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
-
     # The threads.
 
-    def _work(self, jobs: "queue.SimpleQueue[Connection | None]") -> None:
-        while (connection := jobs.get()) is not None:
-            keeps = self._answer(connection)
-            connection.drop_request()
-            if keeps and self.alive and not (connection.sock.unsent or connection.sock.is_broken):
-                connection.rest(self.cfg.keepalive)
-                # Whatever came meanwhile, the event loop has left it: this thread had the connection.
-                if connection.received or connection.has_ended or not connection.interest:
-                    self.method_queue.defer(self._attend, connection)
-            else:
-                self.method_queue.defer(self._end_answer, connection, keeps)
+    def _work(self, connection: Connection) -> None:
+        keeps = self._answer(connection)
+        connection.drop_request()
+        if keeps and self.alive and not (connection.sock.unsent or connection.sock.is_broken):
+            connection.rest(self.cfg.keepalive)
+            # Whatever came meanwhile, the event loop has left it: this thread had the connection.
+            if connection.received or connection.has_ended or not connection.interest:
+                self.method_queue.defer(self._attend, connection)
+        else:
+            self.method_queue.defer(self._end_answer, connection, keeps)
 
     def _answer(self, connection: Connection) -> bool:
         """Let the application answer; return whether the connection stays open."""

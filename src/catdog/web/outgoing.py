@@ -69,7 +69,15 @@ class Outgoing:
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
         """Send a part of an open file, now or later. The file may be closed meanwhile."""
         self.flush()
-        size = os.fstat(file.fileno()).st_size - offset if count is None else count
+        found = os.fstat(file.fileno())
+        size = found.st_size - offset if count is None else count
+        if not found.st_nlink:  # made for this answer: it takes disk space until it is sent
+            try:
+                self._budget.take_disk(size)
+            except BufferFullError as error:
+                self.close()
+                raise BrokenPipeError(errno.EPIPE, str(error)) from error
+            self._disk += size
         self._add(_Stretch(os.dup(file.fileno()), offset, size))
         return size
 
