@@ -11,6 +11,7 @@ from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the nam
     on_exit,
     on_starting,
     post_worker_init,
+    pre_exec,
     preload_app,
     threads,
     timeout,

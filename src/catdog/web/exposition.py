@@ -7,12 +7,13 @@ those of one process. `prometheus_client` decides between the two when it is imp
 
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from catdog.web import metrics_folder
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -130,9 +131,11 @@ class _Given:
 
 
 def make_folder(parent: str | None) -> None:
-    """Make the folder for this server's processes, for its owner alone, and name it to them; before they start."""
+    """Make the folder for this server's processes and name it to them, before they start; remove killed servers'."""
+    where = Path(parent or tempfile.gettempdir())
+    metrics_folder.remove_orphans(where)
     try:
-        os.environ[VARIABLE] = tempfile.mkdtemp(prefix="catdog-metrics-", dir=parent)
+        os.environ[VARIABLE] = str(metrics_folder.make_locked(where))
     except OSError as error:
         os.environ.pop(VARIABLE, None)
         _log.warning("Metrics are those of one process each: there is no folder for them. Received: %s", error)
@@ -141,7 +144,7 @@ def make_folder(parent: str | None) -> None:
 def remove_folder() -> None:
     """Remove what `make_folder` made; when no process is left."""
     if folder := os.environ.pop(VARIABLE, None):
-        shutil.rmtree(folder, ignore_errors=True)
+        metrics_folder.remove(Path(folder))
 
 
 def bury(pid: int) -> None:

@@ -1,12 +1,13 @@
 """How gunicorn serves, from the settings; read by gunicorn alone, as its configuration file.
 
-A process a core and one picture at a time in each. Threads beside it only wait for clients, so that a connection on
-which nothing is sent, as browsers open them ahead of need, keeps nobody else waiting.
+One process per core, and one image at a time in each. Clients are waited for by an event loop (`gunicorn_worker`), so
+connections on which nothing is sent keep nobody waiting.
 """
 
 import gc
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catdog.settings import load_settings
@@ -29,7 +30,7 @@ bind = (
 workers = _settings.resolved_workers
 worker_class = "catdog.web.gunicorn_worker.ProblemWorker"
 logger_class = "catdog.web.gunicorn_worker.JsonLogger" if _settings.log == "json" else "gunicorn.glogging.Logger"
-threads = 4
+threads = 4  # for predictions, and as many for everything else
 preload_app = False  # OpenVINO's threads do not survive a fork: each process loads its model itself
 timeout = 60
 graceful_timeout = 30
@@ -77,12 +78,25 @@ def post_worker_init(_worker: object) -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+def pre_exec(server: Any) -> None:
+    """Start the new server of an upgrade (SIGUSR2) as this one was started.
+
+    gunicorn would run the file that `python -m gunicorn` ran, and Python then looks for `http` in gunicorn's folder.
+    """
+    arguments = server.START_CTX["args"]
+    if Path(arguments[1]).parts[-2:] == ("gunicorn", "__main__.py"):
+        arguments[1:2] = ["-m", "gunicorn"]
+
+
 def worker_exit(_server: object, worker: Any) -> None:
-    """Send the last spans of a process that ends, where there are any."""
+    """Send the last spans of a process that ends, if there are any. Clear up if the first process was killed."""
+    from catdog.web.exposition import remove_folder
     from catdog.web.tracing import EXTENSION
 
     if (tracing := getattr(getattr(worker, "wsgi", None), "extensions", {}).get(EXTENSION)) is not None:
         tracing.close()
+    if worker.ppid != os.getppid():
+        remove_folder()
 
 
 def child_exit(_server: object, worker: Any) -> None:

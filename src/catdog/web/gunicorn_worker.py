@@ -31,6 +31,9 @@ SEND_BUFFER_BYTES: Final = 128 * 2**10
 STOP_SECONDS: Final = 2.0
 """How long a process that is told to end waits for requests on connections that are open."""
 
+QUIT_SECONDS: Final = 0.5
+"""The same where it is told to be quick, by SIGQUIT or Ctrl-C."""
+
 PAUSE_SECONDS: Final = 0.25
 """How long no connection is accepted after the system had no file descriptor or memory for one."""
 
@@ -57,6 +60,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._connections: set[Connection] = set()
         self._lanes = Lanes(self._work, self.cfg.threads)
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
+        self._patience = STOP_SECONDS
         self._accept_at = 0.0
         self._expire_at = 0.0
         # A connection may need a file for its body beside its own descriptor.
@@ -80,10 +84,12 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._stop()
 
     def handle_quit(self, sig: int, frame: object) -> None:
-        """End at once, but let threads finish what they are at: the model's engine is in the middle of it."""
-        self.alive = False
-        self._lanes.stop(STOP_SECONDS)
-        super().handle_quit(sig, frame)
+        """Answer what is under way and end: the old server of an upgrade is ended by SIGQUIT, and nothing is lost."""
+        if not self.booted:
+            super().handle_quit(sig, frame)
+        self.cfg.worker_int(self)
+        self._patience = QUIT_SECONDS
+        self.handle_exit(sig, frame)
 
     def accept(self, listener: socket.socket) -> None:
         """Accept one connection, at the cost of the one that has waited longest if there are too many."""
@@ -250,11 +256,12 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self.set_accept_enabled(False)
         for listener in self.sockets:
             listener.close()
-        end = time.monotonic() + self.cfg.graceful_timeout
-        while self._connections and (now := time.monotonic()) < end:
+        begun = time.monotonic()
+        end = begun + self.cfg.graceful_timeout
+        while self._connections and time.monotonic() < end:
             for connection in self._connections:
                 if connection.phase is Phase.HEAD and not connection.sock.unsent:
-                    connection.deadline = min(connection.deadline, now + STOP_SECONDS)
+                    connection.deadline = min(connection.deadline, begun + self._patience)
             self._serve(0.2)
         self._lanes.stop(max(0.0, end - time.monotonic()) + STOP_SECONDS)
         for connection in list(self._connections):
