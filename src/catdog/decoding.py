@@ -80,17 +80,18 @@ def verify(image: Encoded) -> None:
         _load(image, (1, 1))
 
 
-def decode_to(image: Encoded, size: Size) -> Image.Image:
+def decode_to(image: Encoded, size: Size, gap: float = _REDUCING_GAP) -> Image.Image:
     """Decode an image, scale it to `size` and turn it upright; a square stays a square.
 
     JPEG is decoded at the smallest scale of 1/1, 1/2, 1/4 or 1/8 that is not under `size`, then resampled with
-    Pillow's antialiased bilinear filter. Transparent parts become white.
+    Pillow's antialiased bilinear filter. Transparent parts become white. Before that filter, blocks of whole pixels are
+    averaged, as long as more than `gap` times the size is left; a gap of 1 takes the least memory.
 
     Raises:
         PictureBrokenError: truncated or corrupt.
     """
     with _room(image, size), _explaining(image):
-        small, orientation = _shrink(_load(image, size), size, image)
+        small, orientation = _shrink(_load(image, size), size, image, gap)
         # Turning what is small costs a tenth of turning the photograph.
         transposition = _TRANSPOSITIONS.get(orientation)
         return small if transposition is None else small.transpose(transposition)
@@ -103,8 +104,9 @@ def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits)
         image.pixels > most_pixels * scale**2 or image.memory(scale) + 4 * image.pixels / scale**2 > limits.max_memory
     ):
         scale *= 2
-    fitting = min(1.0 / scale, longest / max(image.width, image.height))
-    return max(1, round(image.width * fitting)), max(1, round(image.height * fitting))
+    fitting = min(1.0, longest / max(image.width, image.height))
+    width, height = (max(1, round(side * fitting)) for side in (image.width, image.height))
+    return -(-width // scale), -(-height // scale)
 
 
 def _room(image: Encoded, size: Size) -> AbstractContextManager[None]:
@@ -201,7 +203,7 @@ def _digest(image: Image.Image) -> bytes:
     return digest.digest()
 
 
-def _shrink(image: Image.Image, size: Size, encoded: Encoded) -> tuple[Image.Image, int]:
+def _shrink(image: Image.Image, size: Size, encoded: Encoded, gap: float) -> tuple[Image.Image, int]:
     """Convert to RGB and scale as `Image.resize` does with a reducing gap; returns that and the orientation.
 
     Where the image must be converted, it is so in strips. These begin where whole blocks of the reduction do, so the
@@ -210,9 +212,9 @@ def _shrink(image: Image.Image, size: Size, encoded: Encoded) -> tuple[Image.Ima
     orientation = read_orientation(encoded.exif or image.info.get("exif"), encoded.xmp)
     if image.mode in ("RGB", "RGBX") and "transparency" not in image.info:
         if image.size != size:
-            image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
+            image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=gap)
         return (image if image.mode == "RGB" else image.convert("RGB")), orientation
-    across, down = (int(image.size[i] / size[i] / _REDUCING_GAP) or 1 for i in (0, 1))
+    across, down = (int(image.size[i] / size[i] / gap) or 1 for i in (0, 1))
     width, height = image.size
     reduced = Image.new("RGB", (-(-width // across), -(-height // down)))
     for strip, top in _strips(image, down):

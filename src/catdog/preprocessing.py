@@ -130,7 +130,8 @@ def decode_kept(data: bytes, limits: Limits = Limits()) -> Image.Image:
         PictureError: as `decode` does.
     """
     image = decoding.inspect(data, limits)
-    return decoding.decode_to(image, decoding.largest_size(image, limits.max_side, MOST_KEPT_PIXELS, limits))
+    size = decoding.largest_size(image, limits.max_side, MOST_KEPT_PIXELS, limits)
+    return decoding.decode_to(image, size, gap=1.0)
 
 
 def read_picture(source: bytes | str | Path) -> bytes:
