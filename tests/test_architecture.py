@@ -29,8 +29,11 @@ LAYERS = [
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
     {"database", "files", "split"},
     {"layout", "logs", "preprocessing"},
-    {"augmentation", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
-    {"choices", "errors", "tables", "wording"},
+    {"decoding"},
+    {"avif", "jpeg", "png", "webp"},
+    {"augmentation", "encoded", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
+    {"content_types"},
+    {"choices", "decode_gate", "errors", "orientation", "tables", "wording"},
 ]
 
 

@@ -91,7 +91,7 @@ def test_junk_is_reported_with_its_reason_and_stops_nothing(pets: Path, settings
     assert "empty" in found["train/cats/empty.jpg"]
     assert "truncated" in found["train/cats/half.jpg"]
     assert "No such file" in found["train/cats/link.jpg"]
-    assert "not a JPEG, PNG or WebP" in found["train/cats/notes.txt"]
+    assert "not a JPEG, PNG, WebP or AVIF" in found["train/cats/notes.txt"]
 
 
 def test_files_are_judged_by_content_and_not_by_name(pets: Path, settings: Settings) -> None:

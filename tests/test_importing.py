@@ -171,7 +171,7 @@ def test_junk_is_told_by_its_place_in_the_archive_and_stops_nothing(settings: Se
     assert result.added == {"train": {"cats": 1, "dogs": 1}}
     assert result.duplicates == 1
     assert {item.path: item.reason.split(".")[0] for item in result.rejected} == {
-        archive / "dogs" / "x.txt": "The file is not a JPEG, PNG or WebP picture that can be read",
+        archive / "dogs" / "x.txt": "The file is not a JPEG, PNG, WebP or AVIF picture that can be read",
         archive / "readme": "It lies in no class folder",
     }
 

@@ -42,7 +42,7 @@ def test_several_pictures_one_of_them_broken(open_page: OpenPage) -> None:
     shares = [float(text.strip("<> %")) for text in cards.nth(0).locator(".bars .number").all_inner_texts()]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(100, abs=0.2)
-    expect(cards.nth(1)).to_contain_text("not a JPEG, PNG or WebP")
+    expect(cards.nth(1)).to_contain_text("not a JPEG, PNG, WebP or AVIF")
     expect(cards.nth(1)).to_contain_text("(Request ")
     expect(page.get_by_role("status").filter(has_text="b.jpg")).to_contain_text(f"cat 1.jpg: {NEITHER}")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -176,7 +176,7 @@ def test_without_a_script(open_page: OpenPage) -> None:
     expect(page.get_by_text("Version 1 ·")).to_be_visible()
     page.get_by_label("A picture").set_input_files({"name": "x.jpg", "mimeType": "image/jpeg", "buffer": b"none"})
     page.get_by_role("button", name="What does it show?").click()
-    expect(page.get_by_role("alert")).to_contain_text("not a JPEG, PNG or WebP")
+    expect(page.get_by_role("alert")).to_contain_text("not a JPEG, PNG, WebP or AVIF")
     page.get_by_role("link", name="Model status").click()
     expect(page.get_by_role("heading", name="Versions", exact=True)).to_be_visible()
 

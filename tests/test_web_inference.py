@@ -132,7 +132,7 @@ def test_tritons_client_is_told_what_is_wrong(triton: Any) -> None:
     from tritonclient.utils import InferenceServerException
 
     with pytest.raises(
-        InferenceServerException, match=r"Picture 2 of 2: The file is not a JPEG, PNG or WebP"
+        InferenceServerException, match=r"Picture 2 of 2: The file is not a JPEG, PNG, WebP or AVIF"
     ) as raised:
         triton.infer("catdog", [triton_input(CAT, b"not a picture", binary=True)])
     assert raised.value.status() == "415"

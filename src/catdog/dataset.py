@@ -22,7 +22,7 @@ from catdog import database, tables
 from catdog.errors import DatasetError, PictureError
 from catdog.layout import SPLITS, Place, Split, place, walk
 from catdog.parallel import bounded_map
-from catdog.preprocessing import Limits, read_picture, verify
+from catdog.preprocessing import Limits, limits_of, read_picture, verify
 from catdog.settings import Settings
 from catdog.split import Picture, hold_out
 from catdog.wording import counted
@@ -159,7 +159,7 @@ def read_folder(root: Path, settings: Settings, *, on_progress: Callable[[int, i
     placed, stray = place(root, sorted(walk(root)))
     rejected = [Rejected(path, "It lies in no class folder.") for path in stray]
     known = _known_files(root, settings)
-    limits = Limits(settings.max_pixels, settings.max_side)
+    limits = limits_of(settings)
 
     def look(path: Path) -> Scanned:
         return _look(path, known, limits, settings.max_picture_bytes)

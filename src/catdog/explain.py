@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from catdog.encoded import Limits
 from catdog.errors import PictureNotFoundError, VersionCorruptError
 from catdog.features import read_if_possible
 from catdog.patience import BRIEF_SECONDS
 from catdog.prediction import Prediction, Predictor, Source
-from catdog.preprocessing import Limits, decode, decode_upright, read_picture
+from catdog.preprocessing import Pixels, decode_upright, read_picture
 from catdog.replay import Replay
 from catdog.store import ModelVersion
 
@@ -106,6 +107,7 @@ def explain(
     similar: int = 5,
     class_id: int | None = None,
     training: "SimilarPictures | None" = None,
+    pixels: Pixels | None = None,
 ) -> Explanation:
     """Explain the answer for one picture.
 
@@ -115,6 +117,7 @@ def explain(
         similar: how many training pictures to give; fewer where fewer are known, and never the picture itself.
         class_id: the class to explain, in [0, classes); the answered one where not given.
         training: what `SimilarPictures.of` gives for the predictor, which may wait for the database.
+        pixels: what `predictor.pixels` gives for the picture, if it is decoded already.
 
     Raises:
         PictureError: it cannot be used; says why.
@@ -124,7 +127,8 @@ def explain(
     if class_id is not None and not 0 <= class_id < classes:
         raise ValueError(f"class_id must be in [0, {classes - 1}]. Received: {class_id}")
     data = read_picture(picture)
-    pixels = decode(data, predictor.backbone.info.image_size, predictor.limits)
+    if pixels is None:
+        pixels = predictor.pixels(data)
     features, last_map = predictor.backbone.features_and_map(pixels)
     prediction = predictor.answer(features)
     class_id = prediction.class_id if class_id is None else class_id
@@ -254,7 +258,7 @@ def render_heat_map(heat_map: Floats, size: tuple[int, int]) -> bytes:
     return _encode(_paint(heat_map, size), "PNG")
 
 
-def overlay(picture: Source, heat_map: Floats, opacity: float = 0.5, limits: Limits = Limits()) -> bytes:  # noqa: B008
+def overlay(picture: Source, heat_map: Floats, opacity: float = 0.5, limits: Limits = Limits()) -> bytes:
     """Lay a heat map over a picture, upright, at most 1,024 pixels a side.
 
     Args:

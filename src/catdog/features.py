@@ -16,9 +16,10 @@ from sqlalchemy.exc import OperationalError
 
 from catdog import database, tables
 from catdog.backbone import Backbone
+from catdog.encoded import Limits
 from catdog.errors import PictureBrokenError, PictureError
 from catdog.parallel import bounded_map
-from catdog.preprocessing import Limits, decode_views, read_picture
+from catdog.preprocessing import decode_views, read_picture
 from catdog.settings import Settings
 from catdog.split import Picture
 
@@ -118,7 +119,7 @@ def embed(
     *,
     views: int = 1,
     threads: int = 1,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = Limits(),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
     """Give the features of `pictures`, computing and caching those that are not cached.

@@ -12,7 +12,7 @@ from catdog.backbone import Backbone, load_backbone, read_info
 from catdog.dataset import probability_key
 from catdog.features import Embedded, FeatureCache, embed, read_embedded
 from catdog.metrics import Comparison, compare, expected_calibration_error
-from catdog.preprocessing import Limits
+from catdog.preprocessing import limits_of
 from catdog.settings import Settings
 from catdog.split import Picture
 from catdog.store import ModelStore, ModelVersion
@@ -137,5 +137,5 @@ def _embed(
     if len(known.pictures) == len(pictures):
         return known
     backbone = load_backbone(folder, precision=settings.precision, threads=threads, loaded=loaded)
-    limits = Limits(settings.max_pixels, settings.max_side)
+    limits = limits_of(settings)
     return embed(pictures, backbone, cache, threads=threads, limits=limits)

@@ -13,7 +13,7 @@ from catdog.backbone import Backbone, load_backbone
 from catdog.dataset import display_name, probability_key
 from catdog.errors import PictureError
 from catdog.parallel import bounded_map
-from catdog.preprocessing import Limits, decode, read_picture
+from catdog.preprocessing import decode, limits_of, read_picture
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore, ModelVersion
 
@@ -94,7 +94,7 @@ class Predictor:
         )
         self.names = [display_name(name) for name in version.classes]
         self.keys = [probability_key(name) for name in version.classes]
-        self.limits = Limits(self.settings.max_pixels, self.settings.max_side)
+        self.limits = limits_of(self.settings)
 
     @property
     def precision(self) -> str:

@@ -7,7 +7,6 @@ found no difference between this, a centre crop and padding (12, 12 and 10 mista
 """
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,37 +16,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from catdog import decoding
 from catdog.augmentation import Augmenter
-from catdog.errors import PictureBrokenError, PictureError, PictureFormatError, PictureTooLargeError
+from catdog.decoding import FORMATS
+from catdog.encoded import Limits
+from catdog.errors import PictureError
 from catdog.parallel import bounded_map
-from catdog.wording import counted
+from catdog.settings import Settings
+
+__all__ = [
+    "FORMATS",
+    "IMAGE_SIZE",
+    "Limits",
+    "PictureBatches",
+    "PictureInfo",
+    "Pixels",
+    "decode",
+    "decode_kept",
+    "decode_upright",
+    "decode_views",
+    "limits_of",
+    "prepare_dataset",
+    "read_picture",
+    "verify",
+]
 
 IMAGE_SIZE: Final = 224
 """Pixels a side that MobileNetV2 was trained with (https://arxiv.org/abs/1801.04381)."""
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP")
-"""What is decoded, as Pillow names it; everything else is refused by content, whatever the file is called."""
-
-_EXIF_ORIENTATION: Final = 0x0112
-_TRANSPOSITIONS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+MOST_KEPT_PIXELS: Final = 16_000_000
+"""Pixels of an image that is kept for retraining: a larger one is kept at half its size."""
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a picture may cost before it is refused; checked on its header, before pixels are allocated."""
-
-    max_pixels: int = 24_000_000
-    max_side: int = 12_000
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,20 @@ class PictureInfo:
     height: int
 
 
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that the settings set."""
+    return Limits(settings.max_pixels, settings.max_side, settings.max_decode_bytes)
+
+
 def verify(data: bytes, limits: Limits = Limits()) -> PictureInfo:
     """Decode all of a picture at the lowest scale that its format allows, to know that it can be used.
 
     Raises:
         PictureError: as `decode` does.
     """
-    image, info = _open(data, limits)
-    image.draft("RGB", (1, 1))
-    _load(image)
-    return info
+    image = decoding.inspect(data, limits)
+    decoding.verify(image)
+    return PictureInfo(image.kind, image.width, image.height)
 
 
 def decode(data: bytes, size: int = IMAGE_SIZE, limits: Limits = Limits()) -> Pixels:
@@ -78,8 +82,8 @@ def decode(data: bytes, size: int = IMAGE_SIZE, limits: Limits = Limits()) -> Pi
     Pillow's antialiased bilinear filter.
 
     Raises:
-        PictureFormatError: not JPEG, PNG or WebP by content.
-        PictureTooLargeError: over `limits`; nothing was allocated.
+        PictureFormatError: no accepted format, by content.
+        PictureTooLargeError: over `limits`, or it would take too long; nothing was allocated.
         PictureBrokenError: truncated or corrupt.
     """
     return np.asarray(_decode_square(data, size, limits))
@@ -113,14 +117,21 @@ def decode_upright(data: bytes, longest: int, limits: Limits = Limits()) -> Pixe
     Raises:
         PictureError: as `decode` does.
     """
-    image, info = _open(data, limits)
-    scale = min(1.0, longest / max(info.width, info.height))
-    size = max(1, round(info.width * scale)), max(1, round(info.height * scale))
-    image.draft("RGB", size)
-    _load(image)
-    small = _to_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    transposition = _TRANSPOSITIONS.get(_orientation(image))
-    return np.asarray(small if transposition is None else small.transpose(transposition))
+    image = decoding.inspect(data, limits)
+    scale = min(1.0, longest / max(image.width, image.height))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return np.asarray(decoding.decode_to(image, size))
+
+
+def decode_kept(data: bytes, limits: Limits = Limits()) -> Image.Image:
+    """Decode an image to be kept: upright, at its own size, or halved until it has at most 16 million pixels.
+
+    Raises:
+        PictureError: as `decode` does.
+    """
+    image = decoding.inspect(data, limits)
+    size = decoding.largest_size(image, limits.max_side, MOST_KEPT_PIXELS, limits)
+    return decoding.decode_to(image, size, gap=1.0)
 
 
 def read_picture(source: bytes | str | Path) -> bytes:
@@ -218,92 +229,4 @@ def prepare_dataset(
 
 
 def _decode_square(data: bytes, size: int, limits: Limits) -> Image.Image:
-    image, _ = _open(data, limits)
-    image.draft("RGB", (size, size))
-    _load(image)
-    square = _to_rgb(image).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    # Turning the small square costs a tenth of turning the photograph, and a square stays a square.
-    transposition = _TRANSPOSITIONS.get(_orientation(image))
-    return square if transposition is None else square.transpose(transposition)
-
-
-def _open(data: bytes, limits: Limits) -> tuple[Image.Image, PictureInfo]:
-    if not data:
-        raise PictureFormatError("The file is empty; a JPEG, PNG or WebP picture is needed. Received: 0 bytes.")
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureTooLargeError(
-            f"The picture has too many pixels; at most {limits.max_pixels:,} are allowed. Received: {error}"
-        ) from error
-    except Exception as error:  # Pillow's parsers raise whatever hostile bytes make them raise.
-        if kind := _begins_like(data):
-            raise PictureBrokenError(
-                f"The {kind} picture cannot be decoded: it is truncated or damaged. "
-                f"Received: {counted(len(data), 'byte')}."
-            ) from error
-        raise PictureFormatError(
-            f"The file is not a JPEG, PNG or WebP picture that can be read. Received: {_describe(data)}."
-        ) from error
-    width, height = image.size
-    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
-        raise PictureTooLargeError(
-            f"The picture is too large; at most {limits.max_pixels:,} pixels and {limits.max_side:,} a side are "
-            f"allowed. Received: {width:,} x {height:,}."
-        )
-    return image, PictureInfo("JPEG" if image.format == "MPO" else str(image.format), width, height)
-
-
-def _load(image: Image.Image) -> None:
-    try:
-        image.load()  # verify() would not notice a truncated file
-    except Exception as error:  # as above
-        raise PictureBrokenError(
-            f"The {image.format} picture cannot be decoded: it is truncated or damaged. Received: {error}."
-        ) from error
-
-
-def _orientation(image: Image.Image) -> int:
-    """Read how the camera was held, 1 to 8; only after loading, since a PNG may say so behind its pixels."""
-    if "exif" not in image.info:
-        return 1
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # damaged metadata does not make the pixels unusable
-        return 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Turn any mode into RGB: transparent parts on white, 16-bit grey scaled and not clipped."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
-
-
-def _begins_like(data: bytes) -> str | None:
-    """Name the accepted format that the first bytes are of, where they are of one."""
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WebP"
-    starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
-    return next((name for start, name in starts.items() if data.startswith(start)), None)
-
-
-def _describe(data: bytes) -> str:
-    known = {
-        b"GIF8": "a GIF",
-        b"%PDF": "a PDF",
-        b"PK\x03\x04": "a zip archive",
-        b"BM": "a BMP",
-        b"<": "markup text",
-    }
-    for start, name in known.items():
-        if data.lstrip()[:8].startswith(start):
-            return f"{name} ({counted(len(data), 'byte')})"
-    if data[4:12] in (b"ftypheic", b"ftypmif1", b"ftypavif"):
-        return f"a HEIC or AVIF picture ({counted(len(data), 'byte')})"
-    return f"{counted(len(data), 'byte that begins', 'bytes that begin')} with {data[:8]!r}"
+    return decoding.decode_to(decoding.inspect(data, limits), (size, size))

@@ -9,7 +9,7 @@ from pathlib import Path
 from catdog.choices import PictureState
 from catdog.errors import PictureError
 from catdog.intake import Incoming, insert_row
-from catdog.preprocessing import Limits, read_picture, verify
+from catdog.preprocessing import limits_of, read_picture, verify
 from catdog.uploads import MISSING, STATES, Shelf, UploadedPicture
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _adopt(shelf: Shelf, state: PictureState, folder: str, path: Path) -> int:
         data = read_picture(path)
         if hashlib.sha256(data).hexdigest() != path.stem:
             return 0
-        verify(data, Limits(settings.max_pixels, settings.max_side))
+        verify(data, limits_of(settings))
     except PictureError:
         return 0
     origin = "feedback" if state == "pending" else "upload"

@@ -29,7 +29,7 @@ from catdog.material import Collected, Material, collect, read_uploads
 from catdog.metrics import compute_metrics
 from catdog.model import History, calibrate
 from catdog.novelty import NoveltyReference, extend_novelty, fit_novelty
-from catdog.preprocessing import Limits
+from catdog.preprocessing import limits_of
 from catdog.recording import Trained, save_version, track_version
 from catdog.replay import GROWN, Replay
 from catdog.review import review
@@ -114,7 +114,7 @@ class Retraining:
             Backbone(folder, precision=self.settings.precision, threads=threads),
             cache,
             threads=threads,
-            limits=Limits(self.settings.max_pixels, self.settings.max_side),
+            limits=limits_of(self.settings),
             on_progress=on_progress,
         )
         failed = {picture.path.name: reason for picture, reason in embedded.failed}

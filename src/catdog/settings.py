@@ -40,8 +40,20 @@ class Settings(BaseSettings):
         description="Arithmetic of the backbone: `bf16`, `f32`, or `auto` (bf16 where the processor has it).",
     )
     threads: int = Field(0, ge=0, le=256, description="Threads for decoding and inference; 0 means one a core.")
-    max_pixels: int = Field(24_000_000, ge=1, description="Most pixels a picture may have, checked before decoding.")
-    max_side: int = Field(12_000, ge=1, description="Most pixels a side of a picture may have.")
+    max_pixels: int = Field(
+        64_000_000,
+        ge=1,
+        description="Maximum pixels per image, checked before decoding. `CATDOG_MAX_DECODE_BYTES` sets lower ones for "
+        "formats that cannot be decoded at a reduced scale.",
+    )
+    max_side: int = Field(16_384, ge=1, description="Maximum side of an image in pixels.")
+    max_decode_bytes: int = Field(
+        160_000_000,
+        ge=16_000_000,
+        description="Memory that decoding one image may take, in bytes. The default allows 64 megapixels of baseline "
+        "JPEG, 52 of progressive JPEG (26 without chroma subsampling), 35 of PNG in colour, 64 of PNG in grey or with "
+        "a palette, 12 of WebP and 11 of AVIF.",
+    )
     max_picture_bytes: int = Field(
         64 * 2**20, ge=1, description="Most bytes that one picture file of a data set may have."
     )
@@ -97,7 +109,7 @@ class Settings(BaseSettings):
         "auto",
         description="Whether retraining promotes what passes the gate (`auto`) or leaves that to a person (`manual`).",
     )
-    max_upload_bytes: int = Field(10 * 2**20, ge=1, description="Most bytes of one picture that is sent to the server.")
+    max_upload_bytes: int = Field(25 * 2**20, ge=1, description="Most bytes of one picture that is sent to the server.")
     max_request_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of one request to the server.")
     max_batch: int = Field(100, ge=1, description="Most pictures in one request to the server.")
     max_upload_files: int = Field(500, ge=1, description="Most pictures in one request that adds pictures.")

@@ -22,7 +22,7 @@ from catdog.fitting import Fitted, fit, measure
 from catdog.gate import decide
 from catdog.importing import import_pictures, is_archive
 from catdog.layout import SPLITS, Split
-from catdog.preprocessing import IMAGE_SIZE, Limits
+from catdog.preprocessing import IMAGE_SIZE, limits_of
 from catdog.recording import Trained, save_version, track_version
 from catdog.settings import Settings
 from catdog.starter import STARTER
@@ -225,7 +225,7 @@ def _embed(
             cache,
             views=views if split == "train" else 1,
             threads=settings.resolved_threads,
-            limits=Limits(settings.max_pixels, settings.max_side),
+            limits=limits_of(settings),
             on_progress=lambda done, _, offset=offset: report("embed", offset + done, total),  # type: ignore[misc]
         )
         before += len(pictures)

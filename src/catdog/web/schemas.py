@@ -11,7 +11,7 @@ SECURITY_SCHEMES: Final = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
-PICTURES: Final = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+PICTURES: Final = ("image/jpeg", "image/png", "image/webp", "image/avif", "application/octet-stream")
 
 
 def described(text: str, **more: Any) -> dict[str, Any]:
@@ -170,7 +170,7 @@ _REASONS: Final = {
     404: "No such version, picture or job",
     409: "Damaged, or nothing to go back to, or not possible as things are",
     413: "Over a limit, which the problem names",
-    415: "Not JPEG, PNG or WebP",
+    415: "Not JPEG, PNG, WebP or AVIF",
     422: "The picture cannot be decoded, or has too many pixels",
     429: "Too many requests; Retry-After says when to come again",
     500: "The server failed",

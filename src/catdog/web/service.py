@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog import decode_gate
 from catdog.activity import activity, last_training, latency, track_record
 from catdog.database import own_words
 from catdog.drift import Drift, DriftWatch, position
@@ -89,13 +90,15 @@ class Service:
         self._seen: object = None
         self._retry_at = 0.0
         self._loading = threading.Lock()
-        # A process works on one picture at a time: more would not be faster, and each may take a hundred megabytes.
+        # The network takes one picture at a time: more would not be faster. Decoding is outside this turn, so that one
+        # that takes long keeps no other waiting; `decode_gate` bounds how many are decoded at once.
         self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Load the champion, the bundled model where there is no version yet, and start looking for new ones."""
+        decode_gate.serve()
         try:
             ensure_champion(self.settings.models_dir)
         except (OSError, CatdogError) as error:
@@ -177,16 +180,15 @@ class Service:
 
     def look(self, picture: bytes) -> Prediction:
         """Answer for a picture without counting it; raises what `predict` does."""
-        predictor = self.predictor
-        with self._turn:
-            return predictor.predict(picture)
+        return self._answer(self.predictor, picture).prediction
 
     def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
         """Explain the answer for a picture; raises what `predict` does."""
         predictor = self.predictor
         training = SimilarPictures.of(predictor)  # it may wait for the database, while others have their turn
+        pixels = predictor.pixels(picture)
         with self._turn:
-            return explain(predictor, picture, class_id=class_id, training=training)
+            return explain(predictor, picture, class_id=class_id, training=training, pixels=pixels)
 
     def refresh(self) -> None:
         """Take the champion into use, where it is another than the one that answers."""
@@ -278,8 +280,9 @@ class Service:
 
     def _answer(self, predictor: Predictor, picture: bytes) -> "_Answer":
         started = time.perf_counter()
+        pixels = predictor.pixels(picture)
         with self._turn:
-            features = predictor.features(picture)
+            features = predictor.embed(pixels)
             prediction = predictor.answer(features)
         return _Answer(predictor, features, prediction, (time.perf_counter() - started) * 1000)
 
