@@ -13,7 +13,9 @@ from catdog.errors import JobCancelledError
 def sample(
     folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.", metavar="DIR")],
     classes: Annotated[int, typer.Option(min=2, max=12, help="Number of classes: cats, dogs, then others.")] = 2,
-    per_class: Annotated[int, typer.Option(min=10, help="Training images per class; a third as many for testing.")] = 60,
+    per_class: Annotated[
+        int, typer.Option(min=10, help="Training images per class; a third as many for testing.")
+    ] = 60,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same images.")] = 42,
     as_json: JsonOption = False,
 ) -> None:

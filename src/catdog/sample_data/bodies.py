@@ -1,12 +1,13 @@
-"""Poses: bodies with their feet at y = 0, in units of the head's half-width; the head is drawn by the caller's function."""
+"""Poses: bodies with their feet at y = 0, in units of the head's half-width. The caller's function draws the head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from catdog.sample_data.canvas import Canvas, Colour, Floats, Frame, darker, limb, mix, oval
+from catdog.sample_data.canvas import Canvas, Colour, darker, mix
 from catdog.sample_data.coats import Coat
+from catdog.sample_data.shapes import Floats, Frame, limb, oval
 
 Head = Callable[[Frame], None]
 """Draws a head in a frame whose origin is the middle of the head."""
@@ -74,12 +75,15 @@ class Animal:
                 (0.24, 0.2, 0.18, 0.17, 0.14),
             ),
             "wag": ([(0, 0), (-0.5, -0.35 * lift), (-0.9, -0.95 * lift), (-1.0, -1.4 * lift)], (0.22, 0.2, 0.15, 0.06)),
-            "curl": ([(0, 0), (-0.4, -0.6), (-0.1, -1.1), (0.45, -0.95), (0.45, -0.55)], (0.25, 0.28, 0.28, 0.24, 0.12)),
+            "curl": (
+                [(0, 0), (-0.4, -0.6), (-0.1, -1.1), (0.45, -0.95), (0.45, -0.55)],
+                (0.25, 0.28, 0.28, 0.24, 0.12),
+            ),
             "bushy": ([(0, 0), (-0.7, 0.15), (-1.3, 0.35), (-1.8, 0.1 * lift)], (0.2, 0.34, 0.36, 0.05)),
             "bob": ([(0, 0), (-0.2, -0.15), (-0.3, -0.25)], (0.3, 0.3, 0.22)),
         }
         spine, widths = shapes[self.build.tail]
-        outline = np.asarray(limb(spine, widths)) + (x, y)
+        outline = limb(spine, widths) + np.array((x, y))
         marks = coat.marks(rng, outline) if coat.pattern == "stripes" else ()
         self.canvas.fill(self.frame, outline[::2], colour, fur=0.8, ragged=0.03 + self.build.fluff, marks=marks)
 
@@ -110,7 +114,18 @@ def sit_side(animal: Animal) -> None:
     """Draw an animal that sits sideways and looks at the viewer."""
     animal.tail(-1.15, -0.2, up=False)
     animal.leg([(0.3, -1.2), (0.36, -0.6), (0.34, -0.05)], 0.22, far=True)
-    body = [(0.45, -2.5), (0.8, -1.7), (0.72, -0.9), (0.5, -0.35), (-0.3, -0.02), (-1.1, -0.05), (-1.38, -0.65), (-1.12, -1.4), (-0.6, -2.05), (-0.2, -2.6)]
+    body = [
+        (0.45, -2.5),
+        (0.8, -1.7),
+        (0.72, -0.9),
+        (0.5, -0.35),
+        (-0.3, -0.02),
+        (-1.1, -0.05),
+        (-1.38, -0.65),
+        (-1.12, -1.4),
+        (-0.6, -2.05),
+        (-0.2, -2.6),
+    ]
     animal.part(np.array(body) * (animal.build.girth, 1))
     animal.part(oval(-0.66, -0.62, 0.62, 0.6)[::2], edge=0.15)
     animal.paw(-0.1, 0, 0.42, mix(animal.coat.pale, animal.coat.base, 0.4))
@@ -141,7 +156,9 @@ def stand(animal: Animal) -> None:
 def lie(animal: Animal) -> None:
     """Draw an animal that lies on its belly, paws before it."""
     animal.tail(-1.8, -0.25, up=False)
-    body = np.array([(-2.05, -0.08), (-2.15, -0.7), (-1.5, -1.22), (-0.4, -1.36), (0.7, -1.6), (1.25, -1.0), (1.3, -0.08), (0, 0)])
+    body = np.array(
+        [(-2.05, -0.08), (-2.15, -0.7), (-1.5, -1.22), (-0.4, -1.36), (0.7, -1.6), (1.25, -1.0), (1.3, -0.08), (0, 0)]
+    )
     animal.part(body * (1, animal.build.girth))
     animal.part(oval(-1.2, -0.58, 0.66, 0.56)[::2], edge=0.15)
     animal.paw(-0.6, 0, 0.4, mix(animal.coat.pale, animal.coat.base, 0.4))
@@ -152,7 +169,9 @@ def lie(animal: Animal) -> None:
 
 def portrait(animal: Animal) -> None:
     """Draw head and shoulders, to be cut by the picture's lower edge."""
-    body = np.array([(0.55, -2.6), (0.9, -1.9), (1.35, -0.9), (1.5, 1.2), (-1.5, 1.2), (-1.35, -0.9), (-0.9, -1.9), (-0.55, -2.6)])
+    body = np.array(
+        [(0.55, -2.6), (0.9, -1.9), (1.35, -0.9), (1.5, 1.2), (-1.5, 1.2), (-1.35, -0.9), (-0.9, -1.9), (-0.55, -2.6)]
+    )
     animal.part(body * (animal.build.girth, 1))
     chest = np.array([(0, -2.2), (0.5, -1.7), (0.5, -0.6), (0, 0.4), (-0.5, -0.6), (-0.5, -1.7)])
     animal.canvas.fill(animal.frame, chest, animal.coat.pale, shade=0.3, fur=0.7, edge=0.05, ragged=0.15)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-SIZES: Final = ((256, 256), (256, 256), (320, 240), (300, 225), (240, 320), (288, 216), (225, 300), (320, 214))
+SIZES: Final = ((256, 256), (256, 192), (192, 256), (240, 240), (240, 180), (180, 240), (256, 171), (320, 240))
 """Sizes of pictures, (width, height)."""
 
 

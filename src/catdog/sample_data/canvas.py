@@ -5,7 +5,6 @@ resolution and enlarged, which costs about a tenth of shading each pixel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -13,11 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from catdog.sample_data.shapes import Floats, Frame, smooth, smooth_open
+
 SUPERSAMPLING: Final = 2
 """Pixels drawn per pixel kept, in each direction."""
 
+_SMALL: Final = 30
+"""Shapes of fewer pixels, before shrinking, get neither shading nor fur: nobody would see them."""
+
 Colour = tuple[int, int, int]
-Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Mark = tuple[Floats, Colour, float]
 """A marking on a shape: control points in the shape's frame, colour, opacity."""
@@ -42,89 +45,10 @@ def lighter(colour: Colour, share: float = 0.5) -> Colour:
 def vary(rng: np.random.Generator, colour: Colour, spread: float = 10) -> Colour:
     """Return a colour near another: brightness varies most, hue a little."""
     shift = rng.normal(0, spread)
-    red, green, blue = (max(4, min(252, round(c + shift + s))) for c, s in zip(colour, rng.normal(0, spread / 3, 3), strict=True))
+    red, green, blue = (
+        max(4, min(252, round(c + shift + s))) for c, s in zip(colour, rng.normal(0, spread / 3, 3), strict=True)
+    )
     return red, green, blue
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A map from a drawing's coordinates (y down) to pixels of the canvas."""
-
-    matrix: Floats
-    origin: Floats
-
-    def apply(self, points: ArrayLike) -> Floats:
-        """Map points, (N, 2) or (2,), to pixels."""
-        mapped: Floats = np.asarray(points, np.float64) @ self.matrix.T + self.origin
-        return mapped
-
-    def at(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0, *, flip: bool = False) -> "Frame":
-        """Return a frame inside this one: moved to (x, y), turned by `angle` radians, mirrored if `flip`."""
-        sine, cosine = np.sin(angle), np.cos(angle)
-        inner = scale * np.array([[cosine, -sine], [sine, cosine]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
-        return Frame(self.matrix @ inner, self.apply((x, y)))
-
-    @property
-    def unit(self) -> float:
-        """The length of the drawing's unit in pixels."""
-        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
-
-
-@cache
-def _basis(steps: int) -> Floats:
-    """Catmull-Rom weights of four neighbouring points at `steps` places between the middle two: (steps, 4)."""
-    t = np.arange(steps)[:, None] / steps
-    return np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]) / 2
-
-
-@cache
-def _neighbours(count: int) -> NDArray[np.int64]:
-    """Indices of the points before, at, after and two after each of `count` points in a ring: (count, 4)."""
-    return (np.arange(count)[:, None] + (-1, 0, 1, 2)) % count
-
-
-def smooth(points: ArrayLike, steps: int = 7) -> Floats:
-    """Return a closed smooth curve through points, (N, 2) -> (N * steps, 2). A point given twice makes a corner."""
-    p = np.asarray(points, np.float64)
-    curve: Floats = (_basis(steps) @ p[_neighbours(len(p))]).reshape(-1, 2)
-    return curve
-
-
-def smooth_open(points: ArrayLike, steps: int = 7) -> Floats:
-    """Return a smooth curve from the first point to the last."""
-    p = np.asarray(points, np.float64)
-    p = np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])
-    neighbours = p[_neighbours(len(p))[1:-2]]
-    return np.vstack([(_basis(steps) @ neighbours).reshape(-1, 2), p[-2]])
-
-
-def oval(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> Floats:
-    """Return the outline of an ellipse around (x, y)."""
-    t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-    sine, cosine = np.sin(angle), np.cos(angle)
-    u, v = rx * np.cos(t), ry * np.sin(t)
-    return np.stack([x + u * cosine - v * sine, y + u * sine + v * cosine], axis=1)
-
-
-def limb(spine: ArrayLike, widths: Sequence[float]) -> Floats:
-    """Return the outline of a tube along a smooth spine with half-widths at its points, and round ends."""
-    line = smooth_open(spine)
-    place = np.linspace(0, len(widths) - 1, len(line))
-    half = np.interp(place, np.arange(len(widths)), widths)[:, None]
-    along = np.gradient(line, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1) * half
-    turn = np.linspace(0, np.pi, 7)[1:-1, None]
-    end = line[-1] + across[-1] * np.cos(turn) + along[-1] * half[-1] * np.sin(turn)
-    start = line[0] - across[0] * np.cos(turn) - along[0] * half[0] * np.sin(turn)
-    return np.vstack([line + across, end, (line - across)[::-1], start])
-
-
-def mirror(points: ArrayLike) -> Floats:
-    """Complete the right half of a symmetric outline, listed from top to bottom."""
-    p = np.asarray(points, np.float64)
-    left = p[::-1] * (-1, 1)
-    return np.vstack([p, left[abs(left[:, 0]) > 1e-6]])
 
 
 @cache
@@ -183,35 +107,46 @@ class Canvas:
         if ragged:
             points = self._tufts(points, ragged)
         pixels = frame.apply(points)
-        reach = pixels.max(0) - pixels.min(0)
+        reach = (pixels.max(0) - pixels.min(0)).tolist()
+        if not marks and (not shade or max(reach) < _SMALL):
+            self._flat_shape(pixels, colour, edge)
+            return
         step = max(2, int(max(reach)) // 28)
         box = self._box(pixels, 3 * step)
         if box is None:
             return
-        left, top, right, bottom = box
-        corner = np.array([left, top])
-        mask = Image.new("L", (right - left, bottom - top))
-        ImageDraw.Draw(mask).polygon(_flat(pixels - corner), 255)
-        shaded = shade if max(reach) > 24 else 0.0
-        if marks or not shaded:
+        corner = np.array(box[:2])
+        mask = Image.new("L", (box[2] - box[0], box[3] - box[1]))
+        ImageDraw.Draw(mask).polygon(_listed(pixels - corner), 255)
+        tone = self._tone(mask, step) * shade
+        if marks:
             layer = Image.new("RGB", mask.size, colour)
             self._mark(layer, frame, corner, marks)
-            if shaded:
-                self._shade(layer, self._tone(mask, step) * shaded, colour, step)
+            self._shade(layer, tone, colour, step)
         else:  # the same, at a third of the cost
-            layer = self._shaded(self._tone(mask, step) * shaded, colour, step).crop((0, 0, *mask.size))
-        if fur and min(reach) > 24:
+            layer = self._shaded(tone, colour, step).crop((0, 0, *mask.size))
+        if fur and min(reach) > 1.5 * _SMALL:
             self._fur(layer, colour, fur)
         if edge:
-            width = max(1, round(0.007 * min(self.image.size)))
-            line = [*_flat(pixels - corner), *_flat(pixels[:1] - corner)]
-            ImageDraw.Draw(layer).line(line, darker(colour, edge), width * 2)
-        self.image.paste(layer, (left, top), mask)
+            line = _listed(np.vstack([pixels, pixels[:1]]) - corner)
+            ImageDraw.Draw(layer).line(line, darker(colour, edge), 2 * self._line_width)
+        self.image.paste(layer, box[:2], mask)
+
+    def _flat_shape(self, pixels: Floats, colour: Colour, edge: float) -> None:
+        """Paint a shape without shading, straight onto the picture."""
+        pen = ImageDraw.Draw(self.image)
+        pen.polygon(_listed(pixels), colour)
+        if edge:
+            pen.line(_listed(np.vstack([pixels, pixels[:1]])), darker(colour, edge), self._line_width)
+
+    @property
+    def _line_width(self) -> int:
+        return max(1, round(0.007 * min(self.image.size)))
 
     def stroke(self, frame: Frame, points: ArrayLike, colour: Colour, width: float, *, smoothed: bool = True) -> None:
         """Draw a line of a width in the frame's unit."""
         line = frame.apply(smooth_open(points) if smoothed else points)
-        ImageDraw.Draw(self.image).line(_flat(line), colour, max(1, round(width * frame.unit)), joint="curve")
+        ImageDraw.Draw(self.image).line(_listed(line), colour, max(1, round(width * frame.unit)), joint="curve")
 
     def glaze(self, frame: Frame, outline: ArrayLike, colour: Colour, opacity: float, blur: float = 0.0) -> None:
         """Lay a translucent shape over the picture, its rim softened by `blur` in the frame's unit."""
@@ -223,7 +158,7 @@ class Canvas:
             return
         left, top, right, bottom = box
         small = Image.new("L", (-(-(right - left) // step), -(-(bottom - top) // step)))
-        ImageDraw.Draw(small).polygon(_flat((pixels - (left, top)) / step), round(255 * opacity))
+        ImageDraw.Draw(small).polygon(_listed((pixels - (left, top)) / step), round(255 * opacity))
         if soft:
             small = small.filter(ImageFilter.GaussianBlur(soft / step))
         mask = small if step == 1 else small.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
@@ -252,7 +187,7 @@ class Canvas:
     def _mark(layer: Image.Image, frame: Frame, corner: Floats, marks: Sequence[Mark]) -> None:
         pen = ImageDraw.Draw(layer, "RGBA")
         for outline, colour, opacity in marks:
-            pen.polygon(_flat(frame.apply(smooth(outline, 5)) - corner), (*colour, round(255 * opacity)))
+            pen.polygon(_listed(frame.apply(smooth(outline, 5)) - corner), (*colour, round(255 * opacity)))
 
     def _fur(self, layer: Image.Image, colour: Colour, strength: float) -> None:
         x, y = (int(v) for v in self.rng.integers(0, 1024 - np.minimum(layer.size, 1000)))
@@ -291,5 +226,5 @@ class Canvas:
             layer.paste(shown, mask=whole.crop((0, 0, *layer.size)))
 
 
-def _flat(points: Floats) -> Any:
+def _listed(points: Floats) -> Any:
     return points.ravel().tolist()

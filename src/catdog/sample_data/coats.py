@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from catdog.sample_data.canvas import Colour, Mark, darker, limb, lighter, mix, vary
+from catdog.sample_data.canvas import Colour, Mark, darker, lighter, mix, vary
+from catdog.sample_data.shapes import Floats, limb
 
 BLACK: Final = (44, 40, 44)
 WHITE: Final = (240, 235, 226)
@@ -92,7 +93,9 @@ def dog_coat(rng: np.random.Generator) -> Coat:
     )
     coat = coats[int(rng.integers(len(coats)))]
     blue = rng.random() < 0.08
-    return _varied(rng, replace(coat, eye=(112, 160, 200) if blue else ((70, 42, 24), (104, 64, 28))[rng.random() < 0.5]))
+    return _varied(
+        rng, replace(coat, eye=(112, 160, 200) if blue else ((70, 42, 24), (104, 64, 28))[rng.random() < 0.5])
+    )
 
 
 def rabbit_coat(rng: np.random.Generator) -> Coat:
@@ -122,27 +125,35 @@ def _varied(rng: np.random.Generator, coat: Coat) -> Coat:
     )
 
 
-def _stripes(rng: np.random.Generator, centre: ArrayLike, reach: ArrayLike) -> list[ArrayLike]:
+def _stripes(rng: np.random.Generator, centre: ArrayLike, reach: ArrayLike) -> list[Floats]:
     """Return tapering bands across the longer axis of a part."""
     (x, y), (rx, ry) = np.asarray(centre), np.asarray(reach)
-    bands: list[ArrayLike] = []
+    bands: list[Floats] = []
     count = int(np.clip(round(5 * max(rx, ry) / (min(rx, ry) + 0.3)), 3, 8))
     for place in (np.arange(count) + rng.uniform(0.2, 0.8)) / count * 2 - 1:
         bend, width = rng.uniform(-0.12, 0.12), 0.32 / count
         if rx >= ry:  # bands hang from the back
-            spine = [(x + rx * place, y - 1.1 * ry), (x + rx * (place + bend), y - 0.3 * ry), (x + rx * place, y + 0.35 * ry)]
+            spine = [
+                (x + rx * place, y - 1.1 * ry),
+                (x + rx * (place + bend), y - 0.3 * ry),
+                (x + rx * place, y + 0.35 * ry),
+            ]
             bands.append(limb(spine, (rx * width, rx * width * 0.9, 0.01)))
         else:
             side = rng.choice((-1, 1))
-            spine = [(x + side * 1.1 * rx, y + ry * place), (x + side * 0.3 * rx, y + ry * (place + bend)), (x - side * 0.2 * rx, y + ry * place)]
+            spine = [
+                (x + side * 1.1 * rx, y + ry * place),
+                (x + side * 0.3 * rx, y + ry * (place + bend)),
+                (x - side * 0.2 * rx, y + ry * place),
+            ]
             bands.append(limb(spine, (ry * width, ry * width * 0.9, 0.01)))
-    return [np.asarray(band)[::3] for band in bands]
+    return [band[::3] for band in bands]
 
 
-def _blob(rng: np.random.Generator, centre: ArrayLike, reach: ArrayLike, wobble: float = 0.3) -> ArrayLike:
+def _blob(rng: np.random.Generator, centre: ArrayLike, reach: ArrayLike, wobble: float = 0.3) -> Floats:
     """Return an irregular round outline."""
     t = np.linspace(0, 2 * np.pi, 9, endpoint=False)
     radius = 0.5 * (1 + rng.uniform(-wobble, wobble, len(t)))
     size = np.sqrt(np.prod(np.asarray(reach))) * 0.4 + np.asarray(reach) * 0.6
-    blob: ArrayLike = np.asarray(centre) + np.stack([np.cos(t), np.sin(t)], axis=1) * radius[:, None] * size
+    blob: Floats = np.asarray(centre) + np.stack([np.cos(t), np.sin(t)], axis=1) * radius[:, None] * size
     return blob

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catdog.sample_data.canvas import Canvas, Colour, Frame, darker, lighter, limb, mirror, mix, oval, smooth_open
+from catdog.sample_data.canvas import Canvas, Colour, darker, lighter, mix
 from catdog.sample_data.coats import PINK, Coat
+from catdog.sample_data.shapes import Frame, limb, mirror, oval, smooth_open
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,13 @@ def cat_face(canvas: Canvas, frame: Frame, coat: Coat, mood: Mood, *, fluff: flo
     for side in (False, True):
         ear = frame.at(0, 0, flip=side)
         tip, turn = ((0.92, -0.74), (1.0, -0.66)) if folded else ((0.82, -1.4), (0.9, -1.37))
-        canvas.fill(ear, [(0.2, -0.7), (0.5, -1.05), tip, turn, (1.0, -0.75), (0.95, -0.1), (0.5, -0.2)], coat.ears, fur=0.6, ragged=fluff)
+        canvas.fill(
+            ear,
+            [(0.2, -0.7), (0.5, -1.05), tip, turn, (1.0, -0.75), (0.95, -0.1), (0.5, -0.2)],
+            coat.ears,
+            fur=0.6,
+            ragged=fluff,
+        )
         if not folded:
             inner = [(0.38, -0.72), (0.6, -0.98), (0.78, -1.2), (0.83, -1.18), (0.86, -0.7), (0.8, -0.4)]
             canvas.fill(ear, inner, mix(PINK, coat.ears, 0.35), shade=0.6, edge=0.1)
@@ -52,7 +59,9 @@ def cat_face(canvas: Canvas, frame: Frame, coat: Coat, mood: Mood, *, fluff: flo
 def _cat_markings(canvas: Canvas, frame: Frame, coat: Coat) -> None:
     if coat.pattern == "stripes":
         for x, lean in ((-0.3, -0.05), (-0.1, 0), (0.1, 0), (0.3, 0.05)):
-            canvas.glaze(frame, limb([(x + lean, -0.8), (x, -0.55), (x * 0.9, -0.36)], (0.07, 0.06, 0.01)), coat.mark, 0.8)
+            canvas.glaze(
+                frame, limb([(x + lean, -0.8), (x, -0.55), (x * 0.9, -0.36)], (0.07, 0.06, 0.01)), coat.mark, 0.8
+            )
         for side in (-1, 1):
             for y in (0.08, 0.3):
                 cheek = [(side * 1.02, y), (side * 0.8, y + 0.02), (side * 0.62, y - 0.06)]
@@ -61,7 +70,13 @@ def _cat_markings(canvas: Canvas, frame: Frame, coat: Coat) -> None:
         canvas.glaze(frame, oval(0.5, -0.3, 0.42, 0.45), coat.mark, 0.95, 0.02)
         canvas.glaze(frame, oval(-0.52, -0.4, 0.36, 0.36), coat.pale, 0.9, 0.02)
     if coat.blaze:
-        canvas.glaze(frame, mirror([(0, -0.5), (0.08, -0.2), (0.16, 0.2), (0.45, 0.5), (0.3, 0.85), (0, 0.9)]), coat.pale, 0.97, 0.02)
+        canvas.glaze(
+            frame,
+            mirror([(0, -0.5), (0.08, -0.2), (0.16, 0.2), (0.45, 0.5), (0.3, 0.85), (0, 0.9)]),
+            coat.pale,
+            0.97,
+            0.02,
+        )
 
 
 def _whiskers(canvas: Canvas, half: Frame, coat: Coat) -> None:
@@ -73,7 +88,15 @@ def _whiskers(canvas: Canvas, half: Frame, coat: Coat) -> None:
 
 
 def _eye(
-    canvas: Canvas, frame: Frame, size: float, iris: Colour, mood: Mood, lid: Colour, *, slit: bool = False, mirrored: bool = False
+    canvas: Canvas,
+    frame: Frame,
+    size: float,
+    iris: Colour,
+    mood: Mood,
+    lid: Colour,
+    *,
+    slit: bool = False,
+    mirrored: bool = False,
 ) -> None:
     """Draw an eye around the frame's origin, with pupil, highlight and rim."""
     rim = darker(lid, 0.85)
@@ -97,14 +120,31 @@ def dog_face(canvas: Canvas, frame: Frame, coat: Coat, mood: Mood, *, ears: str 
     if ears == "prick":
         for side in (False, True):
             half = frame.at(0, 0, flip=side)
-            canvas.fill(half, [(0.12, -0.72), (0.42, -1.3), (0.66, -1.62), (0.7, -1.6), (0.86, -1.0), (0.84, -0.3)], coat.ears, fur=0.6, ragged=fluff)
-            canvas.fill(half, [(0.36, -0.85), (0.5, -1.15), (0.62, -1.38), (0.66, -1.38), (0.74, -0.9), (0.68, -0.5)], mix(PINK, coat.ears, 0.55), edge=0.1)
-    skull = mirror([(0, -0.9), (0.45, -0.86), (0.78, -0.5), (0.82, -0.05), (0.72, 0.35), (0.55, 0.75), (0.3, 1.0), (0, 1.08)])
+            canvas.fill(
+                half,
+                [(0.12, -0.72), (0.42, -1.3), (0.66, -1.62), (0.7, -1.6), (0.86, -1.0), (0.84, -0.3)],
+                coat.ears,
+                fur=0.6,
+                ragged=fluff,
+            )
+            canvas.fill(
+                half,
+                [(0.36, -0.85), (0.5, -1.15), (0.62, -1.38), (0.66, -1.38), (0.74, -0.9), (0.68, -0.5)],
+                mix(PINK, coat.ears, 0.55),
+                edge=0.1,
+            )
+    skull = mirror(
+        [(0, -0.9), (0.45, -0.86), (0.78, -0.5), (0.82, -0.05), (0.72, 0.35), (0.55, 0.75), (0.3, 1.0), (0, 1.08)]
+    )
     canvas.fill(frame, skull, coat.base, shade=0.55, fur=0.7, ragged=0.03 + fluff)
     _dog_markings(canvas, frame, coat)
     if mood.mouth:
-        canvas.fill(frame, mirror([(0, 0.72), (0.36, 0.7), (0.34, 0.98), (0.18, 1.18), (0, 1.22)]), (92, 38, 40), shade=0.3)
-        canvas.fill(frame, mirror([(0, 0.86), (0.2, 0.9), (0.23, 1.2), (0.14, 1.42), (0, 1.46)]), (226, 120, 124), shade=0.5)
+        canvas.fill(
+            frame, mirror([(0, 0.72), (0.36, 0.7), (0.34, 0.98), (0.18, 1.18), (0, 1.22)]), (92, 38, 40), shade=0.3
+        )
+        canvas.fill(
+            frame, mirror([(0, 0.86), (0.2, 0.9), (0.23, 1.2), (0.14, 1.42), (0, 1.46)]), (226, 120, 124), shade=0.5
+        )
         canvas.stroke(frame, [(0, 0.95), (0.01, 1.15), (0, 1.3)], (190, 88, 96), 0.03)
     muzzle = mirror([(0, 0.02), (0.24, 0.06), (0.42, 0.32), (0.53, 0.6), (0.44, 0.84), (0.2, 0.9), (0, 0.82)])
     canvas.fill(frame, muzzle, coat.pale, shade=0.45, fur=0.35, edge=0.12, ragged=fluff * 0.6)
@@ -125,7 +165,16 @@ def dog_face(canvas: Canvas, frame: Frame, coat: Coat, mood: Mood, *, ears: str 
 def _dog_ear(canvas: Canvas, half: Frame, coat: Coat, ears: str, fluff: float) -> None:
     if ears == "drop":
         swing = float(canvas.rng.uniform(-0.08, 0.1))
-        ear = [(0.42, -0.86), (0.78, -0.84), (1.06 + swing, -0.3), (1.16 + swing, 0.35), (0.98 + swing, 0.78), (0.76, 0.6), (0.72, 0.05), (0.6, -0.4)]
+        ear = [
+            (0.42, -0.86),
+            (0.78, -0.84),
+            (1.06 + swing, -0.3),
+            (1.16 + swing, 0.35),
+            (0.98 + swing, 0.78),
+            (0.76, 0.6),
+            (0.72, 0.05),
+            (0.6, -0.4),
+        ]
         canvas.fill(half, ear, coat.ears, shade=0.6, fur=0.8, ragged=0.03 + fluff)
     if ears == "fold":
         ear = [(0.3, -0.86), (0.62, -1.08), (0.98, -0.86), (1.1, -0.4), (1.02, -0.1), (1.0, -0.1), (0.72, -0.38)]
@@ -142,16 +191,32 @@ def _dog_markings(canvas: Canvas, frame: Frame, coat: Coat) -> None:
         for x in (-0.36, 0.36):
             canvas.glaze(frame, oval(x, -0.48, 0.1, 0.07), coat.pale, 0.95, 0.02)
     if coat.blaze:
-        canvas.glaze(frame, mirror([(0, -0.85), (0.1, -0.5), (0.14, -0.1), (0.4, 0.3), (0, 0.5)]), coat.pale, 0.97, 0.02)
+        canvas.glaze(
+            frame, mirror([(0, -0.85), (0.1, -0.5), (0.14, -0.1), (0.4, 0.3), (0, 0.5)]), coat.pale, 0.97, 0.02
+        )
 
 
 def rabbit_face(canvas: Canvas, frame: Frame, coat: Coat, mood: Mood) -> None:
     """Draw a rabbit's head: two long ears, round cheeks, eyes at the sides, teeth."""
     for side in (False, True):
         lean = float(canvas.rng.uniform(-0.1, 0.35))
-        ear = frame.at(0.32, -0.6, 1.0, 0.12 + lean, flip=False) if not side else frame.at(-0.32, -0.6, 1.0, -0.12 - lean, flip=True)
-        canvas.fill(ear, [(-0.2, 0.15), (-0.3, -0.6), (-0.2, -1.4), (0, -1.75), (0.2, -1.4), (0.3, -0.6), (0.2, 0.15)], coat.ears, fur=0.6)
-        canvas.fill(ear, [(-0.1, 0), (-0.17, -0.6), (-0.1, -1.2), (0, -1.5), (0.1, -1.2), (0.17, -0.6), (0.1, 0)], mix(PINK, coat.ears, 0.3), edge=0.08)
+        ear = (
+            frame.at(0.32, -0.6, 1.0, 0.12 + lean, flip=False)
+            if not side
+            else frame.at(-0.32, -0.6, 1.0, -0.12 - lean, flip=True)
+        )
+        canvas.fill(
+            ear,
+            [(-0.2, 0.15), (-0.3, -0.6), (-0.2, -1.4), (0, -1.75), (0.2, -1.4), (0.3, -0.6), (0.2, 0.15)],
+            coat.ears,
+            fur=0.6,
+        )
+        canvas.fill(
+            ear,
+            [(-0.1, 0), (-0.17, -0.6), (-0.1, -1.2), (0, -1.5), (0.1, -1.2), (0.17, -0.6), (0.1, 0)],
+            mix(PINK, coat.ears, 0.3),
+            edge=0.08,
+        )
     skull = mirror([(0, -0.85), (0.45, -0.78), (0.78, -0.35), (0.92, 0.2), (0.76, 0.65), (0.35, 0.92), (0, 0.96)])
     canvas.fill(frame, skull, coat.base, shade=0.55, fur=0.7, ragged=0.05)
     for x in (-0.17, 0.17):
@@ -170,8 +235,19 @@ def head_from_behind(canvas: Canvas, frame: Frame, coat: Coat, *, cat: bool) -> 
     for side in (False, True):
         half = frame.at(0, 0, flip=side)
         if cat:
-            canvas.fill(half, [(0.2, -0.7), (0.5, -1.05), (0.82, -1.4), (0.9, -1.37), (1.0, -0.75), (0.9, 0)], coat.ears, fur=0.6)
+            canvas.fill(
+                half,
+                [(0.2, -0.7), (0.5, -1.05), (0.82, -1.4), (0.9, -1.37), (1.0, -0.75), (0.9, 0)],
+                coat.ears,
+                fur=0.6,
+            )
         else:
-            canvas.fill(half, smooth_open([(0.4, -0.8), (0.85, -0.8), (1.15, 0.1), (1.0, 0.7), (0.7, 0.4)])[::3], coat.ears, shade=0.6, fur=0.8)
+            canvas.fill(
+                half,
+                smooth_open([(0.4, -0.8), (0.85, -0.8), (1.15, 0.1), (1.0, 0.7), (0.7, 0.4)])[::3],
+                coat.ears,
+                shade=0.6,
+                fur=0.8,
+            )
     skull = mirror([(0, -0.8), (0.5, -0.76), (0.9, -0.3), (0.95, 0.2), (0.7, 0.7), (0, 0.9)])
     canvas.fill(frame, skull, coat.base, shade=0.6, fur=0.8, ragged=0.04, marks=coat.marks(canvas.rng, skull))

@@ -6,8 +6,9 @@ import numpy as np
 
 from catdog.sample_data import bodies, coats, faces, scenes
 from catdog.sample_data.bodies import Animal, Build, Head
-from catdog.sample_data.canvas import Canvas, Frame
+from catdog.sample_data.canvas import Canvas
 from catdog.sample_data.coats import Coat
+from catdog.sample_data.shapes import Frame
 
 _POSES = (bodies.portrait, bodies.sit_front, bodies.sit_side, bodies.stand, bodies.lie)
 
@@ -19,7 +20,9 @@ def cat(canvas: Canvas) -> None:
     mood, folded = faces.Mood.drawn(rng, 0.0), rng.random() < 0.05
     build = Build(legs=rng.uniform(0.9, 1.15), girth=rng.uniform(0.9, 1.15), head=rng.uniform(0.95, 1.1), fluff=fluff)
     if _turned_away(rng):
-        _draw(canvas, coat, build, lambda frame: faces.head_from_behind(canvas, frame, coat, cat=True), bodies.sit_behind)
+        _draw(
+            canvas, coat, build, lambda frame: faces.head_from_behind(canvas, frame, coat, cat=True), bodies.sit_behind
+        )
         return
     _draw(canvas, coat, build, lambda frame: faces.cat_face(canvas, frame, coat, mood, fluff=fluff, folded=folded))
 
@@ -30,9 +33,13 @@ def dog(canvas: Canvas) -> None:
     coat, fluff = coats.dog_coat(rng), float(rng.choice((0.0, 0.0, 0.07)))
     mood, ears = faces.Mood.drawn(rng, 0.45), str(rng.choice(("drop", "fold", "prick"), p=(0.55, 0.3, 0.15)))
     tail = str(rng.choice(("wag", "curl", "bushy")))
-    build = Build(rng.uniform(0.85, 1.4), rng.uniform(0.9, 1.2), rng.uniform(0.92, 1.1), rng.uniform(0, 0.25), tail, fluff)
+    build = Build(
+        rng.uniform(0.85, 1.4), rng.uniform(0.9, 1.2), rng.uniform(0.92, 1.1), rng.uniform(0, 0.25), tail, fluff
+    )
     if _turned_away(rng):
-        _draw(canvas, coat, build, lambda frame: faces.head_from_behind(canvas, frame, coat, cat=False), bodies.sit_behind)
+        _draw(
+            canvas, coat, build, lambda frame: faces.head_from_behind(canvas, frame, coat, cat=False), bodies.sit_behind
+        )
         return
     _draw(canvas, coat, build, lambda frame: faces.dog_face(canvas, frame, coat, mood, ears=ears, fluff=fluff))
 
@@ -71,7 +78,13 @@ def _place(canvas: Canvas, *, near: bool) -> Frame:
     x = wide / 2 + float(rng.normal(0, 0.07))
     if near:
         scale = float(rng.uniform(0.2, 0.32))
-        return canvas.frame.at(x, high / 2 + 2.75 * scale + float(rng.normal(0.02, 0.05)), scale, float(rng.normal(0, 0.06)), flip=rng.random() < 0.5)
+        return canvas.frame.at(
+            x,
+            high / 2 + 2.75 * scale + float(rng.normal(0.02, 0.05)),
+            scale,
+            float(rng.normal(0, 0.06)),
+            flip=rng.random() < 0.5,
+        )
     scale = 0.085 if rng.random() < 0.06 else float(rng.uniform(0.13, 0.195))
     ground = float(rng.uniform(0.84, 0.95)) * high if scale > 0.1 else float(rng.uniform(0.75, 0.9)) * high
     return canvas.frame.at(x, ground, scale, float(rng.normal(0, 0.03)), flip=rng.random() < 0.5)

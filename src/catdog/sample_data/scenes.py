@@ -10,13 +10,21 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from catdog.sample_data.canvas import Canvas, Colour, Frame, darker, fur_tile, lighter, limb, mix, oval, vary
+from catdog.sample_data import furniture
+from catdog.sample_data.canvas import Canvas, Colour, darker, fur_tile, lighter, mix, vary
+from catdog.sample_data.shapes import Frame, limb, oval
 
 Place = Callable[[Image.Image, np.random.Generator], None]
 
 WALLS: Final[tuple[Colour, ...]] = (
-    (214, 200, 178), (176, 192, 186), (198, 178, 170), (168, 184, 204), (222, 214, 196), (150, 168, 140), (206, 170, 132),
-)  # fmt: skip
+    (214, 200, 178),
+    (176, 192, 186),
+    (198, 178, 170),
+    (168, 184, 204),
+    (222, 214, 196),
+    (150, 168, 140),
+    (206, 170, 132),
+)
 _FLOORS: Final[tuple[Colour, ...]] = ((150, 106, 70), (186, 146, 104), (112, 82, 62), (172, 164, 152), (128, 118, 122))
 _TOYS: Final[tuple[Colour, ...]] = ((206, 70, 62), (72, 120, 190), (226, 186, 60), (120, 170, 84), (170, 96, 170))
 
@@ -49,9 +57,13 @@ def toy(canvas: Canvas, frame: Frame) -> None:
             canvas.stroke(frame, [(bend, -0.75), (bend * 0.3, -0.4), (bend, -0.05)], lighter(colour, 0.6), 0.05)
     elif kind == 1:
         canvas.fill(frame, oval(0, -0.36, 0.55, 0.14), darker(colour, 0.5), shade=0)
-        canvas.fill(frame, [(-0.55, -0.36), (0, -0.24), (0.55, -0.36), (0.46, -0.02), (-0.46, -0.02)], colour, shade=0.7)
+        canvas.fill(
+            frame, [(-0.55, -0.36), (0, -0.24), (0.55, -0.36), (0.46, -0.02), (-0.46, -0.02)], colour, shade=0.7
+        )
     else:
-        canvas.fill(frame, [(-0.9, -0.5), (0, -0.58), (0.9, -0.5), (0.98, -0.05), (0, 0.04), (-0.98, -0.05)], colour, shade=0.7)
+        canvas.fill(
+            frame, [(-0.9, -0.5), (0, -0.58), (0.9, -0.5), (0.98, -0.05), (0, 0.04), (-0.98, -0.05)], colour, shade=0.7
+        )
 
 
 def foreground(canvas: Canvas) -> None:
@@ -64,13 +76,23 @@ def foreground(canvas: Canvas) -> None:
         green = vary(rng, (86, 132, 58), 14)
         for _ in range(34):
             x, top = rng.uniform(0, wide), high - rng.uniform(0.05, 0.22)
-            blade = limb([(x, high + 0.02), (x + rng.normal(0, 0.015), (top + high) / 2), (x + rng.normal(0, 0.05), top)], (0.012, 0.009, 0.001))
+            blade = limb(
+                [(x, high + 0.02), (x + rng.normal(0, 0.015), (top + high) / 2), (x + rng.normal(0, 0.05), top)],
+                (0.012, 0.009, 0.001),
+            )
             canvas.fill(frame, blade[::2], vary(rng, green, 14), shade=0, edge=0, smoothed=False)
     elif kind == 1:
         top = high - rng.uniform(0.12, 0.3)
         card = vary(rng, (184, 142, 96), 12)
-        left, right = sorted(rng.uniform(-0.1, wide + 0.1, 2) + (-0.25, 0.25))
-        canvas.fill(frame, [(left, top), (right, top + rng.normal(0, 0.02)), (right, high + 0.1), (left, high + 0.1)], card, shade=0.5, smoothed=False)
+        left, right = sorted(rng.uniform(-0.1, wide + 0.1, 2))
+        left, right = left - 0.25, right + 0.25
+        canvas.fill(
+            frame,
+            [(left, top), (right, top + rng.normal(0, 0.02)), (right, high + 0.1), (left, high + 0.1)],
+            card,
+            shade=0.5,
+            smoothed=False,
+        )
         canvas.stroke(frame, [(left, top + 0.03), (right, top + 0.03)], darker(card, 0.3), 0.006, smoothed=False)
     elif kind == 2:
         side, width = rng.random() < 0.5, rng.uniform(0.12, 0.28)
@@ -93,7 +115,11 @@ def slope(size: tuple[int, int], top: Colour, bottom: Colour) -> Image.Image:
 
 def _sky(picture: Image.Image, rng: np.random.Generator, down_to: int) -> None:
     width = picture.width
-    top, bottom = (((96, 152, 214), (206, 226, 240)), ((150, 166, 186), (214, 216, 216)), ((84, 96, 150), (250, 190, 140)))[int(rng.choice(3, p=(0.6, 0.25, 0.15)))]
+    top, bottom = (
+        ((96, 152, 214), (206, 226, 240)),
+        ((150, 166, 186), (214, 216, 216)),
+        ((84, 96, 150), (250, 190, 140)),
+    )[int(rng.choice(3, p=(0.6, 0.25, 0.15)))]
     picture.paste(slope((width, down_to), vary(rng, top), vary(rng, bottom)))
     pen = ImageDraw.Draw(picture, "RGBA")
     for _ in range(int(rng.integers(0, 4))):
@@ -103,7 +129,9 @@ def _sky(picture: Image.Image, rng: np.random.Generator, down_to: int) -> None:
             pen.ellipse((x + dx - 1.5 * r, y + dy - 0.7 * r, x + dx + 1.5 * r, y + dy + 0.7 * r), (255, 255, 255, 150))
 
 
-def _ground(picture: Image.Image, rng: np.random.Generator, horizon: int, far: Colour, near: Colour, *, rough: float) -> None:
+def _ground(
+    picture: Image.Image, rng: np.random.Generator, horizon: int, far: Colour, near: Colour, *, rough: float
+) -> None:
     """Fill the lower part, with strands or grains that are `rough` opaque."""
     size = (picture.width, picture.height - horizon)
     ground = slope(size, far, near)
@@ -129,12 +157,23 @@ def _lawn(picture: Image.Image, rng: np.random.Generator) -> None:
     if rng.random() < 0.3:
         wood = vary(rng, (206, 196, 178), 15)
         for x in range(-10, width + 10, 18):
-            pen.polygon([(x, horizon + 8), (x, horizon - 38), (x + 5, horizon - 46), (x + 10, horizon - 38), (x + 10, horizon + 8)], wood)
+            pen.polygon(
+                [
+                    (x, horizon + 8),
+                    (x, horizon - 38),
+                    (x + 5, horizon - 46),
+                    (x + 10, horizon - 38),
+                    (x + 10, horizon + 8),
+                ],
+                wood,
+            )
         pen.rectangle((0, horizon - 28, width, horizon - 23), darker(wood, 0.15))
     for _ in range(int(rng.choice((0, 0, 18, 30)))):
         x, y = rng.uniform(0, width), rng.uniform(horizon + 8, height)
         r = 0.8 + 2.2 * (y - horizon) / (height - horizon)
-        pen.ellipse((x - r, y - r, x + r, y + r), ((250, 246, 240), (246, 210, 70), (216, 100, 120))[int(rng.integers(3))])
+        pen.ellipse(
+            (x - r, y - r, x + r, y + r), ((250, 246, 240), (246, 210, 70), (216, 100, 120))[int(rng.integers(3))]
+        )
 
 
 def _room(picture: Image.Image, rng: np.random.Generator) -> None:
@@ -145,10 +184,11 @@ def _room(picture: Image.Image, rng: np.random.Generator) -> None:
     picture.paste(slope((width, horizon), darker(wall, 0.12), lighter(wall, 0.15)))
     pen = ImageDraw.Draw(picture, "RGBA")
     if rng.random() < 0.35:
-        for x in range(0, width, int(rng.integers(14, 34))):
-            pen.rectangle((x, 0, x + 6, horizon), (*darker(wall, 0.25), 60))
-    for furnish in rng.permutation(np.array([_window, _frame, _plant, _sofa, _lamp], dtype=object))[: int(rng.integers(1, 4))]:
-        furnish(picture, pen, rng, horizon)
+        for left in range(0, width, int(rng.integers(14, 34))):
+            pen.rectangle((left, 0, left + 6, horizon), (*darker(wall, 0.25), 60))
+    chosen = rng.permutation(len(furniture.PIECES))[: int(rng.integers(1, 4))]
+    for piece in chosen:
+        furniture.PIECES[piece](picture, pen, rng, horizon)
     _ground(picture, rng, horizon, lighter(floor, 0.12), darker(floor, 0.12), rough=0.25)
     pen.rectangle((0, horizon - 5, width, horizon), (*lighter(wall, 0.5), 255))
     if rng.random() < 0.5:  # boards towards the viewer
@@ -157,54 +197,8 @@ def _room(picture: Image.Image, rng: np.random.Generator) -> None:
     if rng.random() < 0.5:
         rug = vary(rng, _TOYS[int(rng.integers(len(_TOYS)))], 15)
         x, y, r = width * rng.uniform(0.3, 0.7), height * rng.uniform(0.84, 0.94), width * rng.uniform(0.3, 0.5)
-        pen.ellipse((x - r, y - r * 0.25, x + r, y + r * 0.25), (*mix(rug, wall, 0.3), 255))
-        pen.ellipse((x - r * 0.8, y - r * 0.19, x + r * 0.8, y + r * 0.19), (*lighter(rug, 0.35), 255))
-
-
-def _window(picture: Image.Image, pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> None:
-    x, w = rng.uniform(0, 0.7) * picture.width, rng.uniform(0.25, 0.4) * picture.width
-    top, bottom = 0.1 * horizon, 0.7 * horizon
-    night = rng.random() < 0.2
-    pen.rectangle((x - 4, top - 4, x + w + 4, bottom + 4), (244, 240, 232))
-    pen.rectangle((x, top, x + w, bottom), (38, 46, 84) if night else (196, 222, 242))
-    if not night:
-        pen.ellipse((x + w * 0.1, bottom - w * 0.35, x + w * 0.8, bottom), (138, 172, 120))
-    pen.rectangle((x + w / 2 - 2, top, x + w / 2 + 2, bottom), (244, 240, 232))
-    pen.rectangle((x, (top + bottom) / 2 - 2, x + w, (top + bottom) / 2 + 2), (244, 240, 232))
-
-
-def _frame(picture: Image.Image, pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> None:
-    x, y = rng.uniform(0.05, 0.8) * picture.width, rng.uniform(0.1, 0.35) * horizon
-    w, h = rng.uniform(0.12, 0.22) * picture.width, rng.uniform(0.15, 0.3) * horizon
-    pen.rectangle((x, y, x + w, y + h), vary(rng, (96, 70, 50), 20))
-    pen.rectangle((x + 4, y + 4, x + w - 4, y + h - 4), vary(rng, (226, 218, 200), 12))
-    pen.rectangle((x + 8, y + h * 0.55, x + w - 8, y + h - 8), vary(rng, (120, 150, 130), 25))
-
-
-def _plant(picture: Image.Image, pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> None:
-    x, size = rng.choice((0.1, 0.9)) * picture.width, rng.uniform(0.12, 0.2) * picture.width
-    for angle in np.linspace(-2.6, -0.5, 9):
-        tip = (x + np.cos(angle) * size * 1.4, horizon - size + np.sin(angle) * size * 1.5)
-        leaf = limb([(x, horizon - size * 0.5), ((x + tip[0]) / 2, (horizon - size + tip[1]) / 2 - size * 0.2), tip], (2, size * 0.13, 1))
-        pen.polygon(leaf.ravel().tolist(), vary(rng, (74, 118, 70), 14))
-    pot = vary(rng, (186, 104, 74), 14)
-    pen.polygon([(x - size * 0.4, horizon - size * 0.6), (x + size * 0.4, horizon - size * 0.6), (x + size * 0.3, horizon), (x - size * 0.3, horizon)], pot)
-
-
-def _sofa(picture: Image.Image, pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> None:
-    x, w = rng.uniform(-0.2, 0.4) * picture.width, rng.uniform(0.6, 0.9) * picture.width
-    colour = vary(rng, ((96, 112, 136), (150, 84, 76), (110, 124, 98), (172, 150, 120))[int(rng.integers(4))], 12)
-    pen.rounded_rectangle((x, horizon * 0.5, x + w, horizon), 14, colour)
-    pen.rounded_rectangle((x + 12, horizon * 0.74, x + w - 12, horizon), 10, lighter(colour, 0.12))
-    for arm in (x - 8, x + w - 16):
-        pen.rounded_rectangle((arm, horizon * 0.64, arm + 24, horizon), 10, darker(colour, 0.12))
-
-
-def _lamp(picture: Image.Image, pen: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: int) -> None:
-    x, top = rng.uniform(0.05, 0.95) * picture.width, horizon * rng.uniform(0.2, 0.4)
-    pen.line((x, top, x, horizon), (70, 62, 58), 4)
-    pen.ellipse((x - 60, top - 40, x + 60, top + 70), (255, 236, 180, 50))
-    pen.polygon([(x - 14, top), (x + 14, top), (x + 24, top + 34), (x - 24, top + 34)], vary(rng, (244, 222, 170), 10))
+        for share, colour in ((1.0, mix(rug, wall, 0.3)), (0.8, lighter(rug, 0.35))):
+            pen.ellipse((x - r * share, y - r * share / 4, x + r * share, y + r * share / 4), (*colour, 255))
 
 
 def _beach(picture: Image.Image, rng: np.random.Generator) -> None:
@@ -247,7 +241,9 @@ def _studio(picture: Image.Image, rng: np.random.Generator) -> None:
     colour = vary(rng, (*WALLS, *_TOYS)[int(rng.integers(len(WALLS) + len(_TOYS)))], 15)
     picture.paste(slope(picture.size, darker(colour, 0.15), lighter(colour, 0.3)))
     for x, y, r in zip(rng.uniform(0, width, 9), rng.uniform(0, 0.7 * height, 9), rng.uniform(8, 34, 9), strict=True):
-        ImageDraw.Draw(picture, "RGBA").ellipse((x - r, y - r, x + r, y + r), (*lighter(colour, 0.7), int(rng.integers(0, 70))))
+        ImageDraw.Draw(picture, "RGBA").ellipse(
+            (x - r, y - r, x + r, y + r), (*lighter(colour, 0.7), int(rng.integers(0, 70)))
+        )
 
 
 PLACES: Final[tuple[Place, ...]] = (_lawn, _room, _room, _lawn, _beach, _snow, _street, _studio)

@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from catdog.sample_data import scenes
-from catdog.sample_data.canvas import Canvas, Colour, Frame, darker, lighter, limb, mirror, oval, vary
+from catdog.sample_data.canvas import Canvas, Colour, darker, lighter, vary
 from catdog.sample_data.creatures import BRIGHT, middle, pick
+from catdog.sample_data.shapes import Frame, limb, mirror, oval
 
 _GLASS: Colour = (176, 208, 226)
 
@@ -25,8 +26,17 @@ def flower(canvas: Canvas) -> None:
     width = 1.7 / count
     for layer, reach in ((0.5, 1.05), (0.0, 0.95)):
         for angle in (np.arange(count) + layer) * 2 * np.pi / count + 0.2:
-            petal = [(0.1, 0), (0.45, -width), (0.85 * reach, -width * 1.1), (reach, 0), (0.85 * reach, width * 1.1), (0.45, width)]
-            canvas.fill(frame.at(0, 0, 1.0, float(angle)), petal, darker(colour, 0.2) if layer else colour, shade=0.5, edge=0.25)
+            petal = [
+                (0.1, 0),
+                (0.45, -width),
+                (0.85 * reach, -width * 1.1),
+                (reach, 0),
+                (0.85 * reach, width * 1.1),
+                (0.45, width),
+            ]
+            canvas.fill(
+                frame.at(0, 0, 1.0, float(angle)), petal, darker(colour, 0.2) if layer else colour, shade=0.5, edge=0.25
+            )
     canvas.fill(frame, oval(0, 0, 0.34, 0.34), heart, shade=0.7, fur=0.8)
     for x, y in rng.normal(0, 0.13, (14, 2)):
         canvas.fill(frame, oval(x, y, 0.03, 0.03), darker(heart, 0.5), shade=0, edge=0)
@@ -47,11 +57,27 @@ def mushroom(canvas: Canvas) -> None:
 def _mushroom(canvas: Canvas, frame: Frame, cap: Colour, *, dots: bool) -> None:
     rng, stem = canvas.rng, vary(canvas.rng, (236, 224, 202), 8)
     scenes.shadow(canvas, frame, 0.8)
-    canvas.fill(frame, mirror([(0, -1.5), (0.26, -1.4), (0.27, -0.7), (0.42, -0.1), (0.2, 0.03), (0, 0.04)]), stem, shade=0.7, fur=0.4)
-    canvas.fill(frame, mirror([(0, -0.98), (0.2, -1.0), (0.42, -0.82), (0.2, -0.86), (0, -0.84)]), lighter(stem, 0.4), shade=0.4)
+    canvas.fill(
+        frame,
+        mirror([(0, -1.5), (0.26, -1.4), (0.27, -0.7), (0.42, -0.1), (0.2, 0.03), (0, 0.04)]),
+        stem,
+        shade=0.7,
+        fur=0.4,
+    )
+    canvas.fill(
+        frame, mirror([(0, -0.98), (0.2, -1.0), (0.42, -0.82), (0.2, -0.86), (0, -0.84)]), lighter(stem, 0.4), shade=0.4
+    )
     canvas.fill(frame, oval(0, -1.32, 1.0, 0.2), darker(stem, 0.25), shade=0.4, fur=0.6)
     dome = mirror([(0, -2.25), (0.45, -2.14), (0.88, -1.75), (1.1, -1.32), (0.55, -1.2), (0, -1.17)])
-    places = ((-0.1, -2.05, 0.16), (0.42, -1.85, 0.13), (-0.55, -1.72, 0.14), (0.06, -1.62, 0.17), (0.74, -1.48, 0.11), (-0.82, -1.4, 0.09), (-0.3, -1.36, 0.09))
+    places = (
+        (-0.1, -2.05, 0.16),
+        (0.42, -1.85, 0.13),
+        (-0.55, -1.72, 0.14),
+        (0.06, -1.62, 0.17),
+        (0.74, -1.48, 0.11),
+        (-0.82, -1.4, 0.09),
+        (-0.3, -1.36, 0.09),
+    )
     spots = [(oval(x, y, r, r * 0.8)[::3], (248, 240, 226), 1.0) for x, y, r in places if rng.random() < 0.9]
     canvas.fill(frame, dome, cap, shade=0.8, marks=spots if dots else ())
 
@@ -63,7 +89,10 @@ def _road(picture: Image.Image, rng: np.random.Generator) -> None:
     picture.paste(scenes.slope((width, height - top), (104, 104, 110), (78, 78, 84)), (0, top))
     pen = ImageDraw.Draw(picture)
     for x in range(-10, width, 52):
-        pen.polygon([(x, height * 0.93), (x + 26, height * 0.93), (x + 22, height * 0.95), (x - 6, height * 0.95)], (232, 228, 212))
+        pen.polygon(
+            [(x, height * 0.93), (x + 26, height * 0.93), (x + 22, height * 0.95), (x - 6, height * 0.95)],
+            (232, 228, 212),
+        )
 
 
 def car(canvas: Canvas) -> None:
@@ -75,7 +104,18 @@ def car(canvas: Canvas) -> None:
     back = float(rng.uniform(-1.75, -1.2))
     scenes.shadow(canvas, frame, 2.0)
     roof = -0.95 - 0.55 * tall
-    body = [(-2, -0.3), (-1.98, -0.8), (back, -0.95), (back + 0.35, roof), (0.2, roof - 0.04), (0.85, -0.95), (1.75, -0.8), (2, -0.5), (1.98, -0.28), (0, -0.22)]
+    body = [
+        (-2, -0.3),
+        (-1.98, -0.8),
+        (back, -0.95),
+        (back + 0.35, roof),
+        (0.2, roof - 0.04),
+        (0.85, -0.95),
+        (1.75, -0.8),
+        (2, -0.5),
+        (1.98, -0.28),
+        (0, -0.22),
+    ]
     canvas.fill(frame, body, colour, shade=0.7)
     for left, right, lean in ((back + 0.28, -0.38, 0.22), (-0.28, 0.62, 0.0)):
         glass = [(left, -0.95), (left + lean, roof + 0.14), (right - 0.45 * (lean == 0), roof + 0.14), (right, -0.95)]
@@ -111,13 +151,24 @@ def boat(canvas: Canvas) -> None:
     hull, sail = pick(rng), pick(rng, ((248, 242, 228), (248, 242, 228), (222, 90, 70), (240, 196, 90)))
     canvas.glaze(frame, oval(0, 0.12, 1.4, 0.16), (18, 40, 70), 0.5, 0.1)
     canvas.stroke(frame, [(0, -0.4), (0, -2.7)], (112, 78, 52), 0.08, smoothed=False)
-    canvas.fill(frame, [(0.1, -2.6), (0.7, -1.8), (1.25, -0.66), (0.6, -0.58), (0.1, -0.6), (0.12, -1.6)], sail, shade=0.6)
+    canvas.fill(
+        frame, [(0.1, -2.6), (0.7, -1.8), (1.25, -0.66), (0.6, -0.58), (0.1, -0.6), (0.12, -1.6)], sail, shade=0.6
+    )
     for y in (-1.1, -1.6):
         canvas.stroke(frame, [(0.12, y), (0.9 + (y + 1.1) * 0.6, y + 0.03)], darker(sail, 0.25), 0.025, smoothed=False)
-    canvas.fill(frame, [(-0.1, -2.4), (-0.4, -1.7), (-1.05, -0.7), (-0.5, -0.62), (-0.1, -0.66)], lighter(sail, 0.3), shade=0.6)
+    canvas.fill(
+        frame, [(-0.1, -2.4), (-0.4, -1.7), (-1.05, -0.7), (-0.5, -0.62), (-0.1, -0.66)], lighter(sail, 0.3), shade=0.6
+    )
     canvas.fill(frame, [(0, -2.72), (-0.45, -2.6), (0, -2.5)], pick(rng), smoothed=False)
-    canvas.fill(frame, [(-1.5, -0.48), (0, -0.4), (1.65, -0.52), (1.2, 0.1), (0.9, 0.18), (-1.0, 0.18), (-1.2, 0.1)], hull, shade=0.7)
-    canvas.fill(frame, limb([(-1.42, -0.38), (0, -0.3), (1.52, -0.4)], (0.06, 0.06, 0.06)), lighter(hull, 0.7), smoothed=False)
+    canvas.fill(
+        frame,
+        [(-1.5, -0.48), (0, -0.4), (1.65, -0.52), (1.2, 0.1), (0.9, 0.18), (-1.0, 0.18), (-1.2, 0.1)],
+        hull,
+        shade=0.7,
+    )
+    canvas.fill(
+        frame, limb([(-1.42, -0.38), (0, -0.3), (1.52, -0.4)], (0.06, 0.06, 0.06)), lighter(hull, 0.7), smoothed=False
+    )
     for x in np.arange(-1.6, 1.7, 0.4):
         canvas.stroke(frame, [(x, 0.2), (x + 0.12, 0.14), (x + 0.3, 0.22)], (232, 242, 248), 0.05)
 
@@ -131,16 +182,36 @@ def house(canvas: Canvas) -> None:
     wide, high = float(rng.uniform(1.1, 1.5)), float(rng.uniform(1.2, 1.6))
     peak = high + float(rng.uniform(0.7, 1.2))
     scenes.shadow(canvas, frame, wide * 1.2)
-    canvas.fill(frame, np.array([(0.55, -peak + 0.1), (0.55, -peak - 0.25), (0.85, -peak - 0.25), (0.85, -high)]), darker(roof, 0.2), smoothed=False)
+    canvas.fill(
+        frame,
+        np.array([(0.55, -peak + 0.1), (0.55, -peak - 0.25), (0.85, -peak - 0.25), (0.85, -high)]),
+        darker(roof, 0.2),
+        smoothed=False,
+    )
     if rng.random() < 0.6:
         for i in range(4):
-            canvas.glaze(frame, oval(0.7 + 0.13 * i, -peak - 0.45 - 0.25 * i, 0.12 + 0.05 * i, 0.1 + 0.04 * i), (236, 236, 240), 0.6, 0.06)
-    canvas.fill(frame, [(-wide, 0), (-wide, -high), (0, -peak + 0.15), (wide, -high), (wide, 0)], wall, shade=0.45, fur=0.15, smoothed=False)
+            canvas.glaze(
+                frame,
+                oval(0.7 + 0.13 * i, -peak - 0.45 - 0.25 * i, 0.12 + 0.05 * i, 0.1 + 0.04 * i),
+                (236, 236, 240),
+                0.6,
+                0.06,
+            )
+    canvas.fill(
+        frame,
+        [(-wide, 0), (-wide, -high), (0, -peak + 0.15), (wide, -high), (wide, 0)],
+        wall,
+        shade=0.45,
+        fur=0.15,
+        smoothed=False,
+    )
     for side in (False, True):
         slope = [(0, -peak - 0.1), (wide + 0.28, -high + 0.12), (wide + 0.2, -high + 0.32), (0, -peak + 0.16)]
         canvas.fill(frame.at(0, 0, flip=side), slope, roof, shade=0.5, smoothed=False)
     door = float(rng.choice((-0.5, 0.0, 0.5))) * wide
-    canvas.fill(frame, [(door - 0.23, 0), (door - 0.23, -0.75), (door + 0.23, -0.75), (door + 0.23, 0)], wood, smoothed=False)
+    canvas.fill(
+        frame, [(door - 0.23, 0), (door - 0.23, -0.75), (door + 0.23, -0.75), (door + 0.23, 0)], wood, smoothed=False
+    )
     canvas.fill(frame, oval(door + 0.14, -0.36, 0.035, 0.035), (240, 214, 120), shade=0)
     for x in (-0.58, 0.58):
         _pane(canvas, frame, x * wide, -0.95 if abs(x * wide - door) < 0.5 else -0.55)
@@ -151,6 +222,6 @@ def _pane(canvas: Canvas, frame: Frame, x: float, y: float) -> None:
     lit = (255, 224, 140) if canvas.rng.random() < 0.3 else _GLASS
     square = np.array([(-0.22, -0.22), (0.22, -0.22), (0.22, 0.22), (-0.22, 0.22)])
     canvas.fill(frame, square * 1.2 + (x, y), (246, 242, 234), shade=0, smoothed=False)
-    canvas.fill(frame, square + (x, y), lit, shade=0.3, smoothed=False)
+    canvas.fill(frame, square + np.array((x, y)), lit, shade=0.3, smoothed=False)
     for bar in ([(x, y - 0.22), (x, y + 0.22)], [(x - 0.22, y), (x + 0.22, y)]):
         canvas.stroke(frame, bar, (246, 242, 234), 0.05, smoothed=False)

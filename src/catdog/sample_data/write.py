@@ -1,6 +1,5 @@
 """Write drawings into `train/`, `test/` and `other/`: all of them, or none."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +10,12 @@ from typing import Final
 import numpy as np
 
 from catdog.errors import DatasetError
+from catdog.layout import NO_MEDIA
 from catdog.parallel import bounded_map
 from catdog.sample_data import creatures, extras, pets, things
 from catdog.sample_data.camera import SIZES, Camera
 from catdog.sample_data.canvas import Canvas
+from catdog.settings import available_cores
 
 Draw = Callable[[Canvas], None]
 Progress = Callable[[int, int], None]
@@ -106,15 +107,13 @@ def write_sample_data(
     with _new_folder(folder.expanduser().absolute()) as new:
         for path in {new / image.path for image in images}:
             path.parent.mkdir(parents=True, exist_ok=True)
-        files = bounded_map(_Image.render, images, len(os.sched_getaffinity(0)) if _LINUX else os.cpu_count() or 1)
+        (new / "other" / NO_MEDIA).touch()  # it isn't a class
+        files = bounded_map(_Image.render, images, available_cores())
         for done, (image, data) in enumerate(zip(images, files, strict=True), 1):
             (new / image.path).write_bytes(data)
             if on_progress:
                 on_progress(done, len(images))
     return SampleData(folder, {split: dict.fromkeys(names, count) for split, count in counts.items()}, OTHER)
-
-
-_LINUX: Final = hasattr(os, "sched_getaffinity")
 
 
 def _labelled(names: list[str], counts: dict[str, int], seed: int) -> Iterator[_Image]:
@@ -140,14 +139,17 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         DatasetError: `folder` isn't empty, or isn't a folder.
     """
     _require_empty(folder)
+    exists = folder.is_dir()
     made = [path for path in folder.parents if not path.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         # Inside an empty folder, which may be a mount or somebody's working directory; beside a new one.
-        with tempfile.TemporaryDirectory(prefix=".sample-", dir=folder if folder.is_dir() else folder.parent) as aside:
+        with tempfile.TemporaryDirectory(prefix=".sample-", dir=folder if exists else folder.parent) as aside:
             new = Path(aside) / "new"
             new.mkdir()
             yield new
+            if not exists:
+                _require_empty(folder)  # somebody else may have made it meanwhile
             _move(new, folder)
     except BaseException:
         with suppress(OSError):  # somebody else has put something there
