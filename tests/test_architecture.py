@@ -27,7 +27,7 @@ LAYERS = [
     {"features", "formats", "importing", "store", "uploads"},
     {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "teacher", "tracking"},
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
-    {"database", "files", "split"},
+    {"database", "files", "sample_data", "split"},
     {"layout", "logs", "preprocessing"},
     {"decoding"},
     {"avif", "jpeg", "png", "webp"},

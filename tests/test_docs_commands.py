@@ -42,6 +42,7 @@ EXAMPLES = {
     "catdog jobs cancel ID": f"catdog jobs cancel {LATEST_JOB}",
     "catdog data import SRC": "catdog data import archive.zip",
     "catdog data check DIR": "catdog data check pets",
+    "catdog data sample DIR": "catdog data sample sample",
     "catdog data download NAME": "catdog data download kaggle:tongpython/cat-and-dog",
     "catdog models show V": "catdog models show 2",
     "catdog models promote V": "catdog models promote 1",

@@ -176,3 +176,13 @@ def test_a_folder_linked_twice_is_read_once(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "pets" / name).symlink_to(tmp_path / "pictures")
     assert len(list(walk(tmp_path / "pets"))) == 1
+
+
+def test_a_folder_marked_nomedia_is_passed_over(tmp_path: Path) -> None:
+    files = ["train/cats/1.jpg", "train/dogs/1.jpg", "other/.nomedia", "other/1.jpg", "other/deep/2.jpg"]
+    assert placed(tmp_path, *files).keys() == set(files[:2])
+
+
+def test_the_folder_that_is_asked_for_is_read_though_it_is_marked(tmp_path: Path) -> None:
+    write(tmp_path, [".nomedia", "cats/1.jpg"])
+    assert tmp_path / "cats" / "1.jpg" in set(walk(tmp_path))

@@ -20,6 +20,9 @@ _SPLIT_NAMES: Final[dict[str, Split]] = {
 }
 _PASSED_OVER: Final = {"__MACOSX", "lost+found", "@eaDir"}
 
+NO_MEDIA: Final = ".nomedia"
+"""A folder below the root that holds a file of this name is passed over, as by other programs that look for images."""
+
 
 class Place(NamedTuple):
     """The class folder that holds a file, and the split that its folders name; None where they name none."""
@@ -29,14 +32,14 @@ class Place(NamedTuple):
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Yield every file below `root` but those in hidden and system folders.
+    """Yield every file below `root` but those in hidden and system folders, and in folders marked `NO_MEDIA`.
 
     Links to folders are followed, but into no folder twice.
     """
     seen: set[Path] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = Path(folder).resolve()
-        if real in seen:
+        if real in seen or (NO_MEDIA in names and Path(folder) != root):
             folders.clear()
             continue
         seen.add(real)

@@ -24,6 +24,7 @@ notes: Final = Console(stderr=True)
 """Progress and remarks go to stderr, so that stdout can be piped."""
 
 _STAGES: Final = {
+    "draw": "Drawing",
     "import": "Reading pictures",
     "fine_tune": "Tuning the backbone",
     "embed": "Computing features",

@@ -1,4 +1,4 @@
-"""Commands about pictures: import, check, count, download."""
+"""Commands about pictures: import, check, count, download, draw."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.cli.sample import sample
 from catdog.settings import load_settings
 from catdog.wording import counted
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from catdog.importing import ImportResult
 
 data_commands = typer.Typer(help="Import, check, count and download pictures.", no_args_is_help=True)
+data_commands.command()(sample)
 
 
 @data_commands.command("import")

@@ -1,0 +1,42 @@
+"""The command that draws sample data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catdog.cli import console
+from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.errors import JobCancelledError
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.", metavar="DIR")],
+    classes: Annotated[int, typer.Option(min=2, max=12, help="Number of classes: cats, dogs, then others.")] = 2,
+    per_class: Annotated[
+        int, typer.Option(min=10, help="Training images per class; a third as many for testing.")
+    ] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same images.")] = 42,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a small labelled data set, to try catdog without photographs."""
+    from catdog.sample_data import write_sample_data
+
+    try:
+        with console.progress_bars() as bars:
+            data = write_sample_data(
+                folder,
+                classes=classes,
+                per_class=per_class,
+                seed=seed,
+                on_progress=lambda done, total: bars("draw", done, total),
+            )
+    except KeyboardInterrupt:
+        raise JobCancelledError("Stopped. Nothing was written.") from None
+    if as_json:
+        print_json({"folder": str(folder), "counts": data.counts, "other": data.other})
+        return
+    rows = [(name, data.counts["train"][name], data.counts["test"][name]) for name in data.counts["train"]]
+    out.print(console.table(f"Drawn in {folder}", ("Class", "Train", "Test"), rows))
+    say(f"{data.other} images of other things: {folder / 'other'}")
+    say(f"Next: catdog train {folder}")
