@@ -2,10 +2,10 @@
 
     python benchmarks/hostile.py [--at-once 4] [--way predict|explain|upload] [--only WORD]
 
-Starts `catdog serve` with one web process on an empty home, sends each image of `hostile_images` and prints, for each:
+Starts `catdog serve` with one web process on an empty home and sends each image of `hostile_images`. For each it prints
 the status, the seconds of its answer, the peak of the web process's memory (VmHWM, which is reset before each), and the
-longest wait of `/livez` and of a small image that others ask for meanwhile. With `--at-once` that many are sent together.
-Linux only. Nothing but the loopback address is asked.
+longest wait of `/livez` and of a small image that others ask for meanwhile. With `--at-once`, that many are sent
+together. Linux only. Nothing but the loopback address is asked.
 """
 
 import argparse

@@ -112,7 +112,7 @@ def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits)
 def _room(image: Encoded, size: Size, gap: float) -> AbstractContextManager[None]:
     """Wait for the memory that decoding an image takes, at the lowest scale of its format that is not under `size`."""
     ratio = min(8, max(1, min(image.width // size[0], image.height // size[1])))
-    scale = 1 << ratio.bit_length() - 1
+    scale = 1 if image.is_open and image.has_scans else 1 << ratio.bit_length() - 1
     decoded = image.pixels / (scale**2 if image.is_scalable else 1)
     across, down = _factors((image.width, image.height), size, gap)
     converted = 0 if image.is_scalable else 4 * decoded / (across * down)
