@@ -161,31 +161,32 @@ def heaviest() -> dict[str, Callable[[], bytes]]:
         "JPEG 64 MP, CMYK": lambda: encode(draw((9248, 6920), "CMYK"), quality=40),
         "JPEG 16,384 x 440": lambda: encode(draw((16_384, 440)), quality=90),
         "JPEG progressive 48 MP": lambda: encode(draw((8064, 6048)), quality=80, progressive=True),
-        "JPEG progressive 26 MP, 4:4:4": lambda: encode(
-            draw((5900, 4424)), quality=80, progressive=True, subsampling=0
+        "JPEG progressive 25 MP, 4:4:4": lambda: encode(
+            draw((5824, 4368)), quality=80, progressive=True, subsampling=0
         ),
         "JPEG progressive, 100 scans": lambda: scan_bomb((8000, 6000), 98),
         "JPEG progressive, 18 refining scans": lambda: scan_bomb((7000, 6000), 18, refining=True),
-        "PNG 35 MP": lambda: png_of_zeros((6800, 5200), 8, 2),
-        "PNG 35 MP, transparent": lambda: png_of_zeros((6800, 5200), 8, 6),
-        "PNG 35 MP, a transparent colour": lambda: png_of_zeros((6800, 5200), 8, 2, chunk(b"tRNS", bytes(6))),
-        "PNG 35 MP, transparent, 16 bits, interlaced": lambda: png_of_zeros((6800, 5200), 16, 6, interlaced=True),
-        "PNG 35 MP, grey with transparency": lambda: png_of_zeros((6800, 5200), 8, 4),
+        "PNG 34 MP": lambda: png_of_zeros((6760, 5080), 8, 2),
+        "PNG 34 MP, transparent": lambda: png_of_zeros((6760, 5080), 8, 6),
+        "PNG 34 MP, a transparent colour": lambda: png_of_zeros((6760, 5080), 8, 2, chunk(b"tRNS", bytes(6))),
+        "PNG 34 MP, transparent, 16 bits, interlaced": lambda: png_of_zeros((6760, 5080), 16, 6, interlaced=True),
+        "PNG 34 MP, grey with transparency": lambda: png_of_zeros((6760, 5080), 8, 4),
         "PNG 64 MP, palette with transparency": lambda: png_of_zeros(
             (9230, 6930), 8, 3, chunk(b"PLTE", bytes(768)), chunk(b"tRNS", bytes(range(256)))
         ),
         "PNG 64 MP, grey": lambda: png_of_zeros((9230, 6930), 8, 0),
-        "PNG 64 MP, 16-bit grey": lambda: png_of_zeros((9230, 6930), 16, 0),
+        "PNG 61 MP, 16-bit grey": lambda: png_of_zeros((9000, 6800), 16, 0),
         "PNG 64 MP, 1 bit, interlaced": lambda: png_of_zeros((9230, 6930), 1, 0, interlaced=True),
         "PNG 12 MP with detail": lambda: encode(draw((4032, 3024)), "PNG", compress_level=1),
         "WebP 12 MP": lambda: encode(draw((4032, 3024)), "WEBP", quality=80, method=0),
-        "WebP 12 MP, transparent": lambda: encode(draw((4032, 3024), "RGBA"), "WEBP", quality=50, method=0),
+        "WebP 10 MP, transparent": lambda: encode(draw((3648, 2736), "RGBA"), "WEBP", quality=50, method=0),
         "WebP 12 MP, lossless": lambda: encode(
             draw((4032, 3024)).quantize(64).convert("RGB"), "WEBP", lossless=True, quality=0, method=0
         ),
         "WebP 12 MP, one colour": lambda: encode(
             Image.new("RGBA", (4032, 3024), (9, 9, 9, 9)), "WEBP", lossless=True, quality=0, method=0
         ),
-        "AVIF 11 MP": lambda: encode(draw((3900, 2900)), "AVIF", quality=60, speed=10, subsampling="4:4:4"),
+        "AVIF 11 MP, 4:4:4": lambda: encode(draw((3900, 2900)), "AVIF", quality=60, speed=10, subsampling="4:4:4"),
+        "AVIF 15 MP": lambda: encode(draw((4472, 3352)), "AVIF", quality=60, speed=10),
         "AVIF 11 MP, transparent": lambda: encode(draw((3900, 2900), "RGBA"), "AVIF", quality=60, speed=10),
     }  # fmt: skip

@@ -32,8 +32,8 @@ LAYERS = [
     {"decoding"},
     {"avif", "jpeg", "png", "webp"},
     {"augmentation", "encoded", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
-    {"content_types"},
-    {"choices", "decode_gate", "errors", "orientation", "tables", "wording"},
+    {"content_types", "decode_gate"},
+    {"choices", "errors", "orientation", "tables", "wording"},
 ]
 
 

@@ -4,17 +4,21 @@ import json
 import os
 import struct
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hostile_images
 import numpy as np
 import pytest
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
 from test_web_api import require_problem
+
+from catdog.prediction import Predictor
 
 CAT = draw("cat", 4032, (640, 480))
 JPEG = encode(CAT)
@@ -118,6 +122,9 @@ FINE: dict[str, bytes] = {
     "webp": WEBP,
     "webp lossless": LOSSLESS,
     "webp RGBA": encode(CAT.convert("RGBA"), "WEBP"),
+    "avif": encode(CAT, "AVIF"),
+    "avif transparent": encode(CAT.convert("RGBA"), "AVIF"),
+    "jpeg without its end": JPEG[:-2],
     "webp animated": encode(CAT, "WEBP", save_all=True, append_images=[SECOND]),
     "rubbish behind": JPEG + b"<?php" * 100,
     "zip behind": JPEG + b"PK\x03\x04" + bytes(100),
@@ -126,7 +133,8 @@ FINE: dict[str, bytes] = {
     "exif without end": encode(CAT, exif=b"Exif\0\0II*\0\xff\xff\xff\xff"),
 }
 COLOURS = {"jpeg", "jpeg progressive", "jpeg cmyk", "jpeg 4:4:4", "jpeg arithmetic", "mpo", "png", "png P", "png RGBA",
-           "png 16 bit colour", "png animated", "webp", "webp lossless", "webp RGBA", "webp animated"}  # fmt: skip
+           "png 16 bit colour", "png animated", "webp", "webp lossless", "webp RGBA", "webp animated",
+           "avif", "jpeg without its end"}  # fmt: skip
 """What shows the drawn cat in its colours."""
 
 REFUSED: dict[str, tuple[bytes, int]] = {
@@ -169,6 +177,10 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "png without pixels": (png(100, 100), 422),
     "png of no size": (png(0, 0), 422),
     "png wrong checksum": (PNG[:40] + b"\xff" + PNG[41:], 422),
+    "jpeg of many scans": (hostile_images.scan_bomb((4896, 4896), 3000), 422),
+    "jpeg of padding": (hostile_images.behind_start(JPEG, b"\xff" * 1_000_000), 422),
+    "jpeg of comments": (hostile_images.behind_start(JPEG, b"\xff\xfe\0\2" * 100_000), 422),
+    "png of texts": (png_with(chunk(b"tEXt", b"k\0v") * 100_000), 422),
     "png of a bomb": (png(12_000, 12_000, chunk(b"IDAT", ZEROS)), 422),
     "webp promise": (webp_of(16_383), 422),
     "webp small promise": (webp_of(6000), 422),
@@ -291,6 +303,34 @@ def test_what_can_be_decoded_is_answered(client: FlaskClient, name: str) -> None
     assert {**one.json, "latency_ms": 0} == {**many, "latency_ms": 0} == {**raw, "latency_ms": 0}
     if name in COLOURS:
         assert one.json["class"] == "Cat"
+
+
+def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = client.application.extensions["catdog"]
+    decoding, may_end = threading.Event(), threading.Event()
+    pixels = Predictor.pixels
+
+    def slowly(self: Predictor, picture: bytes) -> Any:
+        if picture == PNG:
+            decoding.set()
+            assert may_end.wait(60)
+        return pixels(self, picture)
+
+    monkeypatch.setattr(Predictor, "pixels", slowly)
+    slow = [threading.Thread(target=work, args=(PNG,)) for work in (service.predict, service.look, service.explain)]
+    for thread in slow:
+        thread.start()
+    try:
+        assert decoding.wait(60)
+        assert send(client, "/api/predict", JPEG).json["class"] == "Cat"
+        assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+        assert all(thread.is_alive() for thread in slow)
+    finally:
+        may_end.set()
+        for thread in slow:
+            thread.join()
 
 
 @pytest.mark.parametrize("name", REFUSED)

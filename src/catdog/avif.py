@@ -19,8 +19,11 @@ MOST_ITEMS: Final = 512
 MOST_FRAMES: Final = 4
 """Most frames of an item: the layers of a progressive one."""
 
-_PEAK: Final = 14.0
-"""Bytes a pixel: planes of 10 bits, RGB with transparency, and a copy of that."""
+_OPAQUE, _TRANSPARENT = 7.0, 10.0
+"""Bytes a pixel: RGB, with transparency or without, a copy of that, and what else stays."""
+
+_SUBSAMPLED, _FULL = 3.0, 6.0
+"""Bytes a pixel of the planes, at more than 8 bits, with half the chroma in each direction or with all."""
 
 _WORST_AREA: Final = 4.5
 """Most pixels of all frames, as a multiple of the image: two layers with transparency, and tiles over the edge."""
@@ -57,17 +60,29 @@ def _inspect(data: bytes, limits: Limits) -> Encoded:
         raise broken("AVIF", "a senseless header")
     require_size(width, height, limits)
     kinds = _read_kinds(data, *inner[b"iinf"])
-    area = 0
+    area, planes = 0, _SUBSAMPLED
     for number, payload in _read_items(data, inner):
         if kinds.get(number) == b"av01":
-            area += _area(payload)
+            pixels, profile = _measure(payload)
+            area += pixels
+            planes = _FULL if profile else planes
             if area > _WORST_AREA * width * height + 3_000_000:
                 raise over_budget("AVIF", f"its frames have more pixels than {width:,} x {height:,} need")
     begin, end = inner[b"iinf"]
     # An animation is read as the image beside it; EXIF is passed over, since the container says how to turn it.
     plain = b"".join([data[:8], b"avif", data[12:begin], data[begin:end].replace(b"Exif", b"skip"), data[end:]])
     xmp = re.search(rb"tiff:Orientation(?:=\"|>)[0-9]", data)
-    return Encoded("AVIF", width, height, plain, _PEAK, 4, "AVIF", buffers=2 * len(data), xmp=xmp[0] if xmp else None)
+    return Encoded(
+        "AVIF",
+        width,
+        height,
+        plain,
+        planes + (_TRANSPARENT if b"auxC" in data else _OPAQUE),
+        4,
+        "AVIF",
+        buffers=2 * len(data),
+        xmp=xmp[0] if xmp else None,
+    )
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
@@ -151,9 +166,9 @@ def _read_items(data: bytes, inner: dict[bytes, tuple[int, int]]) -> Iterator[tu
         yield number, b"".join(parts)
 
 
-def _area(payload: bytes) -> int:
-    """Add up the pixels of all frames of an item."""
-    at, frames, units, largest = 0, 0, 0, 0
+def _measure(payload: bytes) -> tuple[int, int]:
+    """Add up the pixels of all frames of an item; returns that and its profile, 0 if its chroma is subsampled."""
+    at, frames, units, largest, profile = 0, 0, 0, 0, 0
     while at < len(payload):
         head = payload[at]
         kind, has_extension, has_size = head >> 3 & 15, head >> 2 & 1, head >> 1 & 1
@@ -162,13 +177,14 @@ def _area(payload: bytes) -> int:
         if has_size:
             size, at = _leb128(payload, at)
         if kind == 1:
+            profile = max(profile, payload[at] >> 5)
             largest = max(largest, _sequence_area(payload[at : at + min(size, 64)]))
         frames += kind in (3, 6)
         units += 1
         if frames > MOST_FRAMES or units > 4096:
             raise over_budget("AVIF", f"an item has more than {MOST_FRAMES} frames")
         at += size
-    return frames * largest
+    return frames * largest, profile
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """How many images a process decodes at once: as many as fit into a budget of bytes.
 
 A decoder lets other threads run, so several images decode side by side. What they take together is bounded here, in the
-one place that every decode passes. In a web process large ones go one at a time: it delays small ones by sharing the
+one place that every decode passes. In a web process large ones go one at a time: one delays the others by sharing the
 processor with them, and never by keeping them out.
 """
 
@@ -12,57 +12,85 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-LARGE_BYTES: Final = 8_000_000
-LARGE_WORK: Final = 50e6
-"""An image that takes more bytes, or more nanoseconds for its scans, is a large one."""
+from catdog.errors import ServerBusyError
 
-SERVER_BYTES: Final = 170_000_000
-"""What a web process may take for decoding: its 180 MB and these stay under 350 MB."""
+LARGE_BYTES: Final = 32_000_000
+LARGE_WORK: Final = 100e6
+"""An image that takes more bytes, or more nanoseconds for its scans, is a large one: 7 megapixels of PNG, 10 of
+progressive JPEG, 2.6 of WebP."""
+
+_SMALL_BYTES: Final = 4_000_000
+"""What takes no more never queues behind what takes more."""
+
+SERVER_BYTES: Final = 172_000_000
+"""What a web process may take for decoding: its own 180 MB and these are 350 MB."""
+
+SERVER_LARGE: Final = 3
+"""Most large images that a web process has at once, those that wait too, so that a thread is left for others."""
 
 _PER_CORE: Final = 80_000_000
 
 
 class DecodeGate:
-    """A budget of bytes that is lent to one decode after another, in the order in which they ask."""
+    """A budget of bytes that is lent to one decode after another."""
 
-    def __init__(self, capacity: int, *, large_at_once: int) -> None:
+    def __init__(self, capacity: int, *, large_at_once: int, most_large: int | None = None) -> None:
+        """Make a gate.
+
+        Args:
+            capacity: bytes of all decodes together.
+            large_at_once: large images that are decoded side by side.
+            most_large: large images that are decoded or wait; any number if not given.
+        """
         self._capacity = capacity
         self._used = 0
         self._condition = threading.Condition()
         self._waiting: deque[object] = deque()
         self._large = threading.Semaphore(large_at_once)
+        self._places = threading.Semaphore(most_large or 1_000_000)
 
     @contextmanager
     def reserve(self, size: int, work: float = 0) -> Iterator[None]:
-        """Wait until `size` bytes are free, and keep them for the block; one that needs more than all gets all."""
-        is_large = size > LARGE_BYTES or work > LARGE_WORK
-        if is_large:
-            self._large.acquire()
-        try:
-            taken = self._take(min(size, self._capacity))
-            try:
+        """Wait until `size` bytes are free, and keep them for the block; one that needs more than all gets all.
+
+        Raises:
+            ServerBusyError: the image is a large one, and too many wait already.
+        """
+        if size <= LARGE_BYTES and work <= LARGE_WORK:
+            with self._taken(size):
                 yield
-            finally:
-                self._give_back(taken)
+            return
+        if not self._places.acquire(blocking=False):
+            raise ServerBusyError("The server decodes as many large images as it can at once. Try again in a moment.")
+        try:
+            with self._large, self._taken(size):
+                yield
         finally:
-            if is_large:
-                self._large.release()
+            self._places.release()
 
-    def _take(self, size: int) -> int:
-        ticket = object()
+    @contextmanager
+    def _taken(self, size: int) -> Iterator[None]:
+        size = min(size, self._capacity)
         with self._condition:
-            self._waiting.append(ticket)
-            try:
-                self._condition.wait_for(lambda: self._waiting[0] is ticket and self._used + size <= self._capacity)
-                self._used += size
-            finally:
-                self._waiting.remove(ticket)
+            if size > _SMALL_BYTES:
+                self._queue(size)
+            else:
+                self._condition.wait_for(lambda: self._used + size <= self._capacity)
+            self._used += size
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._used -= size
                 self._condition.notify_all()
-        return size
 
-    def _give_back(self, size: int) -> None:
-        with self._condition:
-            self._used -= size
+    def _queue(self, size: int) -> None:
+        ticket = object()
+        self._waiting.append(ticket)
+        try:
+            self._condition.wait_for(lambda: self._waiting[0] is ticket and self._used + size <= self._capacity)
+        finally:
+            self._waiting.remove(ticket)
             self._condition.notify_all()
 
 
@@ -78,4 +106,4 @@ def gate() -> DecodeGate:
 def serve() -> None:
     """Hold this process to what a web process may take."""
     global _gate
-    _gate = DecodeGate(SERVER_BYTES, large_at_once=1)
+    _gate = DecodeGate(SERVER_BYTES, large_at_once=1, most_large=SERVER_LARGE)

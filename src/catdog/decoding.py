@@ -76,7 +76,7 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
 
 def verify(image: Encoded) -> None:
     """Decode all of an image at its lowest scale, to know that it can be used; raises what `decode_to` does."""
-    with _room(image, (1, 1)), _explaining(image):
+    with _room(image, (1, 1), _REDUCING_GAP), _explaining(image):
         _load(image, (1, 1))
 
 
@@ -90,7 +90,7 @@ def decode_to(image: Encoded, size: Size, gap: float = _REDUCING_GAP) -> Image.I
     Raises:
         PictureBrokenError: truncated or corrupt.
     """
-    with _room(image, size), _explaining(image):
+    with _room(image, size, gap), _explaining(image):
         small, orientation = _shrink(_load(image, size), size, image, gap)
         # Turning what is small costs a tenth of turning the photograph.
         transposition = _TRANSPOSITIONS.get(orientation)
@@ -109,13 +109,15 @@ def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits)
     return -(-width // scale), -(-height // scale)
 
 
-def _room(image: Encoded, size: Size) -> AbstractContextManager[None]:
+def _room(image: Encoded, size: Size, gap: float) -> AbstractContextManager[None]:
     """Wait for the memory that decoding an image takes, at the lowest scale of its format that is not under `size`."""
     ratio = min(8, max(1, min(image.width // size[0], image.height // size[1])))
-    scale = 1 << ratio.bit_length() - 1
-    after = image.held * image.pixels / (scale**2 if image.is_scalable else 1)
-    out = size[0] * size[1]
-    return gate().reserve(max(image.memory(scale), int(after + 4 * out), 8 * out), image.work)
+    scale = 1 if image.is_open and image.has_scans else 1 << ratio.bit_length() - 1
+    decoded = image.pixels / (scale**2 if image.is_scalable else 1)
+    across, down = _factors((image.width, image.height), size, gap)
+    converted = 0 if image.is_scalable else 4 * decoded / (across * down)
+    needed = max(image.memory(scale), image.held * decoded + converted, 8 * size[0] * size[1])
+    return gate().reserve(int(needed), image.work)
 
 
 @contextmanager
@@ -214,7 +216,7 @@ def _shrink(image: Image.Image, size: Size, encoded: Encoded, gap: float) -> tup
         if image.size != size:
             image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=gap)
         return (image if image.mode == "RGB" else image.convert("RGB")), orientation
-    across, down = (int(image.size[i] / size[i] / gap) or 1 for i in (0, 1))
+    across, down = _factors(image.size, size, gap)
     width, height = image.size
     reduced = Image.new("RGB", (-(-width // across), -(-height // down)))
     for strip, top in _strips(image, down):
@@ -224,6 +226,11 @@ def _shrink(image: Image.Image, size: Size, encoded: Encoded, gap: float) -> tup
     if reduced.size != size or (across, down) != (1, 1):
         reduced = reduced.resize(size, Image.Resampling.BILINEAR, (0, 0, width / across, height / down))
     return reduced, orientation
+
+
+def _factors(size: Size, wanted: Size, gap: float) -> Size:
+    """Return how many columns and rows become one before the filter, as `Image.resize` does with a reducing gap."""
+    return int(size[0] / wanted[0] / gap) or 1, int(size[1] / wanted[1] / gap) or 1
 
 
 def _strips(image: Image.Image, multiple: int) -> Iterator[tuple[Image.Image, int]]:

@@ -32,7 +32,7 @@ class Limits:
 
     max_pixels: int = 64_000_000
     max_side: int = 16_384
-    max_memory: int = 160_000_000
+    max_memory: int = 155_000_000
 
 
 @dataclass(frozen=True)

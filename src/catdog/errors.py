@@ -99,6 +99,10 @@ class JobCancelledError(CatdogError):
     exit_code = 130
 
 
+class ServerBusyError(CatdogError):
+    """More is under way than the server takes at once; the same request may succeed a moment later."""
+
+
 class DatabaseBusyError(CatdogError):
     """The database cannot be used at this moment."""
 

@@ -48,11 +48,11 @@ class Settings(BaseSettings):
     )
     max_side: int = Field(16_384, ge=1, description="Maximum side of an image in pixels.")
     max_decode_bytes: int = Field(
-        160_000_000,
+        155_000_000,
         ge=16_000_000,
         description="Memory that decoding one image may take, in bytes. The default allows 64 megapixels of baseline "
-        "JPEG, 52 of progressive JPEG (26 without chroma subsampling), 35 of PNG in colour, 64 of PNG in grey or with "
-        "a palette, 12 of WebP and 11 of AVIF.",
+        "JPEG, 50 of progressive JPEG (25 without chroma subsampling), 34 of PNG in colour, 64 of PNG in grey or with "
+        "a palette, 12 of WebP, and 15 of AVIF (11 with transparency).",
     )
     max_picture_bytes: int = Field(
         64 * 2**20, ge=1, description="Most bytes that one picture file of a data set may have."

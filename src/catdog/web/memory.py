@@ -12,7 +12,13 @@ from catdog.web import STARTED_VARIABLE
 PROC: Final = Path("/proc")
 
 _ARENA_MAX: Final = -8
-"""glibc's number of that option of `mallopt`."""
+_MMAP_THRESHOLD: Final = -3
+"""glibc's numbers of these options of `mallopt`."""
+
+_LARGE_BLOCK: Final = 1 << 20
+"""Bytes from which a block is taken from the system and given back to it at once; images are such blocks. glibc moves
+its own threshold up to 32 MB when such a block is freed, and then keeps holes: measured, 350 MB at rest after the
+largest images in place of 200."""
 
 
 def server_memory() -> int | None:
@@ -34,7 +40,9 @@ def share_arenas() -> None:
     another could not use. Measured over 30 swaps: 123 MB instead of 148. Does nothing without glibc.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
+        library = ctypes.CDLL(None)
+        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def release_memory() -> None:

@@ -44,6 +44,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.NoModelError: 503,
     errors.ChartError: 503,
     errors.DatabaseBusyError: 503,
+    errors.ServerBusyError: 503,
     errors.DatabaseTooNewError: 503,
     errors.DiskFullError: 507,
 }
@@ -74,7 +75,9 @@ def respond(error: Exception, settings: Settings) -> Response:
     response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
     if isinstance(error, HTTPException):
         response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
-    if status == 503 and (isinstance(error, errors.DatabaseBusyError) or why_no_database(error)):
+    if status == 503 and (
+        isinstance(error, errors.DatabaseBusyError | errors.ServerBusyError) or why_no_database(error)
+    ):
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="catdog"'
