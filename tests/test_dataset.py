@@ -11,17 +11,10 @@ from drawing import draw, encode, write_dataset, write_pictures
 from PIL import Image
 
 from catdog.database import open_database
-from catdog.dataset import (
-    Manifest,
-    Scanned,
-    display_name,
-    match_class,
-    probability_key,
-    read_folder,
-    remember,
-    scan,
-)
+from catdog.dataset import Scanned, read_folder, remember, scan
 from catdog.errors import DatasetError
+from catdog.labels import display_name, match_class, probability_key
+from catdog.manifest import Manifest
 from catdog.settings import Settings, load_settings
 
 

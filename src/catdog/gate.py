@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from catdog.backbone import Backbone, load_backbone, read_info
-from catdog.dataset import probability_key
 from catdog.features import Embedded, FeatureCache, embed, read_embedded
+from catdog.labels import probability_key
 from catdog.metrics import Comparison, compare, expected_calibration_error
 from catdog.preprocessing import Limits
 from catdog.settings import Settings

@@ -13,9 +13,9 @@ from werkzeug.datastructures import FileStorage
 
 from catdog import review
 from catdog.collection import Collection
-from catdog.dataset import match_class
 from catdog.errors import DatabaseBusyError, RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
+from catdog.labels import match_class
 from catdog.patience import OPENING, Patience
 from catdog.prediction import Prediction
 from catdog.preprocessing import decode_upright
