@@ -26,11 +26,14 @@ LAYERS = [
     {"activity", "curves", "intake", "model", "packing", "prediction", "replay", "starter", "tuning"},
     {"features", "formats", "importing", "store", "uploads"},
     {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "teacher", "tracking"},
-    {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
+    {"dataset", "frameworks", "head", "jobs", "layout_view", "sampling", "views"},
+    {"manifest"},
     {"database", "files", "split"},
     {"layout", "logs", "preprocessing"},
-    {"augmentation", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
-    {"choices", "errors", "tables", "wording"},
+    {"augmentation", "histograms", "layout_rules", "parallel", "patience", "settings", "telemetry", "unpacking"},
+    {"layout_levels", "layout_shapes"},
+    {"labels", "layout_roles", "walking"},
+    {"choices", "clutter", "errors", "file_prefixes", "folder_tree", "split_words", "tables", "wording"},
 ]
 
 

@@ -254,7 +254,8 @@ _PRECEDENCE: Final[dict[Split | None, int]] = {None: 0, "train": 1, "validation"
 
 def _require_enough(manifest: Manifest) -> None:
     counts = Counter(picture.label for picture in manifest.pictures)
-    found = listed(f"{name}: {counts[i]}" for i, name in enumerate(manifest.classes)) or "none"
+    fewest_first = sorted(enumerate(manifest.classes), key=lambda item: len(manifest.classes) > 10 and counts[item[0]])
+    found = listed(f"{name}: {counts[i]}" for i, name in fewest_first) or "none"
     unusable = counted(len(manifest.rejected), "unusable file")
     if len(manifest.classes) < MIN_CLASSES:
         raise DatasetError(
@@ -263,11 +264,10 @@ def _require_enough(manifest: Manifest) -> None:
             "how the folders are read; --layout says how to read them."
         )
     require_distinct(manifest.classes)
-    few = [f"{name}: {counts[i]}" for i, name in enumerate(manifest.classes) if counts[i] < MIN_PICTURES]
-    if few:
+    if min(counts[i] for i in range(len(manifest.classes))) < MIN_PICTURES:
         raise DatasetError(
-            f"At least {MIN_PICTURES} usable pictures per class are needed. Too few: {listed(few)}, in {manifest.root} "
-            f"({unusable}; see `catdog data check`)."
+            f"At least {MIN_PICTURES} usable pictures a class are needed. Received: {found}, in {manifest.root} "
+            f"({counted(len(manifest.rejected), 'file')} not usable; see `catdog data check`)."
         )
 
 

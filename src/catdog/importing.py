@@ -115,7 +115,7 @@ def _import_folder(
     if not manifest.pictures:
         raise DatasetError(
             f"No usable pictures in class folders were found. Received: {shown}, with "
-            f"{counted(len(manifest.rejected), 'file')} that cannot be used."
+            f"{counted(len(manifest.rejected) + manifest.clutter, 'file')} that cannot be used."
         )
     size = sum(picture.path.stat().st_size for picture in manifest.pictures)
     settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,8 @@ class Roles:
 
     def refuse(self, folders: Iterable[Folder], looks_like: str) -> NoReturn:
         """Raise the error for folders that hold images but no classes."""
-        names = listed([folder.shown for folder in folders], most=5)
+        names = [folder.shown for folder in folders]
+        looks, holds = ("looks", "holds") if len(names) == 1 else ("look", "hold")
         more = ""
         if self.has_labels:
             more = (
@@ -97,7 +98,7 @@ class Roles:
                 "classifies whole images."
             )
         raise DatasetError(
-            f"{names} look like {looks_like}, but hold no class folders.{more} Sort the images into one folder per "
-            "class in each, such as train/cats/ and train/dogs/. If these folders are the classes, use --layout "
-            "classes."
+            f"{listed(names, most=5)} {looks} like {looks_like}, but {holds} no class folders.{more} Sort the images into "
+            "one folder per class in each, such as train/cats/ and train/dogs/. If these folders are the classes, use "
+            "--layout classes."
         )
