@@ -208,6 +208,27 @@ TREES: dict[str, tuple[list[str], Expected]] = {
     ),
     "spaces and dots at the end": (tree("train/{cats,dogs}", "test/{cats ,dogs.}"), classes("train", "test")),
     "not UTF-8": (tree("{caf\udce9,dogs}"), classes("", of=["caf\u00e9", "dogs"])),
+    "the classes again beside them": (
+        tree("PlantVillage/{ill,well}", "PlantVillage/PlantVillage/{ill,well}"),
+        classes("", of=["ill", "well"]),
+    ),
+    "a training split without a name": (tree("rps/rps/{rock,paper}", "rps-test-set/rps-test-set/{rock,paper}"),
+        classes("train", "test", of=["rock", "paper"])),
+    "development and holdout": (tree("{development,holdout}/{cats,dogs}"), classes("train", "test")),
+    "patients": (tree("patient_{1,2,3}/{benign,malignant}"), classes("", of=["benign", "malignant"])),
+    "classes first, but for one": (
+        tree("{cats,dogs}/{train,val}", "birds"),
+        {**classes("train", "validation"), "": {"birds"}},
+    ),
+    "images and their segmentations": (tree("CUB/{images,segmentations}/{cats,dogs}"), classes("")),
+    "two training folders": (tree("{train_1,train_2,test}/{cats,dogs}"), classes("train", "test")),
+    "copies of folders": (tree("{train,train - Copy,test (1)}/{cats,dogs}"), classes("train", "test")),
+    "names of other languages beside": (tree("{Training,Validierung}/{cats,dogs}"), classes("train")),
+    "pieces for domain adaptation": (tree("{amazon,webcam}/images/{a,b,c}"), classes("", of="abc")),
+    "one split has other classes": (
+        tree("train/{cats,dogs}", "test/{a,b}"),
+        {**classes("train"), **classes("test", of="ab")},
+    ),
     "nothing": ([], {}),
 }  # fmt: skip
 
@@ -286,6 +307,10 @@ def test_what_is_passed_over_is_said(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "remark"),
     [
+        ("a training split without a name", "rps/ is read as the train split"),
+        ("names of other languages beside", "--split-names train=Validierung"),
+        ("the classes again beside them", "holds the folders beside it again"),
+        ("patients", "--layout classes"),
         ("a class called test", "--split-names skip=test"),
         ("folds", "--layout classes"),
         ("the same folders within classes", "--layout */classes"),

@@ -53,6 +53,8 @@ class Roles:
         """Return the folders in a folder that hold images, without those of labels and those to be passed over."""
         full = []
         for inner in folder.full:
+            if inner.parts in self.of and self.of[inner.parts].kind == "passed over":
+                continue
             if folded(inner.name) in self._split_names and not self.is_named(inner):
                 self.pass_over(inner, "is to be skipped, as --split-names says")
             else:
@@ -98,7 +100,7 @@ class Roles:
                 "classifies whole images."
             )
         raise DatasetError(
-            f"{listed(names, most=5)} {looks} like {looks_like}, but {holds} no class folders.{more} Sort the images into "
-            "one folder per class in each, such as train/cats/ and train/dogs/. If these folders are the classes, use "
-            "--layout classes."
+            f"{listed(names, most=5)} {looks} like {looks_like}, but {holds} no class folders.{more} Sort the images "
+            "into one folder per class in each, such as train/cats/ and train/dogs/. If these folders are the classes, "
+            "use --layout classes."
         )

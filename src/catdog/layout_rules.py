@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence, Set
 from catdog.file_prefixes import prefixes
 from catdog.folder_tree import Folder
 from catdog.layout_roles import Role
-from catdog.layout_shapes import ALIKE, Shapes, are_alike
+from catdog.layout_shapes import Shapes, are_alike
 from catdog.split_words import (
     Split,
     folded,
@@ -16,6 +16,7 @@ from catdog.split_words import (
     is_variant,
     rest_label,
     rest_of,
+    stem_of,
 )
 from catdog.wording import listed
 
@@ -62,7 +63,10 @@ class Rules(Shapes):
                 continue
             self.roles.set(one, Role("split", split))
             self._one_split(one, {name for at, found in names.items() if at != one.parts for name in found})
-        self._beside(others, set().union(*names.values()))
+        known = set().union(*names.values())
+        if "train" not in map(self.roles.split, filled):
+            others = self._find_training(others, known)
+        self._beside(others, known)
         self.roles.note_empty(one for one in node.empty if self.roles.split(one))
         return True
 
@@ -97,6 +101,18 @@ class Rules(Shapes):
         more = sum(one.total for one in filled) > sum(one.total for one in strange)
         return more and self.roles.split(filled[0]) == "train"
 
+    def _find_training(self, others: Sequence[Folder], classes: Set[str]) -> list[Folder]:
+        """Take the one folder with the classes of the held-out splits for the training split: rps/, rps-test-set/."""
+        alike = [one for one in others if not is_stray(one.name) and are_alike([classes, self.names_in(one)])]
+        if len(alike) != 1:
+            return list(others)
+        self.roles.set(alike[0], Role("split", "train"))
+        self._one_split(alike[0], classes)
+        self.roles.remark(
+            f"{listed([alike[0].shown])} is read as the train split: it holds the same class folders as the others."
+        )
+        return [one for one in others if one is not alike[0]]
+
     def _beside(self, others: Iterable[Folder], classes: Set[str]) -> None:
         """Judge what lies beside splits: a class in no split, or nothing to learn from."""
         for one in others:
@@ -106,7 +122,7 @@ class Rules(Shapes):
                 self.roles.pass_over(
                     one,
                     "holds the same class folders as the splits, but isn't named like one; --split-names "
-                    f"train={one.name} takes it in",
+                    f"train={one.name} makes it one",
                 )
             else:
                 self.roles.pass_over(one, "lies beside the splits and isn't one")
@@ -177,7 +193,7 @@ class Rules(Shapes):
         """Read classes with splits in them: cats/train, cats/test, dogs/train, dogs/test."""
         divided = [one for one in inner if (below := self.roles.inside(one)) and all(map(self.roles.split, below))]
         splits = {self.roles.split(below) for one in divided for below in self.roles.inside(one)}
-        if len(divided) < max(2, ALIKE * len(inner)) or len(splits) < 2:
+        if len(divided) < 2 or 2 * len(divided) <= len(inner) or len(splits) < 2:
             return False
         for one in inner:
             self.roles.set(one, Role("class"))
@@ -188,7 +204,7 @@ class Rules(Shapes):
 
     def _classes(self, node: Folder) -> None:
         """Read the folders of a split, or of a data set without any, as classes, or as groups of the same classes."""
-        inner = self.roles.inside(node)
+        inner = self._without_repeated(self.roles.inside(node))
         if not inner:
             self._by_file_names(node)
         elif self._are_groups(inner):
@@ -202,12 +218,22 @@ class Rules(Shapes):
         else:
             self._plain(node)
 
+    def _without_repeated(self, inner: Sequence[Folder]) -> list[Folder]:
+        """Leave out a folder that holds all of the others again, as some archives on Kaggle have it."""
+        names = {folded(one.name) for one in inner}
+        again = [one for one in inner if len(inner) > 2 and are_alike([names - {folded(one.name)}, self.names_in(one)])]
+        for one in again:
+            self.roles.pass_over(one, "holds the folders beside it again")
+        return [one for one in inner if one not in again]
+
     def _are_groups(self, inner: Sequence[Folder]) -> bool:
         names = [{folded(below.name) for below in self.roles.inside(self.enter(one))} for one in inner]
         if len(inner) < 2 or min(map(len, names)) < 2 or not are_alike(names):
             return False
         below = [one for folder in inner for one in self.roles.inside(folder)]
-        if all(is_group(one.name) or is_variant(one.name) or one.name.isdigit() for one in inner):
+        stems = {stem_of(one.name) for one in inner}
+        numbered = len(stems) == 1 and () not in stems and ("class",) not in stems  # patient_1, patient_2
+        if numbered or all(is_group(one.name) or is_variant(one.name) or one.name.isdigit() for one in inner):
             return True
         if all(is_variant(one.name) or one.name.isdigit() for one in below):
             return False

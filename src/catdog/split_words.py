@@ -49,7 +49,8 @@ _GROUPS: Final = _words(
 )
 _IMAGES: Final = _words("image images img imgs picture pictures photo photos jpegimages")
 _LABELS: Final = _words(
-    "label labels mask masks annotation annotations annots annot bbox bboxes xml xmls trimaps groundtruth"
+    "label labels mask masks annotation annotations annots annot bbox bboxes xml xmls trimaps groundtruth segmentation "
+    "segmentations"
 )
 _PIECES: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _JOINED: Final = re.compile(
@@ -121,6 +122,12 @@ def is_group(name: str) -> bool:
     words = words_of(name)
     numbered = len(words) > 1 and all(word.isdigit() or len(word) == 1 for word in words[1:])
     return numbered and words[0] in _GROUPS
+
+
+def stem_of(name: str) -> tuple[str, ...]:
+    """Return a name's words without its numbers: patient of `patient_012`; none if it has no number."""
+    words = words_of(name)
+    return tuple(word for word in words if not word.isdigit()) if any(map(str.isdigit, words)) else ()
 
 
 def is_images(name: str) -> bool:
