@@ -135,7 +135,8 @@ def read_folder(
 
 def _is_own(folders: Sequence[tuple[str, ...]]) -> bool:
     """Tell whether `data/` holds what importing put there and nothing else, whatever its classes are called."""
-    return bool(folders) and all(len(parts) <= 2 and parts[0] in SPLITS for parts in folders)
+    fits = all(len(parts) <= 2 and parts[0] in SPLITS for parts in folders)
+    return fits and any(len(parts) == 2 for parts in folders)
 
 
 def _remarks(reading: Reading, manifest: Manifest) -> tuple[str, ...]:

@@ -29,10 +29,12 @@ class Layout:
     Attributes:
         levels: what each level of folders is, such as `splits/classes`; empty to guess.
         split_names: the split of each folder so named; None passes it over.
+        is_own: whether it is that of catdog's own `data/`, which nothing wraps.
     """
 
     levels: tuple[str, ...] = ()
     split_names: Mapping[str, Split | None] = field(default_factory=dict)
+    is_own: bool = False
 
     @classmethod
     def parse(cls, levels: str | None = None, split_names: Iterable[str] = ()) -> "Layout":
@@ -61,7 +63,7 @@ class Layout:
 GUESSED: Final = Layout()
 """Nothing was said: the folders are guessed."""
 
-OWN: Final = Layout(("splits", "classes"))
+OWN: Final = Layout(("splits", "classes"), is_own=True)
 """How catdog's own `data/` is laid out."""
 
 
@@ -102,12 +104,12 @@ def read_layout(files: Sequence[Parts], folders: Iterable[Parts] = (), layout: L
     _require_named(top, layout)
     roles = Roles(layout.split_names)
     if layout.levels:
-        follow_levels(top, layout.levels, roles)
+        follow_levels(top, layout.levels, roles, may_be_wrapped=not layout.is_own)
     else:
         Rules(roles).read(top)
     names = _class_names(roles)
     places, stray = _place(top, roles, names)
-    if layout.levels and files and not places:
+    if layout.levels and files and not (places or layout.is_own):
         raise DatasetError(f"No image fits --layout {'/'.join(layout.levels)}. Run `catdog data check` without it.")
     return Reading(places, tuple(sorted(stray)), roles.of, tuple(roles.remarks), top)
 

@@ -28,10 +28,10 @@ def parse_levels(text: str) -> tuple[str, ...]:
     return levels
 
 
-def follow_levels(top: Folder, levels: tuple[str, ...], roles: Roles) -> None:
-    """Give each folder the role that its level has; a folder that wraps all others alone is not counted."""
+def follow_levels(top: Folder, levels: tuple[str, ...], roles: Roles, *, may_be_wrapped: bool = True) -> None:
+    """Give each folder the role that its level has; a folder that wraps all others alone isn't counted."""
     node = top
-    if levels[0] not in ("*", "**"):
+    if may_be_wrapped and levels[0] not in ("*", "**"):
         node = _unwrapped(top, levels, roles)
     _follow(node, levels, roles)
 
