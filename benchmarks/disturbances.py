@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from catdog.dataset import match_class, read_folder
+from catdog.dataset import read_folder
+from catdog.labels import match_class
 from catdog.metrics import wilson_interval
 from catdog.prediction import Prediction, Predictor
 from catdog.settings import load_settings

@@ -24,8 +24,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a web process
 from request import ask, make_form
 from werkzeug.test import EnvironBuilder
 
-from catdog.prediction import find_pictures
 from catdog.settings import Settings, load_settings
+from catdog.walking import find_pictures
 from catdog.web.application import create_app
 from catdog.web.tracing import EXTENSION
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from drawing import add_drawings, write_dataset
+from drawing import add_drawings, write_dataset, write_pictures
 
 from catdog import __version__
 from catdog.settings import Settings
@@ -108,15 +108,66 @@ def test_models_are_listed_shown_promoted_and_rolled_back(home: Settings, drawn:
 
 def test_data_is_imported_checked_and_counted(tmp_path: Path) -> None:
     pets, home = write_dataset(tmp_path / "pets", 12, 3), tmp_path / "home"
-    (pets / "train" / "cats" / "notes.txt").write_text("no picture")
+    (pets / "train" / "cats" / "notes.gif").write_text("no picture")
     checked = json.loads(run(home, "data", "check", pets, "--json").stdout)
     assert checked["counts"]["test"] == {"cats": 3, "dogs": 3}
-    assert [Path(item["path"]).name for item in checked["rejected"]] == ["notes.txt"]
+    assert [Path(item["path"]).name for item in checked["rejected"]] == ["notes.gif"]
     assert not home.exists()
     imported = json.loads(run(home, "data", "import", pets, "--json").stdout)
     assert imported["added"]["train"] == {"cats": 12, "dogs": 12}
     counted = json.loads(run(home, "data", "stats", "--json").stdout)
     assert counted["counts"]["train"] == {"cats": 12, "dogs": 12}
+
+
+def test_a_data_set_is_read_as_it_is_shown(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "pets" / "dataset", 12, 3)
+    pets, home = tmp_path / "pets", tmp_path / "home"
+    (pets / "dataset" / "train").rename(pets / "dataset" / "training_set")
+    write_pictures(pets / "dataset" / "single_prediction", "cat", 2, first=800)
+    shown = run(home, "data", "check", pets, COLUMNS="80").stdout
+    assert "    training_set/  train split\n      cats/  class, 12 files\n" in shown
+    assert "    single_prediction/  passed over, 2 files: lies beside the splits and isn't one\n" in shown
+    checked = json.loads(run(home, "data", "check", pets, "--json").stdout)
+    assert {"folder": "dataset/test", "read_as": "split", "split": "test"} in checked["reading"]
+    assert len(checked["remarks"]) == 1
+    named = ("--split-names", "validation=test", "--layout", "*/splits/classes")
+    assert json.loads(run(home, "data", "check", pets, *named, "--json").stdout)["counts"]["validation"]["cats"] == 3
+    imported = run(home, "data", "import", pets, *named)
+    assert "single_prediction/ is passed over" in imported.stderr
+    assert json.loads(run(home, "data", "stats", "--json").stdout)["counts"]["validation"] == {"cats": 3, "dogs": 3}
+
+
+def test_splits_without_classes_become_no_classes(tmp_path: Path) -> None:
+    pets, home = tmp_path / "pets", tmp_path / "home"
+    for name in ("Training Data", "test1"):
+        write_pictures(pets / name, "cat", 12, first=100 * len(name))
+        for number, path in enumerate((pets / name).iterdir()):
+            path.rename(path.with_name(f"{number}.jpg"))
+    for command in (("train",), ("data", "import")):
+        refused = run(home, *command, pets, code=1).stderr
+        assert "Training Data/, test1/ look like splits, but hold no class folders." in refused
+        assert refused.count("\n") == 1
+    assert not (home / "data").exists()
+
+
+def test_names_with_brackets_are_shown_as_they_are(trained: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "[" / "bold]"
+    write_pictures(folder / "dogs", "cat", 3, first=900)
+    write_pictures(folder / "cats", "cat", 3, first=950)
+    (folder / "dogs" / "cat.900.jpg").rename(folder / "dogs" / "[red]\x1b[2J.jpg")
+    shown = run(trained.home, "evaluate", "--data", folder).stdout
+    assert f"on {folder}" in "".join(line.strip() for line in shown.splitlines()).replace("Version 1 on/", "on /")
+    assert "[red]\\x1b[2J.jpg" in shown
+    assert "Confusions" in shown
+    assert "\x1b" not in shown
+    write_pictures(tmp_path / "birds" / "[owl]", "owl", 2)
+    assert "Received: [owl], in" in run(trained.home, "evaluate", "--data", tmp_path / "birds", code=1).stderr
+
+
+def test_wrong_options_about_folders_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    refused = run(tmp_path / "home", "train", tmp_path, "--layout", "nonsense", code=2).stderr
+    assert "--layout takes levels of folders" in refused
+    assert "Traceback" not in refused
 
 
 def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from catdog.settings import Settings
 
 def test_adding_listing_reviewing_and_purging(home: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "cats", "cat", 12, first=9000)
-    (tmp_path / "cats" / "notes.txt").write_text("hello")
+    (tmp_path / "cats" / "notes.gif").write_text("hello")
     added = json.loads(
         run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--json", code=1).stdout
     )
     assert (added["folder"], added["accepted"], added["duplicates"]) == ("cats", 12, 0)
-    assert [refused["name"] for refused in added["rejected"]] == ["notes.txt"]
+    assert [refused["name"] for refused in added["rejected"]] == ["notes.gif"]
     listed = json.loads(run(home.home, "uploads", "list", "--json").stdout)
     assert (listed["total"], {row["uploader"] for row in listed["images"]}) == (12, {"cli"})
     assert json.loads(run(home.home, "uploads", "list", "--state", "removed", "--json").stdout)["total"] == 0

@@ -11,17 +11,9 @@ from drawing import draw, encode, write_dataset, write_pictures
 from PIL import Image
 
 from catdog.database import open_database
-from catdog.dataset import (
-    Manifest,
-    Scanned,
-    display_name,
-    match_class,
-    probability_key,
-    read_folder,
-    remember,
-    scan,
-)
+from catdog.dataset import Scanned, read_folder, remember, scan
 from catdog.errors import DatasetError
+from catdog.manifest import Manifest
 from catdog.settings import Settings, load_settings
 
 
@@ -70,28 +62,26 @@ def test_classes_may_be_many_and_of_any_name(tmp_path: Path, settings: Settings)
 
 def test_junk_is_reported_with_its_reason_and_stops_nothing(pets: Path, settings: Settings) -> None:
     cats = pets / "train" / "cats"
-    (cats / "_DS_Store").write_bytes(b"\0\0\0\1Bud1")
-    (cats / "notes.txt").write_text("hello")
+    (cats / "notes").write_text("hello")
     (cats / "empty.jpg").touch()
     (cats / "half.jpg").write_bytes(encode(draw("cat", 77))[:900])
     (cats / "link.jpg").symlink_to("nowhere.jpg")
-    (pets / "README.md").write_text("# Pets")
+    (pets / "cover.jpg").write_bytes(encode(draw("cat", 78)))
     manifest = scan(pets, settings).manifest
     assert len(manifest.pictures) == 30
     found = reasons(manifest)
     assert sorted(found) == [
-        "README.md",
-        "train/cats/_DS_Store",
+        "cover.jpg",
         "train/cats/empty.jpg",
         "train/cats/half.jpg",
         "train/cats/link.jpg",
-        "train/cats/notes.txt",
+        "train/cats/notes",
     ]
-    assert found["README.md"] == "It lies in no class folder."
+    assert found["cover.jpg"] == "It isn't in a class folder."
     assert "empty" in found["train/cats/empty.jpg"]
     assert "truncated" in found["train/cats/half.jpg"]
-    assert "No such file" in found["train/cats/link.jpg"]
-    assert "not a JPEG, PNG, WebP or AVIF" in found["train/cats/notes.txt"]
+    assert found["train/cats/link.jpg"] == "It is a link that leads nowhere."
+    assert "not a JPEG, PNG, WebP or AVIF" in found["train/cats/notes"]
 
 
 def test_files_are_judged_by_content_and_not_by_name(pets: Path, settings: Settings) -> None:
@@ -408,28 +398,60 @@ def test_the_manifest_can_be_written_as_a_table(pets: Path, settings: Settings, 
     assert {row["class"] for row in rows} == {"cats", "dogs"}
 
 
-# Names of classes
+# Names, and classes that lack something
 
 
-@pytest.mark.parametrize(
-    ("folder", "shown", "key"),
-    [("cats", "Cat", "cat"), ("dogs", "Dog", "dog"), ("Cat", "Cat", "Cat"), ("birds", "birds", "birds")],
-)
-def test_names_of_classes(folder: str, shown: str, key: str) -> None:
-    assert display_name(folder) == shown
-    assert probability_key(folder) == key
+def test_classes_without_images_in_a_split_are_said(pets: Path, settings: Settings) -> None:
+    write_pictures(pets / "train" / "birds", "bird", 12)
+    (pets / "train" / "fish").mkdir()
+    (pets / "train" / "frogs").mkdir()
+    (pets / "train" / "frogs" / "broken.jpg").write_bytes(b"x")
+    remarks = scan(pets, settings).manifest.remarks
+    assert "Without images: train/fish/." in remarks
+    assert "Without a usable image: frogs." in remarks
+    assert "1 class has no test images: birds." in remarks
 
 
-@pytest.mark.parametrize(
-    ("name", "index"),
-    [("cats", 0), ("Cat", 0), ("cat", 0), ("DOG", 1), ("Dogs", 1), ("maine coon", 2), ("bird", None), ("", None)],
-)
-def test_a_class_is_found_by_any_of_its_names(name: str, index: int | None) -> None:
-    assert match_class(name, ("cats", "dogs", "Maine Coon")) == index
+def test_all_classes_without_training_images_are_named(pets: Path, settings: Settings) -> None:
+    for name in ("birds", "fish"):
+        write_pictures(pets / "test" / name, name, 12, first=500)
+    with pytest.raises(DatasetError, match="none of 'birds', 'fish' outside the held-out folders"):
+        scan(pets, settings)
 
 
-def test_two_classes_that_would_share_a_key_are_refused(settings: Settings, tmp_path: Path) -> None:
-    for i, name in enumerate(("cat", "cats", "dogs")):
-        write_pictures(tmp_path / "pets" / name, "cat", 10, first=100 * i)
-    with pytest.raises(DatasetError, match="cats is also called cat"):
-        scan(tmp_path / "pets", settings)
+@pytest.mark.parametrize("name", ["neither", "Unsure", "NEITHER"])
+def test_what_a_verdict_says_is_no_class(pets: Path, settings: Settings, name: str) -> None:
+    write_pictures(pets / "train" / name, "bird", 12)
+    with pytest.raises(DatasetError, match=f"class can't be called {name}.*evaluate --other"):
+        scan(pets, settings)
+
+
+def test_a_name_that_is_not_utf8_is_mended_before_the_work(pets: Path, settings: Settings) -> None:
+    folder = Path(os.fsdecode(os.fsencode(pets / "train") + b"/caf\xe9"))
+    write_pictures(folder, "bird", 12)
+    manifest = scan(pets, settings).manifest
+    assert manifest.classes == ("café", "cats", "dogs")
+    assert "The folder name caf\\udce9 isn't UTF-8; its class is called café." in manifest.remarks
+
+
+def test_clutter_is_counted_and_not_listed(pets: Path, settings: Settings) -> None:
+    for name in ("_DS_Store", "Thumbs.db", "desktop.ini", "._cat.jpg", "labels.csv", "README.md"):
+        (pets / "train" / "cats" / name).write_bytes(b"x")
+    manifest = scan(pets, settings).manifest
+    assert (manifest.rejected, manifest.clutter, len(manifest.pictures)) == ((), 6, 30)
+
+
+def test_own_data_is_read_as_it_was_written_whatever_its_classes_are_called(settings: Settings) -> None:
+    for split in ("train", "test"):
+        for i, name in enumerate(("original", "augmented")):
+            write_pictures(settings.data_dir / split / name, "cat", 12, first=100 * i + 1000 * (split == "test"))
+    assert scan(settings.data_dir, settings).manifest.classes == ("augmented", "original")
+    with pytest.raises(DatasetError, match="versions of the same images"):
+        scan(settings.data_dir / "train", settings)
+
+
+def test_a_folder_of_pictures_linked_twice_is_said(pets: Path, settings: Settings) -> None:
+    (pets / "train" / "birds").symlink_to(pets / "train" / "cats")
+    manifest = read_folder(pets, settings).manifest
+    assert list(reasons(manifest)) == ["train/cats"]  # the second, in order of names
+    assert "which is read already" in reasons(manifest)["train/cats"]

@@ -7,6 +7,7 @@ from PIL import Image
 
 from catdog.errors import DatasetError
 from catdog.evaluation import evaluate, surest_mistakes
+from catdog.layout import Layout
 from catdog.prediction import Predictor
 from catdog.settings import Settings
 
@@ -43,6 +44,32 @@ def test_class_folders_may_be_named_as_people_name_them(trained: Settings, tmp_p
     assert [sum(row) for row in evaluation.metrics["confusion_matrix"]] == [3, 3]
 
 
+def test_folders_that_differ_in_case_only_are_not_counted_together(trained: Settings, tmp_path: Path) -> None:
+    for i, name in enumerate(("cats", "Cats", "dogs")):
+        write_pictures(tmp_path / "odd" / name, name.rstrip("s").lower(), 3, first=900 + 10 * i)
+    with pytest.raises(DatasetError, match="Cats, cats would all count as the model's class cats"):
+        evaluate(Predictor(settings=trained), tmp_path / "odd", trained)
+
+
+def test_classes_that_are_not_measured_are_said(trained: Settings, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "odd" / "test" / "Cat", "cat", 3, first=900)
+    (tmp_path / "odd" / "test" / "dogs").mkdir()
+    remarks = evaluate(Predictor(settings=trained), tmp_path / "odd", trained)[0].as_dict()["remarks"]
+    assert remarks == ["Without images: test/dogs/.", "Not measured, since there are no images of them: dogs."]
+
+
+def test_the_folders_may_be_stated(trained: Settings, tmp_path: Path) -> None:
+    for group in ("young", "old"):
+        for animal in ("cat", "dog"):
+            write_pictures(tmp_path / "odd" / group / f"{animal}s", animal, 2, first=900 if group == "old" else 910)
+    predictor, odd = Predictor(settings=trained), tmp_path / "odd"
+    assert evaluate(predictor, odd, trained, layout=Layout.parse("*/classes"))[0].metrics["n"] == 8
+    with pytest.raises(DatasetError, match=r"Received: old, young.*--layout and --split-names"):
+        evaluate(predictor, odd, trained, layout=Layout.parse("classes"))
+    said = Layout.parse(None, ["test=old,train=young"])
+    assert evaluate(predictor, odd, trained, layout=said)[0].metrics["n"] == 4
+
+
 def test_unknown_classes_and_empty_folders_are_refused(trained: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "birds" / "owl", "owl", 2)
     with pytest.raises(DatasetError, match=r"among cats, dogs.*Received: owl"):
@@ -70,11 +97,11 @@ def test_other_things_are_counted_when_asked_for(trained: Settings, drawn: Path,
 
 def test_junk_is_listed_and_does_not_stop(trained: Settings, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "pets", 3, 0) / "train"
-    (data / "cats" / "notes.txt").write_text("no picture")
+    (data / "cats" / "notes").write_text("no picture")
     (data / "dogs" / "empty.jpg").write_bytes(b"")
     evaluation, _, _ = evaluate(Predictor(settings=trained), data, trained)
     assert evaluation.metrics["n"] == 6
-    assert sorted(Path(path).name for path, _ in evaluation.rejected) == ["empty.jpg", "notes.txt"]
+    assert sorted(Path(path).name for path, _ in evaluation.rejected) == ["empty.jpg", "notes"]
     document = evaluation.as_dict()
     assert document["n"] == 6
     assert document["model_version"] == 1

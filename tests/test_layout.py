@@ -1,188 +1,465 @@
+"""Folders as people have them: what each tree is read as. Names only; no image is drawn."""
+
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
-from catdog.layout import place, walk
+from catdog.errors import DatasetError
+from catdog.layout import Layout, Reading, read_layout
+from catdog.layout_view import lines, rows
+
+PETS = ("cats", "dogs")
+Expected = dict[str, set[str]]
+"""Split -> the classes that have files in it; the split is "" where none is named."""
 
 
-def write(root: Path, files: Iterable[str]) -> None:
-    for name in files:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
+def tree(*branches: str) -> list[str]:
+    """Write out `{train,test}/{cats,dogs}` as three files in each folder; `x/` is a folder without any."""
+    files: list[str] = []
+    for branch in branches:
+        if branch.endswith("/"):
+            files.append(branch)
+        else:
+            files += [f"{folder}/{i}.jpg" for folder in expand(branch) for i in range(3)]
+    return files
 
 
-def placed(root: Path, *files: str) -> dict[str, tuple[str, str | None] | None]:
-    """Write files and return what each is taken for: (class, split), or None for no class."""
-    write(root, files)
-    places, stray = place(root, sorted(walk(root)))
-    result = {str(path.relative_to(root)): (where.folder, where.split) for path, where in places.items()}
-    return {**result, **{str(path.relative_to(root)): None for path in stray}}
+def expand(pattern: str) -> list[str]:
+    before, brace, rest = pattern.partition("{")
+    if not brace:
+        return [pattern]
+    inner, _, after = rest.partition("}")
+    return [f"{before}{choice}{end}" for choice in inner.split(",") for end in expand(after)]
+
+
+def read(names: Iterable[str], layout: str | None = None, *split_names: str) -> Reading:
+    files = [tuple(name.split("/")) for name in names if not name.endswith("/")]
+    folders = [tuple(name.strip("/").split("/")) for name in names if name.endswith("/")]
+    return read_layout(files, folders, Layout.parse(layout, split_names))
+
+
+def found(reading: Reading) -> Expected:
+    result: Expected = {}
+    for place in reading.places.values():
+        result.setdefault(place.split or "", set()).add(place.folder)
+    return result
+
+
+def passed_over(reading: Reading) -> set[str]:
+    return {"/".join(parts) for parts, role in reading.roles.items() if role.kind == "passed over"}
+
+
+def classes(*splits: str, of: Iterable[str] = PETS) -> Expected:
+    return {split: set(of) for split in splits}
+
+
+TREES: dict[str, tuple[list[str], Expected]] = {
+    "classes alone": (tree("{cats,dogs}"), classes("")),
+    "one class alone": (tree("cats"), classes("", of=["cats"])),
+    "splits": (tree("{train,test}/{cats,dogs}"), classes("train", "test")),
+    "three splits": (tree("{train,val,test}/{cats,dogs}"), classes("train", "validation", "test")),
+    "one split": (tree("test/{cats,dogs}"), classes("test")),
+    "one split, one class": (tree("test/cats"), classes("test", of=["cats"])),
+    "upper case": (tree("{TRAIN,Test}/{cats,dogs}"), classes("train", "test")),
+    "Keras": (tree("{train,validation}/{cats,dogs}"), classes("train", "validation")),
+    "Roboflow": (
+        ["README.dataset", *tree("{train,valid,test}/{cats,dogs}")],
+        classes("train", "validation", "test"),
+    ),
+    "Kaggle's doubled folders": (
+        tree("training_set/training_set/{cats,dogs}", "test_set/test_set/{cats,dogs}"),
+        classes("train", "test"),
+    ),
+    "Intel": (
+        tree("seg_train/seg_train/{sea,forest}", "seg_test/seg_test/{sea,forest}", "seg_pred/seg_pred"),
+        classes("train", "test", of=["sea", "forest"]),
+    ),
+    "Intel, flat": (tree("{seg_train,seg_test}/{sea,forest}"), classes("train", "test", of=["sea", "forest"])),
+    "data as a suffix": (
+        tree("{train_data,test_data,val_data}/{cats,dogs}"),
+        classes("train", "test", "validation"),
+    ),
+    "words with a space": (tree("{Training Data,Testing Data}/{cats,dogs}"), classes("train", "test")),
+    "images as a suffix": (tree("{train-images,test-images}/{cats,dogs}"), classes("train", "test")),
+    "joined words": (tree("{traindata,testset,valset}/{cats,dogs}"), classes("train", "test", "validation")),
+    "camel case": (tree("{trainSet,testSet}/{cats,dogs}"), classes("train", "test")),
+    "the data set's name before": (tree("{pets_train,pets_test}/{cats,dogs}"), classes("train", "test")),
+    "the data set's name and dots": (tree("{pets.v1.train,pets.v1.test}/{cats,dogs}"), classes("train", "test")),
+    "numbered": (tree("{01_train,02_val,03_test}/{cats,dogs}"), classes("train", "validation", "test")),
+    "numbers behind": (tree("{train2017,val2017}/{cats,dogs}"), classes("train", "validation")),
+    "brackets": (tree("{(train),[test]}/{cats,dogs}"), classes("train", "test")),
+    "plurals": (tree("{trainings,validations,tests}/{cats,dogs}"), classes("train", "validation", "test")),
+    "eval is the test split": (tree("{train,eval}/{cats,dogs}"), classes("train", "test")),
+    "evaluation": (tree("{training,evaluation}/{cats,dogs}"), classes("train", "test")),
+    "eval beside test": (tree("{train,eval,test}/{cats,dogs}"), classes("train", "validation", "test")),
+    "holdout": (tree("{train,holdout}/{cats,dogs}"), classes("train", "test")),
+    "hold-out set": (tree("{train set,hold-out set}/{cats,dogs}"), classes("train", "test")),
+    "dev": (tree("{train,dev,test}/{cats,dogs}"), classes("train", "validation", "test")),
+    "validate": (tree("{train,validate}/{cats,dogs}"), classes("train", "validation")),
+    "train_val": (tree("{train_val,test}/{cats,dogs}"), classes("train", "test")),
+    "one wrapper": (tree("PetImages/{Cat,Dog}"), classes("", of=["Cat", "Dog"])),
+    "two wrappers": (tree("petimages/PetImages/{Cat,Dog}"), classes("", of=["Cat", "Dog"])),
+    "the same wrapper twice": (tree("dataset/dataset/{cats,dogs}"), classes("")),
+    "five wrappers": (tree("a/b/c/d/e/{cats,dogs}"), classes("")),
+    "a drive of Windows": (tree("C_/pets/{cats,dogs}"), classes("")),
+    "a repository": (tree("repo-main/images/{cats,dogs}", "repo-main/docs"), classes("")),
+    "a repository with more": (
+        tree("repo-main/data/{train,test}/{cats,dogs}", "repo-main/{src,assets}"),
+        classes("train", "test"),
+    ),
+    "wrapped splits": (
+        tree("chest_xray/{train,test,val}/{ill,well}"),
+        classes("train", "test", "validation", of=["ill", "well"]),
+    ),
+    "the data set again beside its splits": (
+        tree("xray/{train,test}/{ill,well}", "xray/xray/{train,test}/{ill,well}"),
+        classes("train", "test", of=["ill", "well"]),
+    ),
+    "a wrapper named like a split": (tree("train_test_split/{train,test}/{cats,dogs}"), classes("train", "test")),
+    "a split's name around all splits": (tree("training/{train,test}/{cats,dogs}"), classes("train", "test")),
+    "wrappers within splits": (tree("{train,test}/images/{cats,dogs}"), classes("train", "test")),
+    "stray images in a wrapper": (
+        ["PetImages/cover.jpg", *tree("PetImages/{Cat,Dog}")],
+        classes("", of=["Cat", "Dog"]),
+    ),
+    "a folder to predict on": (
+        tree("dataset/{training_set,test_set}/{cats,dogs}", "dataset/single_prediction"),
+        classes("train", "test"),
+    ),
+    "samples": (tree("{train,test}/{cats,dogs}", "sample_images"), classes("train", "test")),
+    "several strays": (tree("{train,test}/{cats,dogs}", "{docs,unlabelled,Figures}"), classes("train", "test")),
+    "an unlabelled test folder": (tree("train/{cats,dogs}", "test"), classes("train")),
+    "an unlabelled test1": (tree("train/{cats,dogs}", "test1"), classes("train")),
+    "an unlabelled test folder, doubled": (tree("train/{cats,dogs}", "test/test"), classes("train")),
+    "strays around the only split": (tree("train/{cats,dogs}", "sample", "predict"), classes("train")),
+    "a class beside the splits": (tree("test/{cats,dogs}", "{cats,dogs}"), classes("test", "")),
+    "classes first": (tree("{cats,dogs}/{train,test}"), classes("train", "test")),
+    "classes first, wrapped": (tree("pets/{cats,dogs}/{Training,Validation}"), classes("train", "validation")),
+    "split and class in one name": (tree("{train,test}_{cats,dogs}"), classes("train", "test")),
+    "split and class, the other way": (tree("{cats,dogs}-{train,val}"), classes("train", "validation")),
+    "domains": (tree("{trainA,trainB,testA,testB}"), classes("train", "test", of="AB")),
+    "folds": (tree("fold_{0,1,2}/{cats,dogs}"), classes("")),
+    "folds in words": (tree("{Fold 1,Fold 2}/{cats,dogs}"), classes("")),
+    "folds of splits": (tree("fold{1,2}/{train,test}/{cats,dogs}"), classes("train", "test")),
+    "parts in a split": (tree("train/part{1,2}/{cats,dogs}", "test/{cats,dogs}"), classes("train", "test")),
+    "years around classes": (tree("{2019,2020}/{cats,dogs}"), classes("")),
+    "versions around classes": (tree("{original,augmented}/{cats,dogs}"), classes("")),
+    "versions of many classes": (tree("{color,grayscale,segmented}/{a,b,c,d,e}"), classes("", of="abcde")),
+    "versions around splits": (tree("{raw,augmented}/{train,test}/{cats,dogs}"), classes("train", "test")),
+    "versions within classes": (
+        tree("train/{cats,dogs}/{original,augmented}", "test/{cats,dogs}"),
+        classes("train", "test"),
+    ),
+    "dates within classes": (tree("{cats,dogs}/{2019,2020}/{05,06}"), classes("")),
+    "dates within one class": (tree("cats/2020/{05,06}"), classes("", of=["cats"])),
+    "the same folders within classes": (tree("{cats,dogs}/{young,old}"), classes("")),
+    "two levels of classes": (tree("cats/{siamese,persian}", "dogs/{beagle,boxer}"), classes("")),
+    "two levels and images between": (tree("cats", "cats/siamese", "dogs", "dogs/beagle"), classes("")),
+    "one level around": (tree("animals/{cats,dogs}"), classes("")),
+    "numbers": (tree("{0,1,2,10}"), classes("", of=["0", "1", "2", "10"])),
+    "numbers in splits": (tree("{train,test}/{0,1,2}"), classes("train", "test", of="012")),
+    "a class called test": (tree("{test,control}"), classes("", of=["test", "control"])),
+    "a class called train": (tree("{train,car,ship}"), classes("", of=["train", "car", "ship"])),
+    "a class called train in splits": (tree("{train,test}/{train,car}"), classes("train", "test", of=["train", "car"])),
+    "a class called train with folders": (
+        tree("train/{steam,diesel}", "car/{red,blue,green}", "ship"),
+        classes("", of=["train", "car", "ship"]),
+    ),
+    "valid and invalid": (tree("{valid,invalid}"), classes("", of=["valid", "invalid"])),
+    "words of splits in names of classes": (
+        tree("{bullet_train,test_tube}"),
+        classes("", of=["bullet_train", "test_tube"]),
+    ),
+    "masks as classes": (tree("{with_mask,without_mask}"), classes("", of=["with_mask", "without_mask"])),
+    "Food-101": (["meta/", *tree("food-101/images/{pie,soup}"), "food-101/meta/"], classes("", of=["pie", "soup"])),
+    "a class in the test split only": (
+        tree("train/{cats,dogs}", "test/{cats,dogs,birds}"),
+        {**classes("train"), "test": {*PETS, "birds"}},
+    ),
+    "one class of several in a split": (
+        tree("train/{cats,dogs}", "test/cats/{a,b}"),
+        {**classes("train"), "test": {"cats"}},
+    ),
+    "dogs against cats": (
+        [f"train/{c}.{i}.jpg" for c in ("cat", "dog") for i in range(9)],
+        classes("train", of=["cat", "dog"]),
+    ),
+    "dogs against cats, with a test folder": (
+        [*(f"train/train/{c}.{i}.jpg" for c in ("cat", "dog") for i in range(9)), *tree("test1/test1")],
+        classes("train", of=["cat", "dog"]),
+    ),
+    "Oxford's pets": (
+        [f"images/{c}_{i}.jpg" for c in ("Abyssinian", "american_bulldog") for i in range(9)] + ["annotations/"],
+        classes("", of=["Abyssinian", "american_bulldog"]),
+    ),
+    "names with numbers in brackets": (
+        [f"{c} ({i}).jpg" for c in ("cat", "dog") for i in range(9)],
+        classes("", of=["cat", "dog"]),
+    ),
+    "labels beside images of classes": (tree("images/{cats,dogs}", "labels/{cats,dogs}"), classes("")),
+    "spellings in two splits": (
+        tree("train/{Cats,Dogs}", "test/{cats,DOGS}"),
+        classes("train", "test", of=["Cats", "Dogs"]),
+    ),
+    "spellings side by side": (tree("{train,test}/{A,a}"), classes("train", "test", of="Aa")),
+    "composed and decomposed": (
+        tree("train/{caf\u00e9,the}", "test/{cafe\u0301,the}"),
+        classes("train", "test", of=["caf\u00e9", "the"]),
+    ),
+    "spaces and dots at the end": (tree("train/{cats,dogs}", "test/{cats ,dogs.}"), classes("train", "test")),
+    "not UTF-8": (tree("{caf\udce9,dogs}"), classes("", of=["caf\u00e9", "dogs"])),
+    "the classes again beside them": (
+        tree("PlantVillage/{ill,well}", "PlantVillage/PlantVillage/{ill,well}"),
+        classes("", of=["ill", "well"]),
+    ),
+    "a training split without a name": (tree("rps/rps/{rock,paper}", "rps-test-set/rps-test-set/{rock,paper}"),
+        classes("train", "test", of=["rock", "paper"])),
+    "development and holdout": (tree("{development,holdout}/{cats,dogs}"), classes("train", "test")),
+    "patients": (tree("patient_{1,2,3}/{benign,malignant}"), classes("", of=["benign", "malignant"])),
+    "classes first, but for one": (
+        tree("{cats,dogs}/{train,val}", "birds"),
+        {**classes("train", "validation"), "": {"birds"}},
+    ),
+    "images and their segmentations": (tree("CUB/{images,segmentations}/{cats,dogs}"), classes("")),
+    "two training folders": (tree("{train_1,train_2,test}/{cats,dogs}"), classes("train", "test")),
+    "copies of folders": (tree("{train,train - Copy,test (1)}/{cats,dogs}"), classes("train", "test")),
+    "names of other languages beside": (tree("{Training,Validierung}/{cats,dogs}"), classes("train")),
+    "pieces for domain adaptation": (tree("{amazon,webcam}/images/{a,b,c}"), classes("", of="abc")),
+    "one split has other classes": (
+        tree("train/{cats,dogs}", "test/{a,b}"),
+        {**classes("train"), **classes("test", of="ab")},
+    ),
+    "nothing": ([], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_trees_as_people_have_them(name: str) -> None:
+    files, expected = TREES[name]
+    assert found(read(files)) == expected
+
+
+@pytest.mark.parametrize("name", [name for name, (files, _) in TREES.items() if files])
+def test_a_wrapper_more_changes_nothing(name: str) -> None:
+    files, expected = TREES[name]
+    if name not in ("dates within one class",):
+        assert found(read(f"archive/{file}" for file in files)) == expected
+
+
+REFUSED = {
+    "splits without classes": (tree("{train,test}"), "look like splits, but hold no class folders"),
+    "a split without classes": (tree("train"), "train/ looks like splits, but holds no class folders"),
+    "with a folder of samples": (tree("train", "sample_images"), "looks like splits"),
+    "with one stray more": (tree("{train,test,other}"), "look like splits"),
+    "wrapped": (tree("data/data/{Training Data,Testing Data}"), "look like splits"),
+    "doubled": (tree("train/train", "test1/test1"), "look like splits"),
+    "names of a camera": ([f"{s}/IMG_{i}.jpg" for s in ("train", "test") for i in range(9)], "look like splits"),
+    "YOLO": (tree("{images,labels}/{train,val}"), "object detection"),
+    "YOLO, splits first": (tree("{train,valid}/{images,labels}"), "object detection"),
+    "YOLO as it is, labels passed over": ([*tree("images/{train,val}"), "labels/train/", "labels/val/"], "object det"),
+    "segmentation": (tree("{train,test}/{images,masks}"), "object detection or segmentation"),
+    "folds without classes": (tree("fold_{0,1,2}"), "such as folds"),
+    "batches": (tree("batch{1,2}"), "parts of one data set"),
+    "versions": (tree("{original,augmented}"), "versions of the same images"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_folders_without_classes_are_refused_with_a_way_out(name: str) -> None:
+    files, message = REFUSED[name]
+    with pytest.raises(DatasetError, match=rf"{message}.*--layout classes"):
+        read(files)
+
+
+def test_labels_beside_images_alone_become_no_class() -> None:
+    reading = read(tree("{images,masks}"))
+    assert passed_over(reading) == {"masks"}
+    assert len(found(reading).get("", set())) < 2
+
+
+PASSED_OVER = {
+    "a folder to predict on": {"dataset/single_prediction"},
+    "samples": {"sample_images"},
+    "several strays": {"docs", "unlabelled", "Figures"},
+    "an unlabelled test folder": {"test"},
+    "an unlabelled test1": {"test1"},
+    "Intel": {"seg_pred"},
+    "the data set again beside its splits": {"xray/xray"},
+    "folds of splits": {"fold2"},
+    "dogs against cats, with a test folder": {"test1"},
+    "labels beside images of classes": {"labels"},
+    "a repository": {"repo-main/docs"},
+}
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+def test_what_is_passed_over_is_said(name: str) -> None:
+    reading = read(TREES[name][0])
+    assert passed_over(reading) == PASSED_OVER[name]
+    for folder in PASSED_OVER[name]:
+        assert any(remark.startswith(f"{folder}/ is passed over: ") for remark in reading.remarks)
+        assert any("passed over" in line and f"{folder.split('/')[-1]}/" in line for line in lines(reading))
+        assert {"folder": folder, "read_as": "passed over"}.items() <= next(
+            row for row in rows(reading) if row["folder"] == folder
+        ).items()
 
 
 @pytest.mark.parametrize(
-    ("train", "test"),
+    ("name", "remark"),
     [
-        ("train", "test"),
-        ("training_set/training_set", "test_set/test_set"),
-        ("pets/train", "pets/test"),
-        ("archive/pets/Training", "archive/pets/Testing"),
-        ("train/images", "test/images"),
-        ("TRAIN", "Test"),
+        ("a training split without a name", "rps/ is read as the train split"),
+        ("names of other languages beside", "--split-names train=Validierung"),
+        ("the classes again beside them", "holds the folders beside it again"),
+        ("patients", "--layout classes"),
+        ("a class called test", "--split-names skip=test"),
+        ("folds", "--layout classes"),
+        ("the same folders within classes", "--layout */classes"),
+        ("versions of many classes", "--layout classes"),
+        ("dogs against cats", "from the files' names: cat, dog"),
+        ("spellings in two splits", "differ in case only"),
+        ("not UTF-8", "isn't UTF-8"),
+        ("split and class in one name", "split and class together"),
+        ("words of splits in names of classes", "--split-names skip=test_tube"),
     ],
 )
-def test_layouts_with_splits(tmp_path: Path, train: str, test: str) -> None:
-    files = [f"{train}/cats/1.jpg", f"{train}/dogs/1.jpg", f"{test}/cats/2.jpg", f"{test}/dogs/2.jpg"]
-    assert placed(tmp_path, *files) == {
-        files[0]: ("cats", "train"),
-        files[1]: ("dogs", "train"),
-        files[2]: ("cats", "test"),
-        files[3]: ("dogs", "test"),
-    }
+def test_where_two_readings_are_possible_it_is_said(name: str, remark: str) -> None:
+    assert any(remark in said for said in read(TREES[name][0]).remarks), read(TREES[name][0]).remarks
 
 
-@pytest.mark.parametrize("root", ["", "PetImages/"])
-def test_layouts_without_splits(tmp_path: Path, root: str) -> None:
-    assert placed(tmp_path, f"{root}Cat/1.jpg", f"{root}Dog/1.jpg") == {
-        f"{root}Cat/1.jpg": ("Cat", None),
-        f"{root}Dog/1.jpg": ("Dog", None),
-    }
+@pytest.mark.parametrize("name", ["splits", "classes alone", "three splits", "two wrappers", "Intel, flat", "numbers"])
+def test_what_is_clear_needs_no_remark(name: str) -> None:
+    assert read(TREES[name][0]).remarks == ()
+
+
+def test_empty_class_folders_are_said() -> None:
+    assert read([*tree("{cats,dogs}"), "birds/"]).remarks == ("Without images: birds/.",)
+    reading = read([*tree("{train,test}/{cats,dogs}"), "train/birds/", "test/birds/"])
+    assert reading.remarks == ("Without images: test/birds/.", "Without images: train/birds/.")
+
+
+# What a person says
 
 
 @pytest.mark.parametrize(
-    ("name", "split"),
+    ("files", "layout", "expected"),
     [
-        *[(name, "train") for name in ("train", "training", "train_set", "training_set", "Train")],
-        *[(name, "validation") for name in ("val", "valid", "validation", "val_set", "validation_set", "dev", "VAL")],
-        *[(name, "test") for name in ("test", "testing", "test_set", "TEST")],
+        (tree("{train,test}"), "classes", classes("", of=["train", "test"])),
+        (tree("{test,control}/{a,b}"), "classes", classes("", of=["test", "control"])),
+        (tree("fold_{0,1}/{cats,dogs}"), "classes", classes("", of=["fold_0", "fold_1"])),
+        (tree("{cats,dogs}/{young,old}"), "*/classes", classes("", of=["young", "old"])),
+        (tree("cats/{siamese,persian}", "dogs/beagle"), "*/classes", classes("", of=["siamese", "persian", "beagle"])),
+        (tree("{train,test}/Fruit/{Kiwi,Lime}", "train/Packages/Milk/{A,B}"), "splits/**/classes",
+         {"train": {"Kiwi", "Lime", "A", "B"}, "test": {"Kiwi", "Lime"}}),
+        (tree("{train,test}/Fruit/{Kiwi,Lime}", "{train,test}/Veg/Leek"), "splits/*/classes",
+         classes("train", "test", of=["Kiwi", "Lime", "Leek"])),
+        (tree("{cats,dogs}/{train,test}"), "classes/splits", classes("train", "test")),
+        (tree("{cats,dogs}/{train,test}"), "classes", classes("")),
+        (tree("wrap/{train,test}/{cats,dogs}"), "splits/classes", classes("train", "test")),
+        (tree("{train,test}/{train,test}/{cats,dogs}"), "*/splits/classes", classes("train", "test")),
+        ([f"{c}_{i}.jpg" for c in PETS for i in (1, 2)], "names", classes("")),
+        ([f"train/x_{i}.jpg" for i in (1, 2)] + ["train/y1.jpg"], "splits/names", classes("train", of="xy")),
+    ],
+)  # fmt: skip
+def test_a_layout_that_is_stated_is_followed(files: list[str], layout: str, expected: Expected) -> None:
+    assert found(read(files, layout)) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "expected"),
+    [
+        (tree("{foo,bar}/{cats,dogs}"), ["train=foo,test=bar"], classes("train", "test")),
+        (tree("{foo,bar,baz}/{cats,dogs}"), ["train=foo", "test=Bar, train=baz/"], classes("train", "test")),
+        (tree("{train,test}/{cats,dogs}"), ["validation=test"], classes("train", "validation")),
+        (tree("{cats,dogs,test}"), ["skip=test"], classes("")),
+        (tree("{train,test,extra}/{cats,dogs}"), ["train=extra"], classes("train", "test")),
+        (tree("{train,test}/{cats,dogs}"), ["skip=test"], classes("train")),
     ],
 )
-def test_spellings_of_splits(tmp_path: Path, name: str, split: str) -> None:
-    assert placed(tmp_path, f"{name}/cats/1.jpg") == {f"{name}/cats/1.jpg": ("cats", split)}
+def test_splits_that_are_named_are_followed(files: list[str], names: list[str], expected: Expected) -> None:
+    assert found(read(files, None, *names)) == expected
+    if "skip" not in names[0]:
+        assert found(read(files, "splits/classes", *names)) == expected
 
 
-def test_pictures_beside_the_splits_are_in_no_split(tmp_path: Path) -> None:
-    assert placed(tmp_path, "test/cats/1.jpg", "test/dogs/1.jpg", "cats/2.jpg", "dogs/2.jpg") == {
-        "test/cats/1.jpg": ("cats", "test"),
-        "test/dogs/1.jpg": ("dogs", "test"),
-        "cats/2.jpg": ("cats", None),
-        "dogs/2.jpg": ("dogs", None),
-    }
+@pytest.mark.parametrize("layout", ["", "class", "splits", "classes/classes", "names/classes", "splits/splits/classes",
+                                    "classes/**", "a/b", "splits\\classes"])  # fmt: skip
+def test_a_layout_that_is_none_is_refused(layout: str) -> None:
+    if layout:
+        with pytest.raises(ValueError, match="--layout takes levels of folders: classes, splits/classes"):
+            Layout.parse(layout)
+    else:
+        assert Layout.parse(layout) == Layout()
 
 
-def test_a_class_may_be_called_train_where_there_are_no_splits(tmp_path: Path) -> None:
-    assert placed(tmp_path, "train/1.jpg", "car/1.jpg", "ship/1.jpg") == {
-        "train/1.jpg": ("train", None),
-        "car/1.jpg": ("car", None),
-        "ship/1.jpg": ("ship", None),
-    }
+@pytest.mark.parametrize("names", ["train", "foo=bar", "train=", "=foo", "train=foo,test=foo", "train==", "train foo"])
+def test_split_names_that_are_none_are_refused(names: str) -> None:
+    with pytest.raises(ValueError, match="--split-names"):
+        Layout.parse(None, [names] if names != "train==" else ["train=/"])
 
 
-def test_a_class_may_be_called_train_within_splits(tmp_path: Path) -> None:
-    files = ["train/train/1.jpg", "train/car/1.jpg", "test/train/2.jpg", "test/car/2.jpg"]
-    assert placed(tmp_path, *files) == {
-        "train/train/1.jpg": ("train", "train"),
-        "train/car/1.jpg": ("car", "train"),
-        "test/train/2.jpg": ("train", "test"),
-        "test/car/2.jpg": ("car", "test"),
-    }
+def test_a_folder_that_is_named_and_missing_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="aren't there: foo"):
+        read(tree("{train,test}/{cats,dogs}"), None, "train=foo")
 
 
-def test_deeper_folders_belong_to_their_class(tmp_path: Path) -> None:
-    assert placed(tmp_path, "cats/siamese/young/1.jpg", "cats/2.jpg", "dogs/beagle/1.jpg", "dogs/2.jpg") == {
-        "cats/siamese/young/1.jpg": ("cats", None),
-        "cats/2.jpg": ("cats", None),
-        "dogs/beagle/1.jpg": ("dogs", None),
-        "dogs/2.jpg": ("dogs", None),
-    }
+@pytest.mark.parametrize("layout", ["splits/classes", "*/*/*/classes"])
+def test_a_layout_that_fits_nothing_is_an_error(layout: str) -> None:
+    with pytest.raises(DatasetError, match=r"No image fits --layout"):
+        read(tree("{cats,dogs}"), layout)
 
 
-def test_a_folder_within_a_class_is_no_split_whatever_its_name(tmp_path: Path) -> None:
-    assert placed(tmp_path, "train/cats/test/1.jpg", "train/dogs/2.jpg", "train/cats/val/more/3.jpg") == {
-        "train/cats/test/1.jpg": ("cats", "train"),
-        "train/cats/val/more/3.jpg": ("cats", "train"),
-        "train/dogs/2.jpg": ("dogs", "train"),
-    }
+def test_what_was_said_is_kept_and_read_again() -> None:
+    said = Layout.parse("splits/*/classes", ["train=foo,skip=bar"])
+    assert Layout.from_dict(said.as_dict()) == said
+    assert Layout().as_dict() == {}
+    for damaged in ({"layout": 3}, {"layout": "x"}, {"split_names": 7}, {"split_names": [None]}):
+        assert Layout.from_dict(damaged) == Layout()
 
 
-def test_files_in_no_class_folder_are_told_apart(tmp_path: Path) -> None:
-    files = ["README.md", "train/notes.txt", "train/cats/1.jpg", "train/dogs/1.jpg"]
-    assert placed(tmp_path, *files) == {
-        "README.md": None,
-        "train/notes.txt": None,
-        "train/cats/1.jpg": ("cats", "train"),
-        "train/dogs/1.jpg": ("dogs", "train"),
-    }
+# What it looks like
 
 
-def test_files_beside_the_classes_in_a_wrapper_are_told_apart(tmp_path: Path) -> None:
-    files = ["licence.txt", "PetImages/readme.txt", "PetImages/Cat/1.jpg", "PetImages/Dog/1.jpg"]
-    assert placed(tmp_path, *files) == {
-        "licence.txt": None,
-        "PetImages/readme.txt": None,
-        "PetImages/Cat/1.jpg": ("Cat", None),
-        "PetImages/Dog/1.jpg": ("Dog", None),
-    }
+def test_the_reading_is_drawn_as_a_tree() -> None:
+    files = tree("pets/{train,test}/{cats,dogs}", "pets/single_prediction")
+    assert lines(read(files)) == [
+        "pets/  holds the data set",
+        "  single_prediction/  passed over, 3 files: lies beside the splits and isn't one",
+        "  test/  test split",
+        "    cats/  class, 3 files",
+        "    dogs/  class, 3 files",
+        "  train/  train split",
+        "    cats/  class, 3 files",
+        "    dogs/  class, 3 files",
+    ]
 
 
-def test_kaggles_own_stray_files_are_no_class(tmp_path: Path) -> None:
-    files = ["training_set/training_set/_DS_Store", "training_set/training_set/cats/1.jpg", "test_set/x.txt"]
-    assert placed(tmp_path, *files, "test_set/test_set/cats/1.jpg") == {
-        "training_set/training_set/_DS_Store": None,
-        "training_set/training_set/cats/1.jpg": ("cats", "train"),
-        "test_set/x.txt": None,
-        "test_set/test_set/cats/1.jpg": ("cats", "test"),
-    }
+def test_many_classes_are_drawn_in_few_lines() -> None:
+    drawn = lines(
+        read([f"{split}/{i:03}/{j}.jpg" for split in ("train", "test") for i in range(200) for j in range(2)])
+    )
+    assert len(drawn) == 14
+    assert "  … 195 more classes, 390 files" in drawn
 
 
-def test_one_class_alone_is_a_class_and_not_a_wrapper(tmp_path: Path) -> None:
-    assert placed(tmp_path, "cats/1.jpg", "cats/2.jpg") == {"cats/1.jpg": ("cats", None), "cats/2.jpg": ("cats", None)}
+def test_names_of_folders_cannot_move_the_cursor() -> None:
+    reading = read(tree("{a\nb,c\x1b[2J,d\u202e}", "x"))
+    assert "".join(lines(reading)).isprintable()
+    assert "a\\nb/  class, 3 files" in lines(reading)
 
 
-def test_nothing_is_placed_nowhere(tmp_path: Path) -> None:
-    assert placed(tmp_path) == {}
+def test_files_in_no_class_folder_are_told_apart() -> None:
+    reading = read(["cover.jpg", "PetImages/b.jpg", *tree("PetImages/{Cat,Dog}")])
+    assert reading.stray == (("PetImages", "b.jpg"), ("cover.jpg",))
 
 
-def test_hidden_and_system_folders_are_passed_over(tmp_path: Path) -> None:
-    hidden = [".git/cats/1.jpg", "__MACOSX/cats/._1.jpg", "cats/.thumbnails/1.jpg", "cats/@eaDir/1.jpg", "lost+found/x"]
-    write(tmp_path, [*hidden, "cats/1.jpg", "dogs/1.jpg"])
-    assert sorted(walk(tmp_path)) == [tmp_path / "cats" / "1.jpg", tmp_path / "dogs" / "1.jpg"]
+def test_a_deep_tree_is_read() -> None:
+    deep = "/".join(["x"] * 1500)
+    assert len(read([f"cats/{deep}/1.jpg", f"dogs/{deep}/1.jpg"]).places) == 2
+    assert len(read([f"{deep}/{name}/1.jpg" for name in PETS]).places) == 2
 
 
-def test_a_hidden_root_is_walked_since_it_was_named(tmp_path: Path) -> None:
-    write(tmp_path, [".pets/cats/1.jpg"])
-    assert list(walk(tmp_path / ".pets")) == [tmp_path / ".pets" / "cats" / "1.jpg"]
-
-
-def test_links_to_folders_are_followed(tmp_path: Path) -> None:
-    write(tmp_path, ["elsewhere/1.jpg", "pets/dogs/1.jpg"])
-    (tmp_path / "pets" / "cats").symlink_to(tmp_path / "elsewhere")
-    places, stray = place(tmp_path / "pets", sorted(walk(tmp_path / "pets")))
-    assert sorted((path.name, where.folder) for path, where in places.items()) == [("1.jpg", "cats"), ("1.jpg", "dogs")]
-    assert stray == []
-
-
-def test_links_in_a_loop_end(tmp_path: Path) -> None:
-    write(tmp_path, ["cats/1.jpg", "dogs/1.jpg"])
-    (tmp_path / "cats" / "again").symlink_to(tmp_path)
-    (tmp_path / "dogs" / "itself").symlink_to(tmp_path / "dogs")
-    assert sorted(walk(tmp_path)) == [tmp_path / "cats" / "1.jpg", tmp_path / "dogs" / "1.jpg"]
-
-
-def test_a_folder_linked_twice_is_read_once(tmp_path: Path) -> None:
-    write(tmp_path, ["pictures/1.jpg"])
-    (tmp_path / "pets").mkdir()
-    for name in ("a", "b"):
-        (tmp_path / "pets" / name).symlink_to(tmp_path / "pictures")
-    assert len(list(walk(tmp_path / "pets"))) == 1
-
-
-def test_a_folder_marked_nomedia_is_passed_over(tmp_path: Path) -> None:
-    files = ["train/cats/1.jpg", "train/dogs/1.jpg", "other/.nomedia", "other/1.jpg", "other/deep/2.jpg"]
-    assert placed(tmp_path, *files).keys() == set(files[:2])
-
-
-def test_the_folder_that_is_asked_for_is_read_though_it_is_marked(tmp_path: Path) -> None:
-    write(tmp_path, [".nomedia", "cats/1.jpg"])
-    assert tmp_path / "cats" / "1.jpg" in set(walk(tmp_path))
+def test_large_trees_are_read_at_once() -> None:
+    files = [f"{s}/{c:03}/{i}.jpg" for s in ("train", "val", "test") for c in range(300) for i in range(40)]
+    reading = read(files)
+    assert len(reading.places) == 36_000
+    assert found(reading) == classes("train", "validation", "test", of=[f"{c:03}" for c in range(300)])

@@ -16,7 +16,8 @@ import pytest
 from drawing import draw
 from PIL import Image
 
-from catdog.dataset import display_name, scan
+from catdog.dataset import scan
+from catdog.labels import display_name
 from catdog.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "notebook"

@@ -10,9 +10,10 @@ from drawing import draw, encode
 
 from catdog.errors import PictureError, PictureFormatError, VersionNotFoundError
 from catdog.model import create_model, write_head
-from catdog.prediction import Prediction, Predictor, find_pictures
+from catdog.prediction import Prediction, Predictor
 from catdog.preprocessing import decode
 from catdog.settings import Settings, load_settings
+from catdog.walking import find_pictures
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from catdog.layout import Split
 from catdog.settings import Settings, load_settings
 from catdog.split import MIN_HELD_OUT, Picture, hash_share, hold_out
+from catdog.split_words import Split
 
 
 def made(count: int, label: int = 0, split: Split = "train", *, first: int = 0) -> list[Picture]:

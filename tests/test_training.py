@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,10 @@ from drawing import write_dataset, write_pictures
 
 from catdog import dataset
 from catdog.backbone_sources import parse_tuning
+from catdog.database import open_database
 from catdog.errors import BackboneError, DatasetError
+from catdog.layout import Layout
+from catdog.material import Uploads, collect
 from catdog.prediction import Predictor
 from catdog.settings import Settings
 from catdog.store import ModelStore
@@ -148,6 +152,42 @@ def test_an_archive_is_imported_first(home: Settings, drawn: Path, weights: Path
     result = train(archive, home, TrainOptions(backbone=str(weights), **FAST))
     assert result.images["train"] == 60
     assert len(list((home.data_dir / "train" / "cats").glob("*.jpg"))) == 30
+
+
+def test_how_the_folders_were_read_is_kept_and_a_retraining_reads_them_so(
+    home: Settings, weights: Path, tmp_path: Path
+) -> None:
+    data = write_dataset(tmp_path / "pets")
+    (data / "train").rename(data / "foo")
+    (data / "test").rename(data / "bar")
+    said = Layout.parse("splits/classes", ["train=foo", "test=bar"])
+    result = train(data, home, TrainOptions(backbone=str(weights), promote=True, layout=said, **FAST))
+    assert result.version.classes == ("cats", "dogs")
+    assert result.images["test"] == 20
+    base = collect(home, open_database(home), Uploads((), {})).base
+    assert sorted((p.path.parts[-3], p.split) for p in base if p.split == "test") == [("bar", "test")] * 20
+    assert len(base) == 80
+
+
+def test_an_archive_is_read_by_the_layout_that_is_stated(home: Settings, weights: Path, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "pets")
+    for split in ("train", "test"):
+        (data / split).rename(data / f"{split}ing day")
+    archive = Path(shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path, "pets"))
+    said = Layout.parse(None, ["train=testing day", "skip=training day"])
+    result = train(archive, home, TrainOptions(backbone=str(weights), layout=said, **FAST))
+    assert sum(result.images[split] for split in ("train", "test")) == 20
+    assert any("--split-names" in remark for remark in result.as_dict()["remarks"])
+
+
+def test_classes_that_are_named_like_splits_are_trained_on_when_stated(
+    home: Settings, weights: Path, tmp_path: Path
+) -> None:
+    for i, name in enumerate(("training day", "testing day")):
+        write_pictures(tmp_path / "films" / name, "cat", 12, first=700 + 20 * i)
+    archive = Path(shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path, "films"))
+    result = train(archive, home, TrainOptions(backbone=str(weights), layout=Layout.parse("classes"), **FAST))
+    assert result.version.classes == ("testing day", "training day")
 
 
 def test_interrupting_keeps_what_was_computed(

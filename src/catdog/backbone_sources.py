@@ -8,10 +8,10 @@ import numpy as np
 
 from catdog import starter
 from catdog.backbone import IMAGENET, build_keras_backbone, download_imagenet, install_backbone, read_info
-from catdog.dataset import Manifest
 from catdog.errors import BackboneError
 from catdog.finetune import fine_tune
 from catdog.folding import BLOCKS
+from catdog.manifest import Manifest
 from catdog.preprocessing import IMAGE_SIZE
 from catdog.settings import Settings
 from catdog.starter import STARTER

@@ -15,7 +15,6 @@ from typing import IO, Any, Final
 from sqlalchemy import Engine, delete
 
 from catdog import database, tables
-from catdog.dataset import match_class
 from catdog.errors import (
     CollectionError,
     CollectionFullError,
@@ -28,6 +27,7 @@ from catdog.errors import (
     VersionNotFoundError,
 )
 from catdog.intake import Added, Incoming, Refused, keep, reencode, shown_name
+from catdog.labels import match_class
 from catdog.patience import Patience
 from catdog.prediction import Prediction
 from catdog.repair import Repaired, repair

@@ -1,10 +1,9 @@
 """Folders to a manifest: which pictures there are, of which class, in which split, and what cannot be used.
 
-Classes are the names of folders. A file is judged by decoding it, never by its extension; what cannot be used is
-listed with its reason and never stops the rest.
+Classes are the names of folders. What may be an image is judged by decoding it; what can't be used is listed with its
+reason and never stops the rest.
 """
 
-import csv
 import hashlib
 import os
 import stat
@@ -14,18 +13,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Engine, select
 
 from catdog import database, tables
 from catdog.errors import DatasetError, PictureError
-from catdog.layout import SPLITS, Place, Split, place, walk
+from catdog.labels import require_distinct
+from catdog.layout import GUESSED, NO_CLASS, OWN, Layout, Place, Reading, read_layout
+from catdog.manifest import Manifest, Rejected
 from catdog.parallel import bounded_map
 from catdog.preprocessing import Limits, limits_of, read_picture, verify
 from catdog.settings import Settings
 from catdog.split import Picture, hold_out
-from catdog.wording import counted
+from catdog.split_words import SPLITS, Split
+from catdog.walking import list_tree
+from catdog.wording import counted, listed
 
 MIN_CLASSES: Final = 2
 MIN_PICTURES: Final = 10
@@ -33,59 +34,6 @@ MIN_PICTURES: Final = 10
 
 MAX_PATH_BYTES: Final = 2000
 """A file whose path is longer is used, and read anew at each scan."""
-
-_SHOWN_AS: Final = {"cats": "Cat", "dogs": "Dog"}
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A file that was not used, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a data set holds. `classes` are folder names in alphabetical order; labels number them."""
-
-    root: Path
-    classes: tuple[str, ...]
-    pictures: tuple[Picture, ...]
-    rejected: tuple[Rejected, ...] = ()
-    duplicates: int = 0
-
-    def select(self, split: Split) -> list[Picture]:
-        """Return the pictures of one split, in the order of their paths."""
-        return [picture for picture in self.pictures if picture.split == split]
-
-    def paths(self, split: Split) -> list[Path]:
-        """Return the paths of one split; `labels` are in the same order."""
-        return [picture.path for picture in self.select(split)]
-
-    def labels(self, split: Split) -> NDArray[np.int64]:
-        """Return the class numbers of one split, `(N,) int64 in [0, classes)`."""
-        return np.array([picture.label for picture in self.select(split)], np.int64)
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Count the pictures: split -> class -> number."""
-        table = Counter((picture.split, picture.label) for picture in self.pictures)
-        return {split: {name: table[split, i] for i, name in enumerate(self.classes)} for split in SPLITS}
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over every picture's hash, class and split: equal for equal data, wherever it lies."""
-        lines = sorted(f"{p.sha256} {self.classes[p.label]} {p.split}" for p in self.pictures)
-        return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
-
-    def write_csv(self, path: Path) -> None:
-        """Write one line a picture: sha256, class, split and path relative to the root."""
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(["sha256", "class", "split", "path"])
-            for picture in self.pictures:
-                relative = os.path.relpath(picture.path, self.root)
-                writer.writerow([picture.sha256, self.classes[picture.label], picture.split, relative])
 
 
 @dataclass(frozen=True)
@@ -101,32 +49,20 @@ class Scanned:
 
 @dataclass
 class ScanResult:
-    """A manifest with what `remember` needs to spare the next scan the reading."""
+    """A manifest, how the folders were read, and what `remember` needs to spare the next scan the reading."""
 
     manifest: Manifest
+    reading: Reading
     read: list[Scanned] = field(default_factory=list)
 
 
-def display_name(folder: str) -> str:
-    """Name a class for people: `cats` is Cat, `dogs` is Dog, any other folder keeps its name."""
-    return _SHOWN_AS.get(folder, folder)
-
-
-def probability_key(folder: str) -> str:
-    """Name a class in documents for machines: `cats` is `cat`, `dogs` is `dog`, any other keeps its name."""
-    return _SHOWN_AS[folder].lower() if folder in _SHOWN_AS else folder
-
-
-def match_class(name: str, classes: Sequence[str]) -> int | None:
-    """Find the class that a person means by `name`, by folder, shown or key name, in any case; else None."""
-    wanted = name.casefold()
-    for index, folder in enumerate(classes):
-        if wanted in (folder.casefold(), display_name(folder).casefold(), probability_key(folder).casefold()):
-            return index
-    return None
-
-
-def scan(root: Path, settings: Settings, *, on_progress: Callable[[int, int], None] | None = None) -> ScanResult:
+def scan(
+    root: Path,
+    settings: Settings,
+    *,
+    layout: Layout = GUESSED,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ScanResult:
     """Read a folder into a manifest; writes nothing.
 
     The same bytes twice count once, in the test split where one of them lies there; the same bytes under two
@@ -135,29 +71,52 @@ def scan(root: Path, settings: Settings, *, on_progress: Callable[[int, int], No
     Args:
         root: the data set's folder.
         settings: limits, shares, threads, and the database that knows unchanged files from earlier scans.
+        layout: what a person says about the folders.
         on_progress: called with (files done, files in all).
 
     Raises:
-        DatasetError: no such folder, fewer than 2 classes, or fewer than 10 usable pictures in a class.
+        DatasetError: no such folder, folders that can't be read as a layout, fewer than 2 classes, or fewer than 10
+            usable pictures in a class.
     """
-    result = read_folder(root, settings, on_progress=on_progress)
-    _require_enough(result.manifest)
-    manifest = replace(result.manifest, pictures=hold_out(result.manifest.pictures, settings))
-    _require_training(manifest)
-    return ScanResult(manifest, result.read)
+    result = read_folder(root, settings, layout=layout, on_progress=on_progress)
+    return replace(result, manifest=divide(result.manifest, settings))
 
 
-def read_folder(root: Path, settings: Settings, *, on_progress: Callable[[int, int], None] | None = None) -> ScanResult:
+def divide(manifest: Manifest, settings: Settings) -> Manifest:
+    """Check that a data set can be trained on, hold out what no folder holds out, and remark on what is missing.
+
+    Raises:
+        DatasetError: too few classes or usable pictures, names that can't be told apart, or no training pictures.
+    """
+    _require_enough(manifest)
+    divided = replace(manifest, pictures=hold_out(manifest.pictures, settings))
+    _require_training(divided)
+    return replace(divided, remarks=(*divided.remarks, *_missing(divided)))
+
+
+def read_folder(
+    root: Path,
+    settings: Settings,
+    *,
+    layout: Layout = GUESSED,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ScanResult:
     """Read a folder as `scan` does, without asking for a minimum and without holding anything out.
 
     Raises:
-        DatasetError: no such folder.
+        DatasetError: no such folder, or folders that can't be read as a layout.
     """
     root = root.expanduser().absolute()
     if not root.is_dir():
         raise DatasetError(f"A folder of pictures is needed. Received: {root}, which is not a folder.")
-    placed, stray = place(root, sorted(walk(root)))
-    rejected = [Rejected(path, "It lies in no class folder.") for path in stray]
+    listing = list_tree(root)
+    parts = {path: path.relative_to(root).parts for path in listing.files}
+    folders = [path.relative_to(root).parts for path in listing.folders]
+    own = layout == GUESSED and root == settings.data_dir.absolute() and _is_own(folders)
+    reading = read_layout(list(parts.values()), folders, OWN if own else layout)
+    placed = {path: reading.places[at] for path, at in parts.items() if at in reading.places}
+    rejected = [Rejected(root.joinpath(*at), NO_CLASS) for at in reading.stray]
+    rejected += [Rejected(path, reason) for path, reason in listing.problems]
     known = _known_files(root, settings)
     limits = limits_of(settings)
 
@@ -170,7 +129,32 @@ def read_folder(root: Path, settings: Settings, *, on_progress: Callable[[int, i
         if on_progress:
             on_progress(len(scanned), len(placed))
     manifest = _merge(root, placed, scanned, rejected)
-    return ScanResult(manifest, [s for s in scanned if known.get(str(s.path)) != s])
+    manifest = replace(manifest, remarks=_remarks(reading, manifest), clutter=listing.clutter, layout=layout)
+    return ScanResult(manifest, reading, [s for s in scanned if known.get(str(s.path)) != s])
+
+
+def _is_own(folders: Sequence[tuple[str, ...]]) -> bool:
+    """Tell whether `data/` holds what importing put there and nothing else, whatever its classes are called."""
+    fits = all(len(parts) <= 2 and parts[0] in SPLITS for parts in folders)
+    return fits and any(len(parts) == 2 for parts in folders)
+
+
+def _remarks(reading: Reading, manifest: Manifest) -> tuple[str, ...]:
+    unusable = {place.folder for place in reading.places.values()} - set(manifest.classes)
+    if not unusable:
+        return reading.remarks
+    return (*reading.remarks, f"Without a usable image: {listed(sorted(unusable))}.")
+
+
+def _missing(manifest: Manifest) -> list[str]:
+    """Say which classes have no images in a split that others have some in."""
+    remarks = []
+    for split, counts in manifest.counts().items():
+        without = [name for name, count in counts.items() if not count]
+        if without and any(counts.values()):
+            found = "class has" if len(without) == 1 else "classes have"
+            remarks.append(f"{len(without):,} {found} no {split} images: {listed(without)}.")
+    return remarks
 
 
 def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
@@ -226,7 +210,8 @@ def _look(path: Path, known: dict[str, Scanned], limits: Limits, max_bytes: int)
             return Scanned(path, status.st_size, status.st_mtime_ns, "", problem)
         data = read_picture(path)
     except (OSError, PictureError) as error:
-        return Scanned(path, -1, -1, "", str(error))
+        broken = isinstance(error, FileNotFoundError) and path.is_symlink()
+        return Scanned(path, -1, -1, "", "It is a link that leads nowhere." if broken else str(error))
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         verify(data, limits)
@@ -270,18 +255,16 @@ _PRECEDENCE: Final[dict[Split | None, int]] = {None: 0, "train": 1, "validation"
 
 def _require_enough(manifest: Manifest) -> None:
     counts = Counter(picture.label for picture in manifest.pictures)
-    found = ", ".join(f"{name}: {counts[i]}" for i, name in enumerate(manifest.classes)) or "none"
+    fewest_first = sorted(enumerate(manifest.classes), key=lambda item: len(manifest.classes) > 10 and counts[item[0]])
+    found = listed(f"{name}: {counts[i]}" for i, name in fewest_first) or "none"
+    unusable = counted(len(manifest.rejected), "unusable file")
     if len(manifest.classes) < MIN_CLASSES:
         raise DatasetError(
             f"At least {MIN_CLASSES} class folders with usable pictures are needed, such as cats/ and dogs/, alone or "
-            f"under train/ and test/. Received: {found}, in {manifest.root} "
-            f"({counted(len(manifest.rejected), 'unusable file')})."
+            f"under train/ and test/. Received: {found}, in {manifest.root} ({unusable}). `catdog data check` shows "
+            "how the folders are read; --layout says how to read them."
         )
-    if len({probability_key(name) for name in manifest.classes}) < len(manifest.classes):
-        raise DatasetError(
-            "Classes need names of their own, and cats is also called cat, dogs also dog. "
-            f"Received: {found}, in {manifest.root}."
-        )
+    require_distinct(manifest.classes)
     if min(counts[i] for i in range(len(manifest.classes))) < MIN_PICTURES:
         raise DatasetError(
             f"At least {MIN_PICTURES} usable pictures a class are needed. Received: {found}, in {manifest.root} "
@@ -290,9 +273,9 @@ def _require_enough(manifest: Manifest) -> None:
 
 
 def _require_training(manifest: Manifest) -> None:
-    for name, count in manifest.counts()["train"].items():
-        if not count:
-            raise DatasetError(
-                f"Each class needs training pictures. Received: none of {name!r} outside the held-out folders, "
-                f"in {manifest.root}."
-            )
+    without = [name for name, count in manifest.counts()["train"].items() if not count]
+    if without:
+        raise DatasetError(
+            f"Each class needs training pictures. Received: none of {listed(map(repr, without))} outside the held-out "
+            f"folders, in {manifest.root}."
+        )

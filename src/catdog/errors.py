@@ -73,6 +73,10 @@ class RequestError(CatdogError):
     """A request that lacks what it needs, or names what there is not."""
 
 
+class ClassNameError(RequestError, DatasetError):
+    """A class's name that is reserved, or that means several classes."""
+
+
 class UploadTooLargeError(RequestError):
     """More bytes or pictures in one request than the limits allow."""
 

@@ -8,13 +8,17 @@ from typing import Any, Final
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from catdog.dataset import Manifest, display_name, match_class, read_folder
+from catdog.dataset import read_folder
 from catdog.errors import DatasetError, PictureError
+from catdog.labels import display_name, match_all
+from catdog.layout import GUESSED, Layout
+from catdog.manifest import Manifest
 from catdog.metrics import Labels, Probabilities, compute_metrics, coverage_metrics, wilson_interval
-from catdog.prediction import Predictor, find_pictures
+from catdog.prediction import Predictor
 from catdog.settings import Settings
 from catdog.split import Picture
-from catdog.wording import counted
+from catdog.walking import find_pictures
+from catdog.wording import counted, listed
 
 MISTAKES_SHOWN: Final = 50
 
@@ -52,7 +56,8 @@ class OtherThings:
 class Evaluation:
     """What measuring a version on labelled pictures gave.
 
-    `seen_in_training` counts pictures that the version was fitted on: they say nothing about new ones.
+    `seen_in_training` counts pictures that the version was fitted on: they say nothing about new ones. `remarks` tell
+    how the folders were read, and which classes have no pictures.
     """
 
     model_version: int
@@ -62,6 +67,7 @@ class Evaluation:
     rejected: tuple[tuple[str, str], ...]
     seen_in_training: int
     other: OtherThings | None = None
+    remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give the evaluation in its public form, ready for JSON."""
@@ -72,6 +78,7 @@ class Evaluation:
             "mistakes": [vars(mistake) for mistake in self.mistakes],
             "rejected": [{"path": path, "error": reason} for path, reason in self.rejected],
             "seen_in_training": self.seen_in_training,
+            "remarks": list(self.remarks),
             **({"other": self.other.as_dict()} if self.other else {}),
         }
 
@@ -92,12 +99,14 @@ def evaluate(
     data: Path,
     settings: Settings,
     *,
+    layout: Layout = GUESSED,
     other: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Evaluation, Probabilities, Labels]:
     """Measure a version on a labelled folder, through the path that serves.
 
-    Of a folder with a test split, that is measured; of any other, all of it. `other` is a folder of pictures that show
+    Of a folder with a test split, that is measured; of any other, all of it. `layout` is what a person says about the
+    folders. `other` is a folder of pictures that show
     none of the classes: given that, the evaluation says how many of them were answered all the same.
 
     Returns:
@@ -106,7 +115,7 @@ def evaluate(
     Raises:
         DatasetError: no usable pictures, or of classes that the version does not know.
     """
-    manifest = read_folder(data, settings).manifest
+    manifest = read_folder(data, settings, layout=layout).manifest
     labels_of = _match_classes(manifest, predictor.version.classes)
     pictures = manifest.select("test") or list(manifest.pictures)
     if not pictures:
@@ -139,6 +148,7 @@ def evaluate(
         tuple(rejected),
         _count_seen(predictor, kept),
         measure_other(predictor, other, [answer.novelty for answer in answers]) if other else None,
+        (*manifest.remarks, *_not_measured(truth, classes)),
     )
     return evaluation, probabilities, truth
 
@@ -172,14 +182,21 @@ def measure_other(predictor: Predictor, folder: Path, familiar: Sequence[float])
 
 
 def _match_classes(manifest: Manifest, classes: Sequence[str]) -> list[int]:
-    matched = [match_class(name, classes) for name in manifest.classes]
+    matched = match_all(manifest.classes, classes)
     unknown = [name for name, found in zip(manifest.classes, matched, strict=True) if found is None]
     if unknown:
         raise DatasetError(
-            f"The class folders must be among {', '.join(classes)}, which the model knows. "
-            f"Received: {', '.join(unknown)}, in {manifest.root}."
+            f"The class folders must be among {listed(classes)}, which the model knows. "
+            f"Received: {listed(unknown)}, in {manifest.root}. `catdog data check` shows how the folders are read; "
+            "--layout and --split-names say how to read them."
         )
     return [found for found in matched if found is not None]
+
+
+def _not_measured(labels: Labels, classes: Sequence[str]) -> list[str]:
+    present = set(labels.tolist())
+    without = [name for i, name in enumerate(classes) if i not in present]
+    return [f"Not measured, since there are no images of them: {listed(without)}."] if without else []
 
 
 def _count_seen(predictor: Predictor, pictures: Sequence[Picture]) -> int:

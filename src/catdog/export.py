@@ -18,10 +18,10 @@ from typing import Any
 from catdog import __version__
 from catdog.backbone import read_info
 from catdog.choices import ExportFormat
-from catdog.dataset import display_name, probability_key
 from catdog.errors import ExportError, MissingDependencyError
 from catdog.files import sync_folder, sync_tree, write_json
 from catdog.formats import FORMATS, Format
+from catdog.labels import display_name, probability_key
 from catdog.model import create_model, write_head
 from catdog.parity import LEAST_AGREEMENT, PARITY, Certificate, add_certificate, compare
 from catdog.prediction import Source

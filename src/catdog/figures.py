@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from catdog.dataset import display_name, probability_key
 from catdog.histograms import SHARE_BINS
+from catdog.labels import display_name, probability_key
 
 Row = dict[str, Any]
 

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from catdog.backbone import Backbone, load_backbone, read_info
-from catdog.dataset import probability_key
 from catdog.features import Embedded, FeatureCache, embed, read_embedded
+from catdog.labels import probability_key
 from catdog.metrics import Comparison, compare, expected_calibration_error
 from catdog.preprocessing import limits_of
 from catdog.settings import Settings
 from catdog.split import Picture
 from catdog.store import ModelStore, ModelVersion
+from catdog.wording import listed
 
 RECALL_LOSS: Final = 0.02
 """Most of a class's recall that may be lost. One picture may always be: of fewer than 50 it is more than that."""
@@ -108,7 +109,7 @@ def decide(
     champion = store.get()
     name = f"version {champion.number}, the champion,"
     if champion.classes != classes:
-        known = ", ".join(champion.classes)
+        known = listed(champion.classes)
         return False, f"{name} knows other classes ({known}); promote this one by hand to replace it"
     seen = champion.training_hashes()
     pictures = [picture for picture in test.pictures if picture.sha256 not in seen]

@@ -13,17 +13,20 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from catdog.dataset import Manifest, Rejected, read_folder
+from catdog.dataset import read_folder
 from catdog.errors import DatasetError, DownloadError, MissingDependencyError
+from catdog.labels import require_distinct
+from catdog.layout import GUESSED, Layout
+from catdog.manifest import Manifest, Rejected
 from catdog.settings import Settings
 from catdog.split import Picture
 from catdog.unpacking import UNREADABLE, open_members
-from catdog.wording import counted
+from catdog.wording import counted, visible
 
 MAX_NAME_BYTES: Final = 200
 """Longest name that an archive may give a file or folder: file systems take 255, and `_copy` may add a hash."""
@@ -40,6 +43,7 @@ class ImportResult:
     duplicates: int
     rejected: tuple[Rejected, ...]
     data_dir: Path
+    remarks: tuple[str, ...] = ()
 
 
 def is_archive(path: Path) -> bool:
@@ -47,8 +51,10 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
 
 
-def import_pictures(source: Path, settings: Settings, *, on_progress: Progress | None = None) -> ImportResult:
-    """Copy the usable pictures of a folder, zip or tar into `data/`.
+def import_pictures(
+    source: Path, settings: Settings, *, layout: Layout = GUESSED, on_progress: Progress | None = None
+) -> ImportResult:
+    """Copy the usable pictures of a folder, zip or tar into `data/`; `layout` is what a person says about its folders.
 
     Raises:
         DatasetError: neither a folder nor an archive, an archive that cannot be read, no usable pictures in class
@@ -56,18 +62,20 @@ def import_pictures(source: Path, settings: Settings, *, on_progress: Progress |
     """
     source = source.expanduser().absolute()
     if source.is_dir():
-        return _import_folder(source, source, settings, on_progress)
+        return _import_folder(source, source, settings, layout, on_progress)
     if not is_archive(source):
         raise DatasetError(f"A folder, zip or tar of pictures is needed. Received: {source}.")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # Hidden, so that a scan passes over it, and on the same disk, so that nothing is copied twice.
     with tempfile.TemporaryDirectory(prefix=".import-", dir=settings.data_dir) as unpacked:
         oversized = _unpack(source, Path(unpacked), settings.max_picture_bytes)
-        result = _import_folder(Path(unpacked), source, settings, on_progress)
+        result = _import_folder(Path(unpacked), source, settings, layout, on_progress)
         return replace(result, rejected=(*oversized, *result.rejected))
 
 
-def download(name: str, settings: Settings, *, on_progress: Progress | None = None) -> ImportResult:
+def download(
+    name: str, settings: Settings, *, layout: Layout = GUESSED, on_progress: Progress | None = None
+) -> ImportResult:
     """Download a known data set and import it. `name` is `kaggle:OWNER/DATASET`.
 
     Raises:
@@ -96,21 +104,25 @@ def download(name: str, settings: Settings, *, on_progress: Progress | None = No
                 f"{name} could not be downloaded: {error}. Where Kaggle cannot be reached, download "
                 f"https://www.kaggle.com/datasets/{handle} in a browser and run `catdog data import FILE.zip`."
             ) from error
-        return _import_folder(fetched, Path(name), settings, on_progress)
+        return _import_folder(fetched, Path(name), settings, layout, on_progress)
 
 
-def _import_folder(source: Path, shown: Path, settings: Settings, on_progress: Progress | None) -> ImportResult:
+def _import_folder(
+    source: Path, shown: Path, settings: Settings, layout: Layout, on_progress: Progress | None
+) -> ImportResult:
     """Import a folder; `shown` stands for it in what a person reads, where it was unpacked or downloaded."""
-    manifest = read_folder(source, settings, on_progress=on_progress).manifest
+    manifest = read_folder(source, settings, layout=layout, on_progress=on_progress).manifest
     if not manifest.pictures:
         raise DatasetError(
             f"No usable pictures in class folders were found. Received: {shown}, with "
-            f"{counted(len(manifest.rejected), 'file')} that cannot be used."
+            f"{counted(len(manifest.rejected) + manifest.clutter, 'file')} that cannot be used."
         )
     size = sum(picture.path.stat().st_size for picture in manifest.pictures)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     _require_disk(settings.data_dir, size)
-    present = {p.sha256 for p in read_folder(settings.data_dir, settings).manifest.pictures}
+    before = read_folder(settings.data_dir, settings).manifest
+    require_distinct(dict.fromkeys((*before.classes, *manifest.classes)))
+    present = {p.sha256 for p in before.pictures}
     added: dict[str, dict[str, int]] = {}
     for picture in manifest.pictures:
         if picture.sha256 not in present:
@@ -119,7 +131,20 @@ def _import_folder(source: Path, shown: Path, settings: Settings, on_progress: P
             counts = added.setdefault(picture.split, {})
             counts[name] = counts.get(name, 0) + 1
     rejected = tuple(Rejected(shown / os.path.relpath(r.path, source), r.reason) for r in manifest.rejected)
-    return ImportResult(added, _count_present(manifest, present), manifest.duplicates, rejected, settings.data_dir)
+    remarks = (*manifest.remarks, *_alike(before.classes, manifest.classes))
+    present_count = _count_present(manifest, present)
+    return ImportResult(added, present_count, manifest.duplicates, rejected, settings.data_dir, remarks)
+
+
+def _alike(before: Iterable[str], new: Iterable[str]) -> list[str]:
+    """Remark on classes that differ from one that is there already in case only."""
+    known = {name.casefold(): name for name in before}
+    pairs = [(name, known[name.casefold()]) for name in new if known.get(name.casefold(), name) != name]
+    return [
+        f"The class {visible(name)} is beside {visible(other)}, which was there before."
+        for name, other in pairs
+        if name not in known.values()
+    ]
 
 
 def _count_present(manifest: Manifest, present: set[str]) -> int:

@@ -17,10 +17,11 @@ from sqlalchemy import Engine
 from catdog import dataset
 from catdog.adaptation import Examples
 from catdog.collection import Collection
-from catdog.dataset import Manifest
 from catdog.errors import ConflictError, DatasetError
 from catdog.features import Embedded, FeatureCache, Vector, read_embedded
 from catdog.files import write_json
+from catdog.layout import Layout
+from catdog.manifest import Manifest
 from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.split import Picture, hash_share
@@ -149,13 +150,18 @@ def _base(champion: ModelVersion, settings: Settings, engine: Engine) -> tuple[P
     for root in dict.fromkeys((data_root(champion, settings), settings.data_dir)):
         if root.is_dir():
             try:
-                scanned = dataset.scan(root, settings)
+                scanned = dataset.scan(root, settings, layout=_layout(champion, root, settings))
             except DatasetError:
                 continue
             dataset.remember(engine, scanned.read)
             if scanned.manifest.classes == champion.classes:
                 return scanned.manifest.pictures
     return ()
+
+
+def _layout(version: ModelVersion, root: Path, settings: Settings) -> Layout:
+    """Return what was said about the folders that a version was trained on."""
+    return Layout.from_dict(version.metadata.get("data", {})) if root == data_root(version, settings) else Layout()
 
 
 def _remembered_tests(version: ModelVersion) -> set[str]:
@@ -195,7 +201,9 @@ class Material:
             if earlier.split == "train" and known[sha256].split == "validation":
                 known[sha256] = replace(known[sha256], split="train")
         kept = tuple(p for p in known.values() if self._is_used(p))
-        return Manifest(data_root(self.champion, self._settings), self.champion.classes, kept)
+        root = data_root(self.champion, self._settings)
+        layout = _layout(self.champion, root, self._settings)
+        return Manifest(root, self.champion.classes, kept, layout=layout)
 
     @property
     def remembered(self) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.dataset import probability_key
+from catdog.labels import probability_key
 from catdog.wording import counted
 
 ECE_BINS: Final = 15

@@ -18,10 +18,11 @@ from catdog.choices import ExportFormat
 from catdog.errors import ExportError, PictureError
 from catdog.files import write_json
 from catdog.formats import FORMATS, Run
-from catdog.prediction import Prediction, Predictor, Source, find_pictures
+from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Pixels, decode, read_picture
 from catdog.settings import Settings
 from catdog.store import ModelVersion
+from catdog.walking import find_pictures
 
 LEAST_AGREEMENT: Final = 0.995
 """Share of labels that must be equal; rounding moves a probability over one half now and then."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.backbone import Backbone, load_backbone
-from catdog.dataset import display_name, probability_key
 from catdog.errors import PictureError
+from catdog.labels import display_name, probability_key
 from catdog.parallel import bounded_map
 from catdog.preprocessing import decode, limits_of, read_picture
 from catdog.settings import Settings, load_settings

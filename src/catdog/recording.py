@@ -8,14 +8,14 @@ from typing import Any
 
 from catdog import assessment, tracking
 from catdog.backbone import BackboneInfo
-from catdog.dataset import Manifest
 from catdog.features import Embedded
 from catdog.files import write_json
 from catdog.fitting import Fitted, Measured
-from catdog.layout import Split
+from catdog.manifest import Manifest
 from catdog.replay import Replay
 from catdog.report import write_report
 from catdog.settings import Settings
+from catdog.split_words import Split
 from catdog.store import ModelStore, ModelVersion
 
 
@@ -128,6 +128,7 @@ def _describe(trained: Trained, parameters: Mapping[str, Any]) -> dict[str, Any]
             "root": str(manifest.root),
             "digest": manifest.digest,
             "counts": manifest.counts(),
+            **manifest.layout.as_dict(),
         },
         "parameters": dict(parameters),
         "best_epoch": fitted.history.best_epoch,

@@ -14,12 +14,12 @@ from PIL import Image
 
 from catdog import charts
 from catdog.assessment import assess
-from catdog.dataset import display_name
 from catdog.errors import PictureError
 from catdog.evaluation import Mistake
 from catdog.figures import Figures, Table, tables
 from catdog.files import write_atomically
 from catdog.insights import insights
+from catdog.labels import display_name
 from catdog.metrics import calibration_bins
 from catdog.preprocessing import decode, read_picture
 

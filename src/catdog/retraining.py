@@ -24,7 +24,6 @@ from catdog.fitting import MIN_CALIBRATION, Fitted, Measured, measure
 from catdog.gate import judge
 from catdog.head import Head
 from catdog.keras_twin import KerasTwin
-from catdog.layout import Split
 from catdog.material import Collected, Material, collect, read_uploads
 from catdog.metrics import compute_metrics
 from catdog.model import History, calibrate
@@ -34,6 +33,7 @@ from catdog.recording import Trained, save_version, track_version
 from catdog.replay import GROWN, Replay
 from catdog.review import review
 from catdog.settings import Settings
+from catdog.split_words import Split
 from catdog.store import ModelStore, ModelVersion
 from catdog.wording import counted
 

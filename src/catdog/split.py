@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from catdog.layout import Split
 from catdog.settings import Settings
+from catdog.split_words import Split
 
 MIN_HELD_OUT: Final = 2
 """Fewest pictures of a class in a split that is held out by hash, however small its share."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,18 @@ from catdog import dataset
 from catdog.backbone import Backbone
 from catdog.backbone_sources import resolve_backbone, tune_backbone
 from catdog.database import open_database
-from catdog.dataset import Manifest, Rejected
 from catdog.errors import CatdogError
 from catdog.evaluation import Mistake
 from catdog.features import Embedded, FeatureCache, embed
 from catdog.fitting import Fitted, fit, measure
 from catdog.gate import decide
 from catdog.importing import import_pictures, is_archive
-from catdog.layout import SPLITS, Split
+from catdog.layout import GUESSED, Layout
+from catdog.manifest import Manifest, Rejected
 from catdog.preprocessing import IMAGE_SIZE, limits_of
 from catdog.recording import Trained, save_version, track_version
 from catdog.settings import Settings
+from catdog.split_words import SPLITS, Split
 from catdog.starter import STARTER
 from catdog.store import ModelStore, ModelVersion
 from catdog.tuning import FineTuneOptions
@@ -47,6 +48,7 @@ class TrainOptions:
         seed: of shuffling, dropout and views.
         limit: take at most so many training pictures a class; None for all.
         promote: True promotes whatever comes out, False never, None if not significantly worse than the champion.
+        layout: how to read the folders, where they should not be guessed.
     """
 
     backbone: str = STARTER
@@ -58,6 +60,7 @@ class TrainOptions:
     seed: int = 42
     limit: int | None = None
     promote: bool | None = None
+    layout: Layout = GUESSED
 
     def parameters(self) -> dict[str, Any]:
         """Give what is kept with the version, to make it again."""
@@ -112,6 +115,7 @@ class TrainingResult:
             "metrics": self.metrics,
             "mistakes": [vars(mistake) for mistake in self.mistakes],
             "rejected": [{"path": str(item.path), "error": item.reason} for item in self.rejected],
+            "remarks": list(self.trained.manifest.remarks),
         }
 
 
@@ -150,7 +154,7 @@ def train(
     report = on_progress or _silence
     clock = _Clock()
     with clock.time("import"):
-        scanned = _import(data, settings, report)
+        scanned = _import(data, settings, options.layout, report)
         engine = open_database(settings)
         dataset.remember(engine, scanned.read)
         manifest = _limited(scanned.manifest, options.limit)
@@ -192,11 +196,16 @@ def _check(options: TrainOptions) -> None:
             raise CatdogError(f"--{name} must be at least 1. Received: {value}.")
 
 
-def _import(data: Path, settings: Settings, report: Progress) -> dataset.ScanResult:
-    if is_archive(data):
-        import_pictures(data, settings, on_progress=lambda done, total: report("import", done, total))
-        data = settings.data_dir
-    return dataset.scan(data, settings, on_progress=lambda done, total: report("import", done, total))
+def _import(data: Path, settings: Settings, layout: Layout, report: Progress) -> dataset.ScanResult:
+    def on_progress(done: int, total: int) -> None:
+        report("import", done, total)
+
+    if not is_archive(data):
+        return dataset.scan(data, settings, layout=layout, on_progress=on_progress)
+    imported = import_pictures(data, settings, layout=layout, on_progress=on_progress)
+    result = dataset.scan(settings.data_dir, settings, on_progress=on_progress)
+    remarks = tuple(dict.fromkeys((*imported.remarks, *result.manifest.remarks)))
+    return replace(result, manifest=replace(result.manifest, remarks=remarks))
 
 
 def _limited(manifest: Manifest, limit: int | None) -> Manifest:
@@ -207,7 +216,7 @@ def _limited(manifest: Manifest, limit: int | None) -> Manifest:
     by_class = [[p.sha256 for p in training if p.label == label][:limit] for label in range(len(manifest.classes))]
     chosen = {sha256 for hashes in by_class for sha256 in hashes}
     kept = tuple(p for p in manifest.pictures if p.split != "train" or p.sha256 in chosen)
-    return Manifest(manifest.root, manifest.classes, kept, manifest.rejected, manifest.duplicates)
+    return replace(manifest, pictures=kept)
 
 
 def _embed(

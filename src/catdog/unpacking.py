@@ -8,9 +8,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Final
 
+from catdog.clutter import is_clutter
 from catdog.errors import DatasetError
 from catdog.wording import counted
 
@@ -67,7 +68,7 @@ def is_zip(file: IO[bytes]) -> bool:
 def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes: int) -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of each file of a zip, one at a time in memory; nothing is written.
 
-    Hidden files and those of `__MACOSX` are passed over. A file over `max_file_bytes` is yielded one byte longer than
+    Clutter is passed over. A file over `max_file_bytes` is yielded one byte longer than
     that and not read further. A zip in the zip is a file like any other.
 
     Args:
@@ -83,7 +84,7 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
     try:
         with zipfile.ZipFile(file) as zipped:
             members, total = _zip_members(zipped)
-            shown = [member for member in members if not _is_hidden(member[0])]
+            shown = [member for member in members if not is_clutter(member[0])]
             if len(shown) > max_files or total > max_bytes:
                 raise DatasetError(
                     f"The zip is too large; at most {max_files:,} files of {max_bytes:,} bytes together are allowed. "
@@ -109,8 +110,3 @@ def _require_small_directory(file: IO[bytes], max_files: int) -> None:
             f"The zip lists too many files; at most {max_files:,} are allowed. Received: a directory of "
             f"{directory:,} bytes."
         )
-
-
-def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    return "__MACOSX" in parts or any(part.startswith(".") and part != ".." for part in parts)

@@ -1,12 +1,11 @@
 """The commands of the main job: train, evaluate, predict; and how errors become exit codes."""
 
-import csv
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,8 @@ from rich.logging import RichHandler
 
 from catdog import __version__
 from catdog.cli import console
-from catdog.cli.console import JsonOption, notes, out, print_json, print_json_line, say
+from catdog.cli.console import JsonOption, LayoutOption, SplitNamesOption, notes, out, print_json, print_json_line, say
+from catdog.cli.csv_answers import csv_writer
 from catdog.cli.data import data_commands
 from catdog.cli.explain import explain
 from catdog.cli.jobs import job_commands, retrain, worker
@@ -86,7 +86,8 @@ def _tell(message: str) -> None:
         with suppress(OSError):  # stdout may be what is full
             print_json_line({"error": message})
     notes.print("[red]Error:[/] ", end="")
-    notes.print(message, markup=False, highlight=False, soft_wrap=True)
+    for line in message.split("\n"):
+        console.note(line)
 
 
 def _show_version(wanted: bool) -> None:
@@ -138,6 +139,8 @@ def train(
             help="Serve the new version, or not, whatever it measures; by default if not significantly worse.",
         ),
     ] = None,
+    layout: LayoutOption = None,
+    split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train on a folder of photographs: import, embed, fit, evaluate, save, promote."""
@@ -146,14 +149,16 @@ def train(
     from catdog.training import train as run
 
     tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
-    options = TrainOptions(backbone, image_size, tuning, views, epochs, batch, seed, limit, promote)
+    folders = console.layout_of(layout, split_names)
+    options = TrainOptions(backbone, image_size, tuning, views, epochs, batch, seed, limit, promote, folders)
     with console.progress_bars() as report:
         result = run(data, load_settings(), options, report)
     if as_json:
         print_json(result.as_dict())
         return
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
-    out.print(console.metrics_table(f"Version {result.version.number}", result.metrics))
+    console.note_all(result.trained.manifest.remarks)
+    console.show_metrics(f"Version {result.version.number}", result.metrics, result.trained.manifest.classes)
     images = ", ".join(f"{count} {name}" for name, count in result.images.items())
     say(f"Pictures: {images}; {result.embedded} embedded, the others from the cache")
     say("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
@@ -169,6 +174,8 @@ def evaluate(
         Path | None, typer.Option(help="Folder of pictures that show none of the classes, to measure 'neither' with.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    layout: LayoutOption = None,
+    split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a version on labelled pictures, through the path that serves."""
@@ -178,10 +185,16 @@ def evaluate(
     settings = load_settings()
     if report and not report.absolute().parent.is_dir():
         raise typer.BadParameter(f"--report needs a folder that exists. Received: {report}")
+    folders = console.layout_of(layout, split_names)
     predictor = console.open_predictor(settings, version)
     with console.progress_bars() as bars:
         result, probabilities, labels = run(
-            predictor, data, settings, other=other, on_progress=lambda done, total: bars("evaluate", done, total)
+            predictor,
+            data,
+            settings,
+            layout=folders,
+            other=other,
+            on_progress=lambda done, total: bars("evaluate", done, total),
         )
     if report:
         write_report(
@@ -201,8 +214,9 @@ def evaluate(
     console.list_rejected(result.rejected)
     if result.seen_in_training:
         seen = counted(result.seen_in_training, "of these pictures was", "of these pictures were")
-        notes.print(f"[yellow]{seen} trained on; the figures flatter.[/]", soft_wrap=True)
-    out.print(console.metrics_table(f"Version {result.model_version} on {data}", result.metrics))
+        console.note(f"{seen} trained on; the figures flatter.", style="yellow")
+    console.note_all(result.remarks)
+    console.show_metrics(f"Version {result.model_version} on {data}", result.metrics, result.classes)
     if result.other:
         accepted = f"{console.percent(result.other.accepted_share)} were given a class all the same"
         say(f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}")
@@ -223,13 +237,13 @@ def predict(
 
     On a terminal the lines are made for people, unless --json is given.
     """
-    from catdog.prediction import find_pictures
+    from catdog.walking import find_pictures
 
     predictor = console.open_predictor(load_settings(), version)
     show = print_json_line if as_json or not out.is_terminal else _show_answer
     failed, count = False, 0
     sources, asked = tee(find_pictures(paths, recursive=recursive))
-    with _csv_writer(csv_file, predictor.keys) as write:
+    with csv_writer(csv_file, predictor.keys) as write:
         for path, outcome in zip(sources, predictor.predict_stream(asked), strict=True):
             row = {"path": str(path), **_as_row(outcome)}
             failed, count = failed or isinstance(outcome, PictureError), count + 1
@@ -266,31 +280,6 @@ def _as_row(outcome: "Prediction | PictureError") -> dict[str, Any]:
 def _show_answer(row: dict[str, Any]) -> None:
     answer = row.get("error") or f"{row['verdict']}  ({row['class']} {console.percent(row['confidence'])})"
     say(f"{row['path']}: {answer}")
-
-
-@contextmanager
-def _csv_writer(path: Path | None, keys: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Open a CSV file for answers, one column a class; where `path` is None, what is written goes nowhere."""
-    if path is None:
-        yield lambda _: None
-        return
-    columns = [
-        "path",
-        "class",
-        "class_id",
-        "confidence",
-        *(f"probability_{k}" for k in keys),
-        "verdict",
-        "novelty",
-        "model_version",
-        "error",
-    ]
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        yield lambda row: writer.writerow(
-            {**row, **{f"probability_{key}": value for key, value in row.get("probabilities", {}).items()}}
-        )
 
 
 def _flatten(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,13 +10,23 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from catdog.settings import Settings
-from catdog.wording import counted
+from catdog.wording import counted, visible
 
 if TYPE_CHECKING:
+    from catdog.layout import Layout
     from catdog.prediction import Predictor
 
+LayoutOption = Annotated[
+    str | None,
+    typer.Option("--layout", help="What each level of folders is, such as splits/classes; guessed where not given."),
+]
+SplitNamesOption = Annotated[
+    list[str] | None,
+    typer.Option("--split-names", help="Splits by folder, such as train=foo,test=bar; skip=foo leaves one out."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 out: Final = Console()
@@ -43,9 +53,24 @@ def open_predictor(settings: Settings, version: int | None, threads: int | None 
     return Predictor(version, settings=settings, threads=threads)
 
 
+def layout_of(levels: str | None, split_names: list[str] | None) -> "Layout":
+    """Read what `--layout` and `--split-names` say about a data set's folders."""
+    from catdog.layout import Layout
+
+    try:
+        return Layout.parse(levels, split_names or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def _json(document: Any, indent: int | None = None) -> str:
-    """Write JSON as UTF-8 people can read; what in a file's name is no UTF-8 is shown escaped."""
-    return json.dumps(document, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
+    """Write JSON as UTF-8 people can read; what is no text, moves a cursor or turns its direction is escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if visible(c) == c else json.dumps(c)[1:-1] for c in text)
 
 
 def print_json(document: Any) -> None:
@@ -76,17 +101,44 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
 def say(sentence: str) -> None:
     """Print a sentence on stdout in one line, as it is: a terminal breaks it by itself, a pipe needs it whole."""
-    out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    _print(out, sentence)
+
+
+def note(sentence: str, *, style: str | None = None) -> None:
+    """Print a remark on stderr, in one line."""
+    _print(notes, sentence, style)
+
+
+def note_all(remarks: Iterable[str]) -> None:
+    """Print remarks on stderr, one per line."""
+    for remark in remarks:
+        note(f"Note: {remark}", style="yellow")
+
+
+def _print(console: Console, sentence: str, style: str | None = None) -> None:
+    """Print text that may hold names of a user's: no markup is read in it, and no control character goes out."""
+    console.print(Text(visible(sentence)), style=style, highlight=False, soft_wrap=True)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
-    """Make a table; the first column is to the left, the others to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold")
+    """Make a table; the first column is to the left, the others to the right. Cells are shown as they are."""
+    made = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        made.add_column(Text(visible(column)), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        made.add_row(*(str(cell) for cell in row))
+        made.add_row(*(Text(visible(str(cell))) for cell in row))
     return made
+
+
+def counts_table(title: str, counts: dict[str, dict[str, int]]) -> Table:
+    """Make a table of pictures, split -> class -> number, with a row per class: it fits whatever their number."""
+    names = list(dict.fromkeys(name for row in counts.values() for name in row))
+    rows: list[tuple[Any, ...]] = []
+    for name in names:
+        row = [of_class.get(name, 0) for of_class in counts.values()]
+        rows.append((name, *row, sum(row)))
+    sums = [sum(of_class.values()) for of_class in counts.values()]
+    return table(title, ("Class", *map(str.capitalize, counts), "Total"), [*rows, ("Total", *sums, sum(sums))])
 
 
 def percent(share: float | None) -> str:
@@ -114,12 +166,30 @@ def metrics_table(title: str, metrics: dict[str, Any]) -> Table:
     return table(title, ("Metric", "Value"), rows)
 
 
+def show_metrics(title: str, metrics: dict[str, Any], classes: Sequence[str]) -> None:
+    """Print an evaluation's metrics and its most frequent confusions."""
+    from catdog.labels import display_name
+
+    out.print(metrics_table(title, metrics))
+    confusions = confusions_table(metrics.get("confusion_matrix", []), [display_name(name) for name in classes])
+    if confusions:
+        out.print(confusions)
+
+
+def confusions_table(matrix: list[list[int]], names: Sequence[str], *, most: int = 10) -> Table | None:
+    """Make a table of the most frequent confusions; None if there is none. A whole matrix fits no terminal."""
+    found = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
+    rows = [(names[i], names[j], n) for n, i, j in sorted(found, key=lambda item: (-item[0], *item[1:]))[:most]]
+    title = f"Confusions, the {most} most frequent of {len(found):,}" if len(found) > most else "Confusions"
+    return table(title, ("Class", "Predicted", "Images"), rows) if rows else None
+
+
 def list_rejected(rejected: Iterable[tuple[str, str]], *, most: int = 20) -> None:
     """Tell on stderr which files were not used and why, the first few of them."""
     items = list(rejected)
     if items:
-        notes.print(f"[yellow]{counted(len(items), 'file was', 'files were')} not used:[/]")
+        note(f"{counted(len(items), 'file was', 'files were')} not used:", style="yellow")
     for path, reason in items[:most]:
-        notes.print(f"  {path}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        note(f"  {path}: {reason}")
     if len(items) > most:
-        notes.print(f"  and {len(items) - most} more; `catdog data check` lists all")
+        note(f"  and {len(items) - most:,} more; `catdog data check` lists all")

@@ -1,20 +1,21 @@
 """Commands about pictures: import, check, count, download, draw."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.cli.console import JsonOption, LayoutOption, SplitNamesOption, out, print_json, say
 from catdog.cli.sample import sample
 from catdog.settings import load_settings
 from catdog.wording import counted
 
 if TYPE_CHECKING:
-    from catdog.dataset import Manifest
     from catdog.importing import ImportResult
+    from catdog.manifest import Manifest
 
 data_commands = typer.Typer(help="Import, check, count and download pictures.", no_args_is_help=True)
 data_commands.command()(sample)
@@ -23,48 +24,67 @@ data_commands.command()(sample)
 @data_commands.command("import")
 def import_command(
     source: Annotated[Path, typer.Argument(help="Folder, zip or tar, with pictures in class folders.")],
+    layout: LayoutOption = None,
+    split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the usable pictures of a folder, zip or tar into data/."""
     from catdog.importing import import_pictures
 
-    _import(import_pictures, source, as_json)
+    _import(partial(import_pictures, layout=console.layout_of(layout, split_names)), source, as_json)
 
 
 @data_commands.command("download")
 def download_command(
     name: Annotated[str, typer.Argument(help="Known data set, such as kaggle:tongpython/cat-and-dog.")],
+    layout: LayoutOption = None,
+    split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Download a known data set and import it into data/."""
     from catdog.importing import download
 
-    _import(download, name, as_json)
+    _import(partial(download, layout=console.layout_of(layout, split_names)), name, as_json)
 
 
 @data_commands.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="Data set to look at; nothing is changed.")],
+    layout: LayoutOption = None,
+    split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a data set: what would be trained and tested on, and what cannot be used and why."""
-    from catdog.dataset import scan
+    """Look at a data set: how its folders are read, what would be trained and tested on, and what cannot be used."""
+    from catdog.dataset import divide, read_folder
+    from catdog.layout_view import lines, rows
 
+    settings, said = load_settings(), console.layout_of(layout, split_names)
     with console.progress_bars() as bars:
-        manifest = scan(folder, load_settings(), on_progress=lambda done, total: bars("import", done, total)).manifest
+        result = read_folder(folder, settings, layout=said, on_progress=lambda done, total: bars("import", done, total))
     if as_json:
+        manifest = divide(result.manifest, settings)
         rejected = [{"path": str(item.path), "error": item.reason} for item in manifest.rejected]
-        print_json({**_summary(manifest), "rejected": rejected})
+        print_json({**_summary(manifest), "reading": rows(result.reading), "rejected": rejected})
         return
-    _show_counts(f"Pictures in {folder}", manifest)
-    for item in manifest.rejected:
-        say(f"  {item.path}: {item.reason}")
+    say(f"How {folder} is read:")
+    for line in lines(result.reading):
+        say(f"  {line}")
+    manifest = result.manifest
+    try:
+        manifest = divide(manifest, settings)
+    finally:  # what it can't be trained on for is told after what was found
+        _show_counts(f"Pictures in {folder}", manifest)
+        for remark in manifest.remarks:
+            say(f"Note: {remark}")
+        for item in manifest.rejected:
+            say(f"  {item.path}: {item.reason}")
 
 
 @data_commands.command()
 def stats(as_json: JsonOption = False) -> None:
     """Count the pictures in data/."""
-    from catdog.dataset import Manifest, read_folder
+    from catdog.dataset import read_folder
+    from catdog.manifest import Manifest
 
     settings = load_settings()
     if settings.data_dir.is_dir():
@@ -86,14 +106,16 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
         "counts": manifest.counts(),
         "rejected": len(manifest.rejected),
         "duplicates": manifest.duplicates,
+        "clutter": manifest.clutter,
+        "remarks": list(manifest.remarks),
         "digest": manifest.digest,
     }
 
 
 def _show_counts(title: str, manifest: "Manifest") -> None:
-    rows = [(split, *counts.values(), sum(counts.values())) for split, counts in manifest.counts().items()]
-    out.print(console.table(title, ("Split", *manifest.classes, "Together"), rows))
-    say(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}")
+    out.print(console.counts_table(title, manifest.counts()))
+    others = counted(manifest.clutter, "other file was passed over", "other files were passed over")
+    say(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}; {others}")
 
 
 def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
@@ -116,10 +138,11 @@ def _show_import(result: "ImportResult", as_json: bool) -> None:
                 "duplicates": result.duplicates,
                 "rejected": [{"path": str(item.path), "error": item.reason} for item in result.rejected],
                 "data": str(result.data_dir),
+                "remarks": list(result.remarks),
             }
         )
         return
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
-    rows = [(split, name, count) for split, counts in result.added.items() for name, count in counts.items()]
-    out.print(console.table(f"Added to {result.data_dir}", ("Split", "Class", "Pictures"), rows))
+    console.note_all(result.remarks)
+    out.print(console.counts_table(f"Added to {result.data_dir}", result.added))
     say(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}")

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json, say
 from catdog.errors import CatdogError
 from catdog.settings import load_settings
+from catdog.wording import listed
 
 
 def explain(
@@ -25,14 +25,14 @@ def explain(
 ) -> None:
     """Show why a picture gets its answer: where the evidence lies, and which training pictures are most alike."""
     from catdog import explain as explaining
-    from catdog.dataset import match_class
     from catdog.files import write_atomically, write_json
+    from catdog.labels import match_class
     from catdog.preprocessing import decode_upright, read_picture
 
     predictor = console.open_predictor(load_settings(), version, threads=1)
     class_id = None if class_name is None else match_class(class_name, predictor.version.classes)
     if class_name is not None and class_id is None:
-        raise typer.BadParameter(f"--class must be one of {', '.join(predictor.keys)}. Received: {class_name}")
+        raise typer.BadParameter(f"--class must be one of {listed(predictor.keys)}. Received: {class_name}")
     data = read_picture(path)
     found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
     height, width, _ = decode_upright(data, explaining.OVERLAY_SIDE, predictor.limits).shape
@@ -56,7 +56,7 @@ def explain(
     line = f"{document['picture']}: {answer.class_name}  {console.percent(answer.confidence)}{verdict}"
     say(line)
     rows = [
-        (escape(s.class_name), f"{s.distance:.4f}", escape(explaining.readable(s.path)) if s.path else s.sha256[:12])
+        (s.class_name, f"{s.distance:.4f}", explaining.readable(s.path) if s.path else s.sha256[:12])
         for s in found.similar
     ]
     if rows:

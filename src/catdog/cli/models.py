@@ -9,7 +9,7 @@ from catdog.choices import ExportFormat
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json, say
 from catdog.settings import load_settings
-from catdog.wording import counted
+from catdog.wording import counted, listed
 
 if TYPE_CHECKING:
     from catdog.store import ModelStore
@@ -51,7 +51,7 @@ def show(version: VersionArgument, as_json: JsonOption = False) -> None:
     out.print(console.metrics_table(f"Version {version}", metadata["metrics"]))
     for key in ("created_at", "classes", "backbone", "precision", "images", "parameters", "data"):
         if key in metadata:
-            say(f"{key}: {metadata[key]}")
+            say(f"{key}: {_shown(metadata[key])}")
     say(f"path: {found.path}")
 
 
@@ -132,6 +132,15 @@ def _tell(message: str, champion: int, as_json: bool) -> None:
         say(message)
 
 
+def _shown(value: object) -> object:
+    """Shorten what has an entry for each class: --json gives all of it."""
+    if isinstance(value, list):
+        return f"{len(value):,}: {listed(map(str, value))}" if len(value) > 10 else listed(map(str, value))
+    if isinstance(value, dict):
+        return listed((f"{key} {_shown(inner)}" for key, inner in value.items() if key != "counts"), most=20)
+    return value
+
+
 def _cells(row: dict[str, object]) -> tuple[object, ...]:
     name = f"{row['version']}{' (champion)' if row['champion'] else ''}"
     if "error" in row:
@@ -141,7 +150,7 @@ def _cells(row: dict[str, object]) -> tuple[object, ...]:
     return (
         name,
         row["created_at"],
-        ", ".join(classes) if isinstance(classes, list) else classes,
+        listed(map(str, classes), most=4) if isinstance(classes, list) else classes,
         console.percent(accuracy) if isinstance(accuracy, float) else accuracy,
         row["backbone"],
     )

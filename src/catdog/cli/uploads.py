@@ -8,7 +8,7 @@ import typer
 
 from catdog.choices import PictureState
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json
+from catdog.cli.console import JsonOption, out, print_json, say
 from catdog.settings import load_settings
 from catdog.wording import counted
 
@@ -45,7 +45,7 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Keep pictures of one class for the next retraining."""
-    from catdog.prediction import find_pictures
+    from catdog.walking import find_pictures
 
     added = _open().add(_opened(find_pictures(paths)), category, batch)
     rejected = [vars(refused) for refused in added.rejected]
@@ -54,10 +54,7 @@ def add(
         print_json({**counts, "rejected": rejected})
     else:
         console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
-        out.print(
-            f"{added}; the batch is {added.batch}.",
-            highlight=False,
-        )
+        say(f"{added}; the batch is {added.batch}.")
     if rejected:
         raise typer.Exit(1)
 
@@ -90,7 +87,7 @@ def review_command(as_json: JsonOption = False) -> None:
     headings = ("batch", "unchecked", "doubted", "share", "verdict")
     rows = [[row[key] for key in headings] for row in findings["batches"]]
     out.print(console.table("Batches", [heading.capitalize() for heading in headings], rows))
-    out.print(f"{counted(len(findings['near_copies']), *_NEAR_COPIES)} kept out", highlight=False)
+    say(f"{counted(len(findings['near_copies']), *_NEAR_COPIES)} kept out")
 
 
 @upload_commands.command()
@@ -103,7 +100,7 @@ def purge(
     if as_json:
         print_json({"deleted": deleted})
     else:
-        out.print(f"{counted(deleted, 'removed picture was', 'removed pictures were')} deleted", highlight=False)
+        say(f"{counted(deleted, 'removed picture was', 'removed pictures were')} deleted")
 
 
 def _opened(paths: Iterable[Path]) -> Iterator[tuple[str, IO[bytes]]]:

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from catdog.errors import DatasetError
-from catdog.layout import NO_MEDIA
 from catdog.parallel import bounded_map
 from catdog.sample_data import creatures, extras, pets, things
 from catdog.sample_data.camera import SIZES, Camera
@@ -107,7 +106,6 @@ def write_sample_data(
     with _new_folder(folder.expanduser().absolute()) as new:
         for path in {new / image.path for image in images}:
             path.parent.mkdir(parents=True, exist_ok=True)
-        (new / "other" / NO_MEDIA).touch()  # it isn't a class
         files = bounded_map(_Image.render, images, available_cores())
         for done, (image, data) in enumerate(zip(images, files, strict=True), 1):
             (new / image.path).write_bytes(data)

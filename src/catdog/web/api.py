@@ -6,9 +6,9 @@ from typing import Any, Final, cast
 from apiflask import APIBlueprint
 from flask import current_app, request
 
-from catdog.dataset import match_class
 from catdog.errors import NoModelError, PictureError, RequestError
 from catdog.explain import render_heat_map
+from catdog.labels import match_class
 from catdog.preprocessing import decode_upright
 from catdog.web import monitoring_schemas, schemas
 from catdog.web.access import may_change

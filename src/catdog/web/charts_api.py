@@ -15,11 +15,11 @@ from werkzeug.exceptions import NotFound
 from catdog.assessment import Assessment
 from catdog.chart_files import ChartFiles
 from catdog.charts import PAPER, fill
-from catdog.dataset import match_class
 from catdog.errors import ChartError, PictureNotFoundError
 from catdog.figures import NAMES, Figures, Table, tables
 from catdog.files import file_sha256
 from catdog.insights import insights
+from catdog.labels import match_class
 from catdog.prediction import Predictor
 from catdog.preprocessing import decode_upright
 from catdog.settings import Settings

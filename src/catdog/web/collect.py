@@ -13,9 +13,9 @@ from werkzeug.datastructures import FileStorage
 
 from catdog import review
 from catdog.collection import Collection
-from catdog.dataset import match_class
 from catdog.errors import DatabaseBusyError, RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
+from catdog.labels import match_class
 from catdog.patience import OPENING, Patience
 from catdog.prediction import Prediction
 from catdog.preprocessing import decode_upright
@@ -25,7 +25,7 @@ from catdog.web.api import Document, service
 from catdog.web.schemas import KEYS, answers
 from catdog.web.service import LOCK_SECONDS
 from catdog.web.uploads import read_one
-from catdog.wording import counted
+from catdog.wording import counted, listed
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
@@ -195,7 +195,7 @@ def _right_class(prediction: Prediction) -> str:
     for name in (name for field in ("class", "category") for name in request.values.getlist(field) if name):
         index = match_class(name, classes)
         if index is None:
-            raise RequestError(f"`class` must be one of {', '.join(classes)}. Received: {name[:100]!r}")
+            raise RequestError(f"`class` must be one of {listed(classes, most=20)}. Received: {name[:100]!r}")
         named[index] = name
     for said in request.values.getlist("right"):
         if said.casefold() not in _SAID:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
-from catdog.dataset import probability_key
+from catdog.labels import probability_key
 from catdog.uploads import MAX_ID, STATES
 from catdog.web.schemas import PICTURES, Problem, answers, described
 

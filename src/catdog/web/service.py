@@ -23,7 +23,6 @@ from catdog.database import own_words
 from catdog.drift import Drift, DriftWatch, position
 from catdog.errors import CatdogError, NoModelError, PictureError, VersionCorruptError, VersionNotFoundError
 from catdog.explain import Explanation, SimilarPictures, explain
-from catdog.layout import count_files
 from catdog.monitoring import Counts, current_hour
 from catdog.patience import why_no_database
 from catdog.prediction import Prediction, Predictor
@@ -31,6 +30,7 @@ from catdog.sampling import Sample
 from catdog.settings import Settings
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore
+from catdog.walking import count_files
 from catdog.web import STARTED_VARIABLE
 from catdog.web.exposition import Exposition
 from catdog.web.memory import release_memory
