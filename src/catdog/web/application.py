@@ -19,6 +19,7 @@ from catdog.web import (
     collect_schemas,
     cross_origin,
     inference_schemas,
+    permissions,
     problem_page,
     problems,
     rate_limits,
@@ -31,6 +32,7 @@ from catdog.web.collect import collect
 from catdog.web.downloads import downloads
 from catdog.web.inference import inference
 from catdog.web.pages import pages
+from catdog.web.permissions import open_to_all
 from catdog.web.retrain import retrain
 from catdog.web.retrain_page import retrain_page
 from catdog.web.service import Service
@@ -67,6 +69,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     app.spec_processor(_complete)
 
+    @open_to_all
     def spec() -> dict[str, Any]:
         document = cast(dict[str, Any], app.spec)
         if not service.is_ready:
@@ -84,6 +87,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         app.register_blueprint(blueprint)
     charts_api.install(app, settings)
     app.add_url_rule("/api/openapi.json", "spec", spec)
+    permissions.seal(app)
     service.start()
     return app
 

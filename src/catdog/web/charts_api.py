@@ -29,6 +29,7 @@ from catdog.web.api import Document, service
 from catdog.web.assets import BRIEFLY, FOREVER
 from catdog.web.collect_schemas import THUMBNAIL, problems
 from catdog.web.pages import CONTEXTS
+from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import without_paths
 from catdog.web.schemas import KEYS, answers
 
@@ -57,6 +58,7 @@ def install(app: APIFlask, settings: Settings) -> None:
 
 @charts.get("")
 @charts.doc(responses=answers(shapes.Charts, 503))
+@open_to_all
 def listed() -> Document:
     """List the charts of the version that answers, and say in sentences what the numbers say."""
     predictor = service().predictor
@@ -73,6 +75,7 @@ def listed() -> Document:
 
 @charts.get("/<name>")
 @charts.doc(responses={200: shapes.SPECIFICATION, **problems(404, 503)})
+@open_to_all
 def specification(name: str) -> Document:
     """Give a chart as a Vega-Lite specification with its data, as wide as its place, in colours for white paper."""
     table = _table(name)
@@ -81,6 +84,7 @@ def specification(name: str) -> Document:
 
 @charts.get("/<name>.csv")
 @charts.doc(responses={200: shapes.CSV, **problems(404, 503)})
+@open_to_all
 def rows(name: str) -> Response:
     """Give the rows of a chart as CSV."""
     return Response(_table(name).as_csv(), content_type="text/csv; charset=utf-8")
@@ -88,6 +92,7 @@ def rows(name: str) -> Response:
 
 @charts.get("/pictures")
 @charts.doc(responses=answers(shapes.Pictures, 404, 503))
+@open_to_all
 def pictures() -> Document:
     """List test pictures: those of a cell of the confusion matrix, by `true` and `answered`; else the mistakes."""
     predictor = service().predictor
@@ -96,6 +101,7 @@ def pictures() -> Document:
 
 @charts.get("/pictures/<sha256>")
 @charts.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 415, 422, 503)}, security=KEYS)
+@needs_permission
 def picture(sha256: str) -> Response:
     """Show a test picture that is listed and still there: a JPEG of at most 320 pixels a side."""
     predictor = service().predictor
@@ -113,6 +119,7 @@ def picture(sha256: str) -> Response:
 
 
 @pieces.get("/assets/vega.js")
+@open_to_all
 def vega() -> Response:
     """Give the script that draws charts, made at the first request; `?v=` names it, so that it is kept for good."""
     files = chart_files()
@@ -126,6 +133,7 @@ def vega() -> Response:
 
 
 @pieces.get("/tabs/visualizations/pictures")
+@open_to_all
 def gallery() -> str:
     """Show the pictures of a cell alone, for the page's script."""
     predictor = service().predictor

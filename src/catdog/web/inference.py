@@ -11,6 +11,7 @@ from catdog.errors import MediaTypeError
 from catdog.prediction import Predictor
 from catdog.web import inference_schemas as schemas
 from catdog.web.api import service
+from catdog.web.permissions import open_to_all
 from catdog.web.schemas import answers
 from catdog.web.tensors import EXTENSIONS, HEADER_LENGTH, INPUT, OUTPUTS, parse, render
 
@@ -21,6 +22,7 @@ Document = dict[str, Any]
 
 @inference.get("")
 @inference.doc(responses=answers(schemas.ServerMetadata))
+@open_to_all
 def server() -> Document:
     """Name the server, its version, and the extensions of the protocol that it has."""
     return {"name": "catdog", "version": __version__, "extensions": list(EXTENSIONS)}
@@ -28,6 +30,7 @@ def server() -> Document:
 
 @inference.get("/health/live")
 @inference.doc(responses=answers(schemas.Live))
+@open_to_all
 def live() -> Document:
     """Answer, as long as the process can."""
     return {"live": True}
@@ -35,6 +38,7 @@ def live() -> Document:
 
 @inference.get("/health/ready")
 @inference.doc(responses=answers(schemas.Ready, 503))
+@open_to_all
 def ready() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
     service().answering()
@@ -43,6 +47,7 @@ def ready() -> Document:
 
 @inference.get("/models/catdog")
 @inference.doc(responses=answers(schemas.ModelMetadata, 503))
+@open_to_all
 def model() -> Document:
     """Describe the model that answers: its version, its input, its outputs."""
     return _describe(service().answering())
@@ -50,6 +55,7 @@ def model() -> Document:
 
 @inference.get("/models/catdog/versions/<int:version>")
 @inference.doc(responses=answers(schemas.ModelMetadata, 404, 503))
+@open_to_all
 def model_version(version: int) -> Document:
     """Describe a version, if it is the one that answers."""
     return _describe(service().answering(version))
@@ -57,6 +63,7 @@ def model_version(version: int) -> Document:
 
 @inference.get("/models/catdog/ready")
 @inference.doc(responses=answers(schemas.ModelReady, 503))
+@open_to_all
 def model_ready() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
     service().answering()
@@ -65,6 +72,7 @@ def model_ready() -> Document:
 
 @inference.get("/models/catdog/versions/<int:version>/ready")
 @inference.doc(responses=answers(schemas.ModelReady, 404, 503))
+@open_to_all
 def model_version_ready(version: int) -> Document:
     """Answer 200 when a version is the one that answers, else 404."""
     service().answering(version)
@@ -73,6 +81,7 @@ def model_version_ready(version: int) -> Document:
 
 @inference.post("/models/catdog/infer")
 @inference.doc(responses=schemas.inferred(400, 413, 415, 422, 503))
+@open_to_all
 def infer() -> Response:
     """Say what pictures show.
 
@@ -83,6 +92,7 @@ def infer() -> Response:
 
 @inference.post("/models/catdog/versions/<int:version>/infer")
 @inference.doc(responses=schemas.inferred(400, 404, 413, 415, 422, 503))
+@open_to_all
 def infer_version(version: int) -> Response:
     """Say what pictures show, if the version is the one that answers."""
     return _infer(version)
