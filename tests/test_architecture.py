@@ -25,12 +25,14 @@ LAYERS = [
     {"adaptation", "assessment", "drift", "evaluation", "explain", "finetune", "parity", "repair"},
     {"activity", "curves", "intake", "model", "packing", "prediction", "replay", "starter", "tuning"},
     {"features", "formats", "importing", "store", "uploads"},
+    {"trial"},
     {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "teacher", "tracking"},
-    {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
+    {"frameworks", "head", "jobs", "sampling", "version_files", "views"},
+    {"arrays", "dataset"},
     {"database", "files", "split"},
     {"layout", "logs", "preprocessing"},
     {"augmentation", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
-    {"choices", "errors", "tables", "wording"},
+    {"choices", "errors", "strict_json", "tables", "wording"},
 ]
 
 

@@ -1,6 +1,5 @@
 """What commands share in talking to a person or a program: tables, progress, JSON, errors."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from catdog import strict_json
 from catdog.settings import Settings
 from catdog.wording import counted
 
@@ -44,7 +44,7 @@ def open_predictor(settings: Settings, version: int | None, threads: int | None 
 
 def _json(document: Any, indent: int | None = None) -> str:
     """Write JSON as UTF-8 people can read; what in a file's name is no UTF-8 is shown escaped."""
-    return json.dumps(document, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
+    return strict_json.dumps(document, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
 
 
 def print_json(document: Any) -> None:

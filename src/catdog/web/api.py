@@ -142,7 +142,7 @@ def models() -> Document:
 @needs_permission
 def promote(version: int) -> Document:
     """Make a version the champion; it answers within a second or two in every process."""
-    service().store.promote(version, "promoted by hand")
+    service().store.promote(version, "promoted by hand", backbone=service().backbone)
     service().refresh()
     return {"champion": version}
 
@@ -152,7 +152,7 @@ def promote(version: int) -> Document:
 @needs_permission
 def rollback() -> Document:
     """Go back to the version that was champion before."""
-    version = service().store.rollback()
+    version = service().store.rollback(backbone=service().backbone)
     service().refresh()
     return {"champion": version}
 

@@ -3,9 +3,10 @@
 from typing import Any, cast
 
 from apiflask import APIFlask
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from catdog import __version__
+from catdog import __version__, strict_json
 from catdog.logs import configure_log
 from catdog.prediction import Predictor
 from catdog.settings import Settings, load_settings
@@ -40,6 +41,14 @@ from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
 
 
+class _StrictJson(DefaultJSONProvider):
+    """Flask's own, but for NaN and infinity."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        options = {"default": self.default, "ensure_ascii": self.ensure_ascii, "sort_keys": self.sort_keys}
+        return strict_json.dumps(obj, **{**options, **kwargs})
+
+
 def create_app(settings: Settings | None = None) -> APIFlask:
     """Make an application that answers: its model is loaded, its threads run until the process ends.
 
@@ -66,7 +75,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         AUTO_404_RESPONSE=False,
         AUTO_AUTH_ERROR_RESPONSE=False,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
+    app.json = _StrictJson(app)
+    app.json.sort_keys = False
     app.spec_processor(_complete)
 
     @open_to_all

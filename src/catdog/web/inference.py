@@ -1,12 +1,11 @@
 """The routes of the Open Inference Protocol V2, for clients that speak it, on the model that the other routes have."""
 
-import json
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from catdog import __version__
+from catdog import __version__, strict_json
 from catdog.errors import MediaTypeError
 from catdog.prediction import Predictor
 from catdog.web import inference_schemas as schemas
@@ -103,7 +102,7 @@ def _infer(version: int | None) -> Response:
     predictor = service().answering(version)
     asked = parse(body, request.headers.get(HEADER_LENGTH), service().settings)
     document, binary = render(asked, service().predict_many(asked.pictures, predictor))
-    text = json.dumps(document).encode()
+    text = strict_json.dumps(document).encode()
     if not binary:
         return Response(text, content_type="application/json")
     return Response(text + binary, content_type="application/octet-stream", headers={HEADER_LENGTH: str(len(text))})

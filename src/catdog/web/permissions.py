@@ -77,7 +77,7 @@ def is_guarded(received: Request) -> bool:
 
     Flask itself answers OPTIONS, with the methods that there are. Browsers ask so before they send a key.
     """
-    if received.method == "OPTIONS" and received.url_rule and received.url_rule.provide_automatic_options:
+    if received.method == "OPTIONS" and getattr(received.url_rule, "provide_automatic_options", False):
         return False
     return access_of(received) is not Access.OPEN
 
