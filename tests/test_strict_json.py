@@ -100,6 +100,7 @@ def test_no_route_answers_nan_for_a_version_of_odd_images(odd: tuple[Settings, P
     app.extensions["catdog"].stop()
 
 
+@pytest.mark.parametrize("odd", ["all images alike", "a test split of one class"], indirect=True)
 def test_no_command_prints_nan_for_a_version_of_odd_images(odd: tuple[Settings, Path]) -> None:
     settings, data = odd
     image = str(next(data.glob("train/a/*.png")))

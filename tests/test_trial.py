@@ -185,6 +185,9 @@ HOSTILE: dict[str, Callable[[Making], Any]] = {
     "manifest of short rows": manifest(f"{HASH}\n"),
     "manifest with an endless field": manifest(f"{HASH},cats,train,{'x' * 200_000}\n"),
     "manifest with NUL": manifest(f"{HASH},cats,train,x\0.jpg\n"),
+    "manifest of a long name": manifest(f"{HASH},cats,train,{'x' * 300}\n"),
+    "data from a path with NUL": say(data={"root": "/a\0b"}),
+    "data from a long path": say(data={"root": "/" + "x" * 300}),
     "manifest of noise": lambda m: (m.folder / "manifest.csv").write_bytes(bytes(range(256)) * 100),
     "metadata that is a list": lambda m: m.write("[1, 2]"),
     "metadata that is null": lambda m: m.write("null"),
@@ -448,3 +451,39 @@ def test_a_number_of_no_version_is_not_found(served: tuple[APIFlask, Settings], 
     client = served[0].test_client()
     require_problem(client.post(f"/api/models/{number}/promote"), 404)
     require_problem(client.get(f"/api/models/{number}/download"), 404)
+
+
+ASSESSMENTS: dict[str, Any] = {
+    "a list": [],
+    "text for examples": {"n": 1, "examples": "x"},
+    "an example of no class": {"n": 1, "examples": [{"sha256": HASH, "path": "x", "true": 9, "answered": 0,
+                                                     "probabilities": [1.0, 0.0]}]},
+    "an example of more classes": {"n": 1, "examples": [{"sha256": HASH, "path": "x", "true": 0, "answered": 0,
+                                                         "probabilities": [1.0, 0.0, 0.0]}]},
+    "an example without probabilities": {"n": 1, "examples": [{"sha256": HASH, "path": "x", "true": 0, "answered": 1}]},
+    "a path with NUL": {"n": 1, "examples": [{"sha256": HASH, "path": "a\0b", "true": 0, "answered": 1,
+                                              "probabilities": [0.1, 0.9]}]},
+    "rates of text": {"n": 1, "rates": ["x"]},
+    "bins of nobody": {"n": 1, "reliability": [{"from": 0, "to": 1, "n": 0, "confidence": 1, "accuracy": 1}]},
+    "a curve of one": {"n": 1, "roc": [{"points": [[0]], "auc": 1}, None]},
+    "NaN": {"n": 1, "roc": [{"points": [[0, float("nan")]], "auc": 1}, None]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("document", ASSESSMENTS.values(), ids=ASSESSMENTS)
+def test_a_hostile_assessment_stops_no_chart(made: Making, served: tuple[APIFlask, Settings], document: Any) -> None:
+    app, _ = served
+    (made.folder / "assessment.json").write_text(json.dumps(document))
+    (made.folder / "replay.npz").unlink()
+    for name in ("assessment.json", "replay.npz"):
+        made.metadata["checksums"].pop(name, None)
+    made.metadata["checksums"]["assessment.json"] = ""
+    made.finish()
+    client = app.test_client()
+    assert client.post("/api/models/2/promote").status_code == 200
+    try:
+        for path in ("/api/charts", "/api/charts/pictures", "/?tab=visualizations", "/api/charts/roc",
+                     "/api/charts/pictures?true=cat&answered=dog", f"/api/charts/pictures/{HASH}"):  # fmt: skip
+            assert client.get(path).status_code in (200, 404, 503), path
+    finally:
+        client.post("/api/models/1/promote")

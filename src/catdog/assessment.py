@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.errors import VersionCorruptError
-from catdog.files import read_document
 from catdog.replay import Replay
 from catdog.store import ModelVersion
+from catdog.version_files import read_assessment_document
 
 FILE_NAME: Final = "assessment.json"
 EXAMPLES_A_CELL: Final = 24
@@ -63,10 +63,7 @@ def assess(
 
 def read_assessment(version: ModelVersion) -> Assessment | None:
     """Read what a version holds; None where it was made before there were assessments."""
-    try:
-        return read_document(version.path, FILE_NAME)
-    except (OSError, ValueError, RuntimeError):
-        return None
+    return read_assessment_document(version.path, FILE_NAME, len(version.classes))
 
 
 def assess_version(version: ModelVersion) -> Assessment | None:

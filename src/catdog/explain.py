@@ -211,9 +211,8 @@ class SimilarPictures:
 
     def _picture(self, sha256: str, distance: float) -> SimilarPicture:
         path, label = self._paths.get(sha256), self._labels[sha256]
-        return SimilarPicture(
-            self._names[label], label, distance, sha256, path if path is not None and path.is_file() else None
-        )
+        is_there = path is not None and os.path.isfile(path)  # noqa: PTH113  # whatever the path is, it doesn't raise
+        return SimilarPicture(self._names[label], label, distance, sha256, path if is_there else None)
 
 
 def training_picture(predictor: Predictor, sha256: str) -> bytes:

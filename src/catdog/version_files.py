@@ -5,6 +5,7 @@ where it's used.
 """
 
 import csv
+import os
 import re
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from catdog.files import is_plain_name, read_document, require_within
 MOST_CLASSES: Final = 10_000
 LARGEST_MANIFEST: Final = 256 * 2**20
 """Bytes of a manifest: about 1.5 million images."""
+LONGEST_PATH: Final = 2000
+"""Characters: two of them together are under the 4,096 bytes of Linux, at one byte each."""
 
 MANIFEST: Final = "manifest.csv"
 REPLAY: Final = "replay.npz"
@@ -34,6 +37,18 @@ def _plain(name: str) -> str:
     return name
 
 
+def _is_path(text: str) -> bool:
+    """Tell whether the system takes a text as a path; what it doesn't take fails wherever the path is used."""
+    parts = text.split("/")
+    return "\0" not in text and len(text) <= LONGEST_PATH and max(len(os.fsencode(part)) for part in parts) <= 255
+
+
+def _path(text: str) -> str:
+    if not _is_path(text):
+        raise ValueError("a path is needed")
+    return text
+
+
 def _encodable(text: str) -> str:
     text.encode()  # half a surrogate pair can be written in JSON, and nowhere else
     return text
@@ -44,6 +59,7 @@ Name = Annotated[
 ]
 Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_encodable)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+PathText = Annotated[str, AfterValidator(_encodable), AfterValidator(_path)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Measured = Annotated[float, Field(ge=0, le=1e9)]
@@ -79,7 +95,7 @@ class _Metrics(_Document):
 
 class _Data(_Document):
     name: Text | None = None
-    root: Text | None = None
+    root: PathText | None = None
     digest: Text | None = None
     counts: dict[Text, dict[Text, Count]] = {}
 
@@ -115,6 +131,61 @@ class _Metadata(_Document):
         return self
 
 
+class _Rate(_Document):
+    class_: Annotated[int, Field(alias="class", ge=0)]
+    measure: Text
+    value: Share
+    low: Share
+    high: Share
+
+
+class _Bin(_Document):
+    from_: Annotated[Share, Field(alias="from")]
+    to: Share
+    n: Annotated[int, Field(ge=1, le=10**9)]
+    confidence: Share
+    accuracy: Share
+    low: Share
+    high: Share
+
+
+class _Curve(_Document):
+    points: list[Annotated[list[Share], Field(min_length=2, max_length=2)]]
+    auc: Share | None = None
+    average_precision: Share | None = None
+
+
+class _Answers(_Document):
+    right: list[Count]
+    wrong: list[Count]
+
+
+class _Example(_Document):
+    sha256: Sha256
+    path: PathText
+    true: Annotated[int, Field(ge=0)]
+    answered: Annotated[int, Field(ge=0)]
+    probabilities: list[Share]
+
+
+class _Assessment(_Document):
+    n: Count
+    rates: list[_Rate] = []
+    roc: list[_Curve | None] = []
+    precision_recall: list[_Curve | None] = []
+    reliability: list[_Bin] = []
+    confidence: _Answers | None = None
+    examples: list[_Example] = []
+
+    def fits(self, classes: int) -> bool:
+        """Tell whether it is about so many classes."""
+        numbers = [rate.class_ for rate in self.rates]
+        numbers += [number for example in self.examples for number in (example.true, example.answered)]
+        lengths = [len(example.probabilities) for example in self.examples]
+        lengths += [len(curves) for curves in (self.roc, self.precision_recall) if curves]
+        return max(numbers, default=0) < classes and set(lengths) <= {classes}
+
+
 class _Backbone(_Document):
     id: Name
     image_size: Annotated[int, Field(ge=32, le=1024)]
@@ -140,6 +211,15 @@ def read_backbone_document(folder: Path) -> dict[str, Any]:
     """
     document = _read(folder, "backbone.json", "backbone", _Backbone)
     return {name: document[name] for name in _Backbone.model_fields}
+
+
+def read_assessment_document(folder: Path, name: str, classes: int) -> dict[str, Any] | None:
+    """Read the assessment of a version of so many classes; None if there is none, or none that can be used."""
+    try:
+        document = read_document(folder, name)
+        return document if _Assessment.model_validate(document).fits(classes) else None
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def read_manifest(folder: Path, classes: Container[str]) -> Iterator[dict[str, str]]:
@@ -175,7 +255,7 @@ def _is_row(row: Mapping[str, Any], classes: Container[str]) -> bool:
         and row.get("class") in classes
         and split in _SPLITS
         and isinstance(path, str)
-        and "\0" not in path
+        and _is_path(path)
     )
 
 

@@ -1,5 +1,6 @@
 """The routes of the charts, the pictures behind them, and the script that draws them; and what the tab is given."""
 
+import contextlib
 import io
 import logging
 from collections.abc import Mapping
@@ -242,8 +243,10 @@ def _find(path: str, predictor: Predictor) -> Path | None:
     roots = [service().settings.data_dir]
     if where := predictor.version.metadata.get("data", {}).get("root"):
         roots.append(Path(where))
-    for root in (root.resolve() for root in roots):
-        found = (root / path).resolve()
-        if path and found.is_relative_to(root) and found.is_file():
-            return found
+    for root in roots:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # links in a circle; a name that can't be one
+            found, most = (root / path).resolve(), service().settings.max_picture_bytes
+            is_inside = found.is_relative_to(root.resolve())
+            if path and is_inside and found.is_file() and found.stat().st_size <= most:
+                return found
     return None
