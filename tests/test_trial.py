@@ -254,6 +254,13 @@ HOSTILE: dict[str, Callable[[Making], Any]] = {
     "data from a number": say(data={"root": 5}),
     "counts of text": say(data={"counts": {"train": {"cats": "5"}}}),
     "a history of text": say(history=["x"]),
+    "data that is null": say(data=None),
+    "metrics that are null": say(metrics=None),
+    "temperature that is null": say(temperature=None),
+    "a date that is null": say(created_at=None),
+    "coverage that is null": measured(coverage=None),
+    "an interval that is null": measured(accuracy_ci=None),
+    "weights beyond reason": full("hidden_bias", 1e30, 0),
     "a date of a number": say(created_at=5),
     "temperature of nothing": say(temperature=0),
     "a link to a file outside": lambda m: link(m, "head.npz", m.secret),
@@ -351,6 +358,22 @@ def test_the_version_that_the_hostile_ones_are_made_of_is_promoted(
     client = served[0].test_client()
     assert client.post("/api/models/2/promote").json == {"champion": 2}
     assert client.post("/api/models/rollback").json == {"champion": 1}
+
+
+def test_a_version_that_holds_no_more_than_it_must_is_shown(made: Making, served: tuple[APIFlask, Settings]) -> None:
+    for name in ("replay.npz", "manifest.csv", "head.keras"):
+        (made.folder / name).unlink()
+        del made.metadata["checksums"][name]
+    made.metadata = {name: made.metadata[name] for name in ("format", "classes", "backbone", "checksums")}
+    made.finish()
+    client = served[0].test_client()
+    assert client.post("/api/models/2/promote").json == {"champion": 2}
+    try:
+        for path in ("/", "/?tab=status", "/?tab=retrain", "/?tab=visualizations", "/api/model/status", "/api/stats",
+                     "/api/models", "/api/charts", "/metrics", "/api/models/2/download"):  # fmt: skip
+            assert client.get(path).status_code == 200, path
+    finally:
+        assert client.post("/api/models/1/promote").status_code == 200
 
 
 def test_a_head_that_went_bad_is_not_gone_back_to(made: Making, served: tuple[APIFlask, Settings]) -> None:

@@ -25,6 +25,9 @@ MOST_BYTES: Final = 64 * 2**20
 
 MOST_MEMBERS: Final = 64
 
+LARGEST_NUMBER: Final = 10**9
+"""Of what features are multiplied with. Fitted weights are under 100; two layers of these stay finite in float32."""
+
 _COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _KINDS: Final = "fiuU"
 """Kinds of elements that are read: numbers and text, never objects."""
@@ -106,12 +109,12 @@ def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     """Turn numbers into float32.
 
     Raises:
-        ValueError: these aren't numbers, or one is NaN or over 3.4e38.
+        ValueError: these aren't numbers, or one is NaN or over `LARGEST_NUMBER`.
     """
     if array.dtype.kind not in "fiu":
         raise ValueError(f"numbers are needed, not {array.dtype}")
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32)
-    if not np.isfinite(floats).all():
-        raise ValueError("it holds NaN or infinity")
+    if not (np.abs(floats) <= LARGEST_NUMBER).all():
+        raise ValueError(f"it holds NaN, infinity or numbers over {LARGEST_NUMBER:,}")
     return floats

@@ -6,6 +6,7 @@ features of 7,193 training photographs, k = 10: without standardising, pets phot
 Mahalanobis distance, softmax confidence and whitening do badly; k = 1 accepts twice as many other things.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +81,8 @@ class NoveltyReference:
 
     def score(self, distance: float) -> float:
         """Map a distance to [0, 1] so that the threshold is at 0.5."""
-        return min(max(0.5 * distance / self.threshold, 0.0), 1.0)
+        # What is no number is like nothing that was seen.
+        return min(max(0.5 * distance / self.threshold, 0.0), 1.0) if math.isfinite(distance) else 1.0
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
         """Give what `save` writes."""

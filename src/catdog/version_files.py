@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -68,6 +68,16 @@ Measured = Annotated[float, Field(ge=0, le=1e9)]
 class _Document(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
+    never_null: ClassVar[frozenset[str]] = frozenset()
+    """Fields that may be missing, and hold something where they are there."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_null(cls, document: Any) -> Any:
+        if isinstance(document, dict) and (null := [n for n in sorted(cls.never_null) if document.get(n, 0) is None]):
+            raise ValueError(f"{null[0]} must not be null")
+        return document
+
 
 class _OfAClass(_Document):
     precision: Share
@@ -77,6 +87,8 @@ class _OfAClass(_Document):
 
 
 class _Metrics(_Document):
+    never_null = frozenset({"accuracy_ci", "coverage"})
+
     n: Count
     accuracy: Share
     accuracy_ci: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = None
@@ -101,6 +113,8 @@ class _Data(_Document):
 
 
 class _Metadata(_Document):
+    never_null = frozenset({"version", "created_at", "metrics", "data", "temperature", "precision"})
+
     format: int
     classes: Annotated[list[Name], Field(min_length=2, max_length=MOST_CLASSES)]
     backbone: Name
