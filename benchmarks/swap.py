@@ -13,7 +13,6 @@ from catdog.backbone import Backbone
 from catdog.prediction import Predictor
 from catdog.settings import load_settings
 from catdog.starter import ensure_champion
-from catdog.web.service import try_out
 
 
 def main() -> None:
@@ -28,7 +27,8 @@ def main() -> None:
 
     def swap(backbone: Backbone | None) -> float:
         start = time.perf_counter()
-        try_out(Predictor(settings=settings, threads=1, backbone=backbone))
+        predictor = Predictor(settings=settings, threads=1, backbone=backbone)
+        predictor.version.try_out(predictor.backbone)
         return 1000 * (time.perf_counter() - start)
 
     whole, shared = [], []

@@ -44,6 +44,15 @@ def same_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(autouse=True)
+def no_nan_in_json(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which NaN or infinity was to be written as JSON, but for those marked `writes_nan`."""
+    yield
+    if request.node.get_closest_marker("writes_nan") is None:
+        found = [r for when in ("setup", "call") for r in caplog.get_records(when) if r.name == "catdog.strict_json"]
+        assert found == []
+
+
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str | None) -> Settings:  # noqa: ARG001  # it sets the variable
     """Settings with an empty home of its own."""

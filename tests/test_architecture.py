@@ -25,6 +25,7 @@ LAYERS = [
     {"adaptation", "assessment", "drift", "evaluation", "explain", "finetune", "parity", "repair"},
     {"activity", "curves", "intake", "model", "packing", "prediction", "replay", "starter", "tuning"},
     {"features", "formats", "importing", "store", "uploads"},
+    {"trial"},
     {"backbone", "folding", "keras_twin", "metrics", "monitoring", "novelty", "teacher", "tracking"},
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
     {"database", "files", "sample_data", "split"},

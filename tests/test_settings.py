@@ -90,6 +90,44 @@ def test_a_value_that_is_not_allowed_is_named_with_its_variable_and_rule(
     assert caught.value.exit_code == 2
 
 
+BAD_KEYS = {
+    "umlaut": "schlüssel-schlüssel",
+    "emoji": "k" * 16 + "🐈",
+    "another space": "k" * 16 + "\u00a0",
+    "line break": "k" * 16 + "\n",
+    "line break within": "k" * 8 + "\r\n" + "k" * 8,
+    "tab": "k" * 16 + "\t" + "k",
+    "control": "k" * 16 + "\x01" + "k",
+    "delete": "k" * 16 + "\x7f",
+    "space before": " " + "k" * 16,
+    "space behind": "k" * 16 + " ",
+    "spaces": " " * 16,
+    "short": "k" * 15,
+    "longer than a header": "k" * 1025,
+    "no UTF-8": "k" * 16 + "\udcff",
+}
+
+
+@pytest.mark.parametrize("key", BAD_KEYS.values(), ids=BAD_KEYS)
+def test_a_key_that_no_header_can_bring_is_refused_and_not_shown(key: str) -> None:
+    environment = os.environ | {"CATDOG_API_KEY": key}
+    command = [sys.executable, "-m", "catdog", "models", "list"]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 2
+    (line,) = finished.stderr.replace("\n ", " ").splitlines()
+    assert "CATDOG_API_KEY: " in line
+    assert "openssl rand -hex 32" in line
+    assert "kkkk" not in line
+    assert "schl" not in line
+
+
+@pytest.mark.parametrize("key", ["k" * 16, "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~ a b", "0" * 1024])
+def test_any_key_that_a_header_can_bring_is_taken(key: str) -> None:
+    taken = load_settings(api_key=key).api_key
+    assert taken is not None
+    assert taken.get_secret_value() == key
+
+
 def test_a_bad_line_of_the_file_is_explained_as_well(folder: Path) -> None:
     (folder / ".env").write_text("CATDOG_THREADS=x\nCATDOG_MAX_SIDE=y\n")
     with pytest.raises(SettingsError, match=r"CATDOG_THREADS: .*'x'.*CATDOG_MAX_SIDE: .*'y'"):

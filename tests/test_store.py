@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import write_backbone
 
 from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
 from catdog.files import file_sha256
@@ -24,10 +25,7 @@ def write_head(folder: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> ModelStore:
-    backbone = tmp_path / "models" / "backbones" / "none"
-    backbone.mkdir(parents=True)
-    info = {"id": "none", "image_size": 224, "features": 4, "source": "none", "checksums": {}}
-    (backbone / "backbone.json").write_text(json.dumps(info))
+    write_backbone(tmp_path / "models" / "backbones" / "none")
     return ModelStore(tmp_path / "models")
 
 

@@ -1,6 +1,7 @@
 """How often an address may ask, what is not counted, and what happens without Redis."""
 
 import logging
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 from processes import free_port
-from test_web_access import KEY, changing, sign_in
+from test_web_access import KEY, changing, require_refusal, routes, sign_in
 from test_web_api import require_problem
 
 from catdog.settings import Settings, load_settings
@@ -126,6 +127,109 @@ def test_a_key_cannot_be_tried_out(bundled: Settings) -> None:
     assert statuses(client, 1) == [200]
     elsewhere = {"environ_base": {"REMOTE_ADDR": "192.0.2.9"}, "headers": {"X-API-Key": KEY}}
     assert client.post("/api/models/rollback", **elsewhere).status_code == 200
+
+
+def answered(client: FlaskClient, method: str, path: str, **more: object) -> tuple[int, bytes]:
+    """Give status and body of an answer, without what differs from request to request."""
+    response = client.open(path, method=method, headers={"X-Request-ID": "same", **more.pop("headers", {})}, **more)
+    return response.status_code, re.sub(rb"Try again in [\d,]+ \w+", b"", response.data)
+
+
+def wrong(client: FlaskClient, index: int) -> None:
+    """Try a wrong key in one of the ways there are: a header, or a cookie that another key signed."""
+    sends = (
+        {"headers": {"X-API-Key": f"wrong{index}"}},
+        {"headers": {"Authorization": f"Bearer wrong{index}"}},
+        {"headers": {"Cookie": f"catdog_session=eyJ{index}.x.y"}},
+    )
+    assert client.get("/api/retrain/images", **sends[index % 3]).status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["closed", "key"])
+def test_wrong_keys_are_limited_on_every_route_that_needs_permission(bundled: Settings, kind: str) -> None:
+    app, client = limited(bundled, rate_limit_keys="2/hour", api_key=KEY)
+    for number, (method, path) in enumerate(routes(app)[kind], start=1):
+        own = {"REMOTE_ADDR": f"192.0.2.{number}"}
+        send = {"json": {"key": "wrong"}} if kind == "key" else {"headers": {"X-API-Key": "wrong"}}
+        for _ in range(2):
+            require_refusal(client.open(path, method=method, environ_base=own, **send), 401)
+        require_refusal(client.open(path, method=method, environ_base=own, **send), 429, "CATDOG_RATE_LIMIT_KEYS")
+
+
+def test_while_wrong_keys_are_refused_a_right_one_is_told_on_no_route(bundled: Settings) -> None:
+    app, client = limited(bundled, rate_limit_keys="4/hour", api_key=KEY, rate_limit="off", rate_limit_changes="off")
+    every = routes(app)
+    sign_in(client)
+    good = client.get_cookie("catdog_session").value
+    client = app.test_client(use_cookies=False)
+    assert client.get("/api/session", headers={"Cookie": f"catdog_session={good}"}).json["signed_in"]
+    for index in range(4):
+        wrong(client, index)
+    bad = f"{good[:-3]}AAA"
+    right = [{"headers": {"X-API-Key": KEY}}, {"headers": {"Authorization": f"Bearer {KEY}"}}, {"json": {"key": KEY}},
+             {"data": {"key": KEY}}, {"headers": {"Cookie": f"catdog_session={good}"}}]  # fmt: skip
+    false = [{"headers": {"X-API-Key": "k" * 17}}, {"headers": {"Authorization": "Bearer x"}}, {"json": {"key": "x"}},
+             {"data": {"key": "x"}}, {"headers": {"Cookie": f"catdog_session={bad}"}}]  # fmt: skip
+    steady = {"/metrics", "/api/stats", "/api/model/status", "/api/health"}  # they count and time
+    for method, path in [
+        *every["closed"],
+        *every["key"],
+        *every["open"],
+        ("GET", "/tabs/retrain"),
+        ("GET", "/?tab=retrain"),
+    ]:
+        for one, other in zip(right, false, strict=True):
+            told = answered(client, method, path, **one)
+            assert (told[0] == 429) is ((method, path) not in every["open"] and "tab" not in path), (method, path)
+            if path not in steady:
+                assert told == answered(client, method, path, **other), (method, path, one)
+    page = {
+        "Accept": "text/html",
+        "Origin": "http://localhost",
+    }  # a form's refusal is a page, which says who is signed in
+    shown = [
+        answered(
+            client, "POST", "/retrain/start", data={"x": "y"}, headers={**page, "Cookie": f"catdog_session={cookie}"}
+        )
+        for cookie in (good, bad)
+    ]
+    assert shown[0] == shown[1]
+    assert (shown[0][0], b"<html" in shown[0][1]) == (429, True)
+
+
+def test_a_cookie_that_another_key_signed_is_a_wrong_key_once(bundled: Settings) -> None:
+    app, client = limited(bundled, rate_limit_keys="3/hour", api_key=KEY)
+    client.set_cookie("catdog_session", "eyJjc3JmX3Rva2VuIjoieCJ9.aaaaaa.bbbb")
+    for _ in range(5):  # the first answer has the browser drop it
+        assert client.get("/").status_code == 200
+    assert client.get_cookie("catdog_session") is None
+    assert sign_in(client)
+    for forged in range(3):
+        fresh = {"headers": {"Cookie": f"catdog_session=eyJ{forged}.a.b"}}
+        assert app.test_client(use_cookies=False).get("/api/session", **fresh).json["signed_in"] is False
+    require_problem(client.post("/api/models/rollback", headers={"X-API-Key": KEY}), 429, "wrong keys")
+    assert client.get("/api/session").json["signed_in"] is False  # also for a good cookie, until the limit is over
+
+
+def test_a_wrong_token_is_a_wrong_key(bundled: Settings) -> None:
+    app, client = limited(bundled, rate_limit_keys="2/hour", api_key=KEY)
+    changing(app)
+    token = sign_in(client)
+    for _ in range(2):
+        require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": "x"}), 403, "another one")
+    require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": token}), 429)
+
+
+def test_an_open_route_does_not_look_at_a_key(bundled: Settings) -> None:
+    app, client = limited(bundled, rate_limit_keys="1/hour", api_key=KEY)
+    for method, path in routes(app)["open"]:
+        found = {
+            answered(client, method, path, headers=headers)[0]
+            for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY}, {"Authorization": "Bearer wrong"})
+        }
+        assert len(found) == 1, (method, path)
+        assert found.isdisjoint({401, 403, 429})
+    assert client.get("/api/retrain/images", headers={"X-API-Key": KEY}).status_code == 200
 
 
 def test_limits_can_be_off(bundled: Settings) -> None:

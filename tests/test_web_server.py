@@ -258,7 +258,11 @@ def test_it_is_for_this_machine_only_unless_told(variables: dict[str, str], bind
 
 @pytest.mark.parametrize("command", [("-m", "catdog", "serve"), ("app.py",), ("-m", "gunicorn", "app:app")])
 def test_two_processes_start_on_a_machine_that_never_trained(command: tuple[str, ...], tmp_path: Path) -> None:
-    with serving(tmp_path / "fresh", *command) as (port, _):
+    log = tmp_path / "log"
+    with log.open("wb") as file, serving(tmp_path / "fresh", *command, log=file) as (port, _):
         status, answer = ask(port, "POST", "/api/predict", CAT)
         assert (status, answer["model_version"]) == (200, 1)
+    (line,) = [line for line in log.read_text().splitlines() if "has no key" in line]  # once for both processes
+    assert "WARNING" in line
+    assert "do not put it behind a proxy" in line
     assert ModelStore(tmp_path / "fresh" / "models").numbers() == [1]

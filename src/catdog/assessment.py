@@ -4,19 +4,17 @@ A version holds it as `assessment.json`, made when it was trained. Of one that d
 from the features that the version keeps of its test pictures.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catdog.errors import VersionCorruptError
-from catdog.files import read_json
 from catdog.replay import Replay
 from catdog.store import ModelVersion
+from catdog.version_files import read_assessment_document
 
 FILE_NAME: Final = "assessment.json"
 EXAMPLES_A_CELL: Final = 24
@@ -65,7 +63,7 @@ def assess(
 
 def read_assessment(version: ModelVersion) -> Assessment | None:
     """Read what a version holds; None where it was made before there were assessments."""
-    return read_json(version.path / FILE_NAME)
+    return read_assessment_document(version.path, FILE_NAME, len(version.classes))
 
 
 def assess_version(version: ModelVersion) -> Assessment | None:
@@ -81,7 +79,7 @@ def assess_version(version: ModelVersion) -> Assessment | None:
     tested = replay.split == "test"
     if not tested.any():
         return None
-    paths = _paths(version.path / "manifest.csv")
+    paths = {row["sha256"]: row["path"] for row in version.manifest()}
     pictures = [(sha256, paths.get(sha256, "")) for sha256 in replay.sha256[tested].tolist()]
     return assess(version.load_head().probabilities(replay.features[tested]), replay.labels[tested], pictures)
 
@@ -104,10 +102,3 @@ def _examples(
             found = {"sha256": sha256, "path": path, "true": cell[0], "answered": cell[1], "probabilities": shares}
             examples.append(found)
     return examples
-
-
-def _paths(manifest: Path) -> dict[str, str]:
-    if not manifest.exists():
-        return {}
-    with manifest.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {row["sha256"]: row["path"] for row in csv.DictReader(file)}

@@ -10,7 +10,6 @@ maps the file into running servers):
 Its id is made from the size and the weights, so that the same weights are converted once.
 """
 
-import json
 import shutil
 import tempfile
 import threading
@@ -28,10 +27,15 @@ from catdog.files import file_sha256, require_checksums, sync_folder, sync_tree,
 from catdog.frameworks import import_keras, import_openvino, openvino_core
 from catdog.preprocessing import IMAGE_SIZE, Pixels
 from catdog.settings import Precision
+from catdog.version_files import read_backbone_document
 
 IMAGENET: Final = "imagenet"
 FEATURES_OUTPUT: Final = "features"
 MAP_OUTPUT: Final = "map"
+BUNDLED: Final = "backbone"
+"""Folder of a backbone in a bundle, where it goes by no id."""
+
+NETWORK: Final = ("backbone.xml", "backbone.bin")
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,10 @@ class Backbone:
             VersionCorruptError: a file is missing or not as it was written.
         """
         self.info = read_info(directory)
+        if not self.info.checksums.keys() >= set(NETWORK):
+            raise VersionCorruptError(f"A backbone needs {' and '.join(NETWORK)}, with checksums ({directory}).")
         self.directory = directory
-        self._asked = precision, threads
+        self.asked: tuple[Precision, int] = precision, threads
         self.precision = resolve_precision(precision, openvino_core())
         self._threads = threads
         self._plain = self._compile(FEATURES_OUTPUT)
@@ -96,7 +102,7 @@ class Backbone:
         Raises:
             VersionCorruptError: it has the same id, and a file of it is missing or not as it was written.
         """
-        is_alike = directory.name == self.info.id and (precision, threads) == self._asked
+        is_alike = directory.name == self.info.id and (precision, threads) == self.asked
         return is_alike and read_info(directory) == self.info
 
     def _compile(self, *outputs: str) -> "_Compiled":
@@ -109,9 +115,21 @@ class Backbone:
             "NUM_STREAMS": self._threads,
             "ENABLE_CPU_PINNING": False,
         }
-        model = core.read_model(self.directory / "backbone.xml")
-        wanted = ov.Model([model.output(name).get_node() for name in outputs], model.get_parameters())
-        return _Compiled(core.compile_model(wanted, "CPU", options))
+        try:
+            model = core.read_model(self.directory / "backbone.xml")
+            self._require_shapes(model)
+            wanted = ov.Model([model.output(name).get_node() for name in outputs], model.get_parameters())
+            return _Compiled(core.compile_model(wanted, "CPU", options))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise VersionCorruptError(f"The backbone {self.info.id} cannot be run: OpenVINO refuses it.") from error
+
+    def _require_shapes(self, model: Any) -> None:
+        size, features = self.info.image_size, self.info.features
+        shapes = [tuple(model.input(0).shape), tuple(model.output(FEATURES_OUTPUT).shape)]
+        last_map = tuple(model.output(MAP_OUTPUT).shape)
+        is_map = len(last_map) == 4 and (last_map[0], last_map[3]) == (1, features) and max(last_map[1:3]) <= size
+        if shapes != [(1, size, size, 3), (1, features)] or not is_map:
+            raise VersionCorruptError(f"The backbone {self.info.id} takes or gives other shapes than it says.")
 
 
 class _Compiled:
@@ -165,11 +183,9 @@ def read_info(directory: Path) -> BackboneInfo:
     Raises:
         VersionCorruptError: missing, unreadable, or a file differs from what was written.
     """
-    path = directory / "backbone.json"
-    try:
-        info = BackboneInfo(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise VersionCorruptError(f"The backbone cannot be read. Received: {path} ({error}).") from error
+    info = BackboneInfo(**read_backbone_document(directory))
+    if info.id != directory.name and directory.name != BUNDLED:
+        raise VersionCorruptError(f"The backbone in {directory} says that it is another one.")
     require_checksums(directory, info.checksums)
     return info
 

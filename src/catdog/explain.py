@@ -7,7 +7,6 @@ ReLU head is linear around them, so that what the positions contribute adds up t
 an average pool Grad-CAM and HiResCAM (https://arxiv.org/abs/2011.08891) are the same map, with the latter's proof.
 """
 
-import csv
 import hashlib
 import io
 import math
@@ -155,7 +154,7 @@ class SimilarPictures:
             VersionCorruptError: the version's `replay.npz` cannot be read.
         """
         version = predictor.version
-        rows = {row["sha256"]: row for row in _manifest_rows(version) if row["split"] == "train"}
+        rows = {row["sha256"]: row for row in version.manifest() if row["split"] == "train"}
         numbers = {name: number for number, name in enumerate(version.classes)}
         hashes, backbone = list(rows), predictor.backbone.info.id
         cached = read_if_possible(predictor.settings, backbone, hashes) if has_database else None
@@ -216,9 +215,8 @@ class SimilarPictures:
 
     def _picture(self, sha256: str, distance: float) -> SimilarPicture:
         path, label = self._paths.get(sha256), self._labels[sha256]
-        return SimilarPicture(
-            self._names[label], label, distance, sha256, path if path is not None and path.is_file() else None
-        )
+        is_there = path is not None and os.path.isfile(path)  # noqa: PTH113  # whatever the path is, it doesn't raise
+        return SimilarPicture(self._names[label], label, distance, sha256, path if is_there else None)
 
 
 def training_picture(predictor: Predictor, sha256: str) -> bytes:
@@ -228,16 +226,26 @@ def training_picture(predictor: Predictor, sha256: str) -> bytes:
         PictureNotFoundError: there is none, or its file has gone or changed.
     """
     path = SimilarPictures.of(predictor).path(sha256)
-    try:
-        data = path.read_bytes() if path else b""
-    except OSError:
-        data = b""
+    data = _read(path, predictor) if path else b""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise PictureNotFoundError(
             f"The hash of a training picture of version {predictor.version.number} is needed whose file is still where "
             f"it was. Received: {sha256[:64]!r}"
         )
     return data
+
+
+def _read(path: Path, predictor: Predictor) -> bytes:
+    """Read a training picture from where the data lay or from the home; what cannot be one is as good as gone."""
+    settings, root = predictor.settings, predictor.version.metadata.get("data", {}).get("root")
+    try:
+        found = path.resolve()
+        is_inside = any(found.is_relative_to(Path(at).resolve()) for at in (settings.home, root) if at)
+        if is_inside and found.is_file() and found.stat().st_size <= settings.max_picture_bytes:
+            return found.read_bytes()
+    except (OSError, RuntimeError, ValueError):
+        pass
+    return b""
 
 
 def readable(path: Path) -> str:
@@ -303,14 +311,6 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def _length(vector: NDArray[Any]) -> float:
     return float(np.linalg.norm(vector.astype(np.float32)))
-
-
-def _manifest_rows(version: ModelVersion) -> list[dict[str, str]]:
-    path = version.path / "manifest.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
 
 
 def _replay(version: ModelVersion, width: int) -> Iterator[tuple[str, int, NDArray[np.float16]]]:

@@ -37,7 +37,7 @@ class Figures:
     classes: tuple[str, ...]
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    history: Sequence[Mapping[str, float]] = ()
+    history: Sequence[Mapping[str, float | None]] = ()
     assessment: Mapping[str, Any] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
 

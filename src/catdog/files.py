@@ -4,14 +4,28 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from catdog import strict_json
 from catdog.errors import DiskFullError, VersionCorruptError
+
+LARGEST_FILE: Final = 2 * 2**30
+"""Bytes that one file of a version or backbone may have; hashing as many takes seconds."""
+
+LARGEST_DOCUMENT: Final = 32 * 2**20
+MOST_VALUES: Final = 4_000_000
+MOST_LISTS: Final = 200_000
+"""Bounds of a JSON file of the model store. A confusion matrix of 1,000 classes is a million values in 1,000 lists."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_PLAIN_NAME: Final = re.compile(r"(?!\.{1,2}$)[^/\\\0\r\n]{1,255}")
 
 
 def file_sha256(path: Path) -> str:
@@ -48,12 +62,16 @@ def require_checksums(folder: Path, checksums: Mapping[str, str], sha256: Callab
     """Check that each named file in `folder` has its SHA-256, as the function `sha256` gives it.
 
     Raises:
-        VersionCorruptError: one is missing or differs.
+        VersionCorruptError: one is missing or differs, or a name leads out of the folder.
     """
+    if not isinstance(checksums, Mapping):
+        raise VersionCorruptError(
+            f"The checksums of the model's files must be an object of names and hashes ({folder})."
+        )
     for name, expected in checksums.items():
-        path = folder / name
-        if not path.is_file():
-            raise VersionCorruptError(f"A file of the model is missing. Received: no {path}.")
+        if not isinstance(expected, str) or not _SHA256.fullmatch(expected):
+            raise VersionCorruptError(f"A checksum of the model's files is no SHA-256 ({folder}).")
+        path = require_within(folder, name)
         try:
             actual = sha256(path)
         except OSError as error:
@@ -65,9 +83,80 @@ def require_checksums(folder: Path, checksums: Mapping[str, str], sha256: Callab
             )
 
 
+def is_plain_name(name: object) -> bool:
+    """Tell whether a name, wherever it comes from, is that of a file or folder directly in another folder."""
+    return isinstance(name, str) and bool(_PLAIN_NAME.fullmatch(name)) and len(name.encode(errors="replace")) <= 255
+
+
+def require_within(folder: Path, name: object) -> Path:
+    """Return the path of a regular file of a folder, by a name that may come from elsewhere.
+
+    Raises:
+        VersionCorruptError: the name, or a link of that name, leads out of the folder; or there is no such file, or
+            it's too large to be one of a model.
+    """
+    if not is_plain_name(name):
+        raise VersionCorruptError(
+            f"A file of the model has a name that leads out of its folder, or is none ({folder})."
+        )
+    path = folder / str(name)
+    try:
+        if not path.is_file():
+            raise VersionCorruptError(f"A file of the model is missing. Received: no {path}.")
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise VersionCorruptError(f"A file of the model is a link that leads out of its folder: {path}.")
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise VersionCorruptError(f"A file of the model is too large: {path} has {size:,} bytes.")
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; a name that the system doesn't take
+        raise VersionCorruptError(f"A file of the model cannot be read. Received: {path} ({error}).") from error
+    return path
+
+
+def read_document(folder: Path, name: str) -> dict[str, Any]:
+    """Read a JSON object that a folder of the model store holds, however it came there.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read.
+        ValueError: it's no JSON object, too large, nested too deep, or holds NaN or infinity.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {name}")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{name} is a link that leads out of its folder")
+    with path.open("rb") as file:
+        data = file.read(LARGEST_DOCUMENT + 1)
+    # A value takes up to 36 bytes of memory, a list or object up to 88.
+    if (
+        len(data) > LARGEST_DOCUMENT
+        or data.count(b",") > MOST_VALUES
+        or data.count(b"[") + data.count(b"{") > MOST_LISTS
+    ):
+        raise ValueError(f"it has over {LARGEST_DOCUMENT:,} bytes, {MOST_VALUES:,} values, or {MOST_LISTS:,} lists")
+    try:
+        document = json.loads(data, parse_constant=_refuse_number, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(document, dict):
+        raise ValueError("it is no JSON object")
+    return document
+
+
+def _refuse_number(said: str) -> None:
+    raise ValueError(f"{said} is no number")
+
+
+def _finite(said: str) -> float:
+    number = float(said)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file in place of whatever `path` held, atomically."""
-    write_atomically(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, (strict_json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.arrays import as_float32, read_arrays
 from catdog.errors import VersionCorruptError
 
 Floats = NDArray[np.float32]
@@ -63,14 +64,14 @@ class Head:
         Raises:
             VersionCorruptError: not such a file, or its arrays do not fit together.
         """
+        arrays = read_arrays(path, dict(zip(cls.__dataclass_fields__, (2, 1, 2, 1), strict=True)), "head")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                head = cls(*(arrays[name].astype(np.float32) for name in cls.__dataclass_fields__))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise VersionCorruptError(f"The head cannot be read. Received: {path} ({error}).") from error
+            head = cls(**{name: as_float32(array) for name, array in arrays.items()})
+        except ValueError as error:
+            raise VersionCorruptError(f"The head cannot be read: {error} ({path}).") from error
         shapes = [array.shape for array in vars(head).values()]
-        (inputs, hidden), outputs = (shapes[0] + (0, 0))[:2], (shapes[2] + (0, 0))[1]
-        if shapes != [(inputs, hidden), (hidden,), (hidden, outputs), (outputs,)]:
+        (inputs, hidden), outputs = shapes[0], shapes[2][1]
+        if shapes != [(inputs, hidden), (hidden,), (hidden, outputs), (outputs,)] or 0 in (inputs, hidden, outputs):
             raise VersionCorruptError(f"The head's arrays do not fit together. Received: {shapes} in {path}.")
         return head
 

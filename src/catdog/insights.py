@@ -138,7 +138,7 @@ def _verdicts(figures: Figures) -> Insight | None:
 
 
 def _learning(figures: Figures) -> Insight | None:
-    losses = [epoch["val_loss"] for epoch in figures.history if "val_loss" in epoch]
+    losses = [loss for epoch in figures.history if (loss := epoch.get("val_loss")) is not None]
     if not losses:
         return None
     best = losses.index(min(losses))

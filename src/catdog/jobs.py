@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Engine, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from catdog import tables
+from catdog import strict_json, tables
 from catdog.errors import ConflictError, JobNotFoundError
 
 RETRAIN: Final = "retrain"
@@ -155,7 +155,7 @@ class Jobs:
 
     def keep_result(self, job_id: str, result: Mapping[str, Any]) -> None:
         """Keep what a running job found, ahead of its end."""
-        self._update(job_id, result=json.dumps(dict(result)))
+        self._update(job_id, result=strict_json.dumps(dict(result)))
 
     def finish(self, job_id: str, state: State, message: str, only: tuple[str, ...] = UNDER_WAY) -> bool:
         """End a job; one that has ended stays as it is. Tells whether it was under way."""

@@ -3,7 +3,6 @@
 `collect` freezes which pictures these are, so that a retraining that is interrupted goes on with the same ones.
 """
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -134,15 +133,12 @@ def data_root(version: ModelVersion, settings: Settings) -> Path:
 
 def manifest_pictures(version: ModelVersion, settings: Settings) -> tuple[Picture, ...]:
     """Read which pictures a version was trained and tested on; their files need not be there."""
-    path, root = version.path / "manifest.csv", data_root(version, settings)
-    if not path.exists():
-        return ()
+    root = data_root(version, settings)
     numbers = {name: number for number, name in enumerate(version.classes)}
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return tuple(
-            Picture(root / row["path"], row["sha256"], numbers[row["class"]], row["split"])  # type: ignore[arg-type]
-            for row in csv.DictReader(file)
-        )
+    return tuple(
+        Picture(root / row["path"], row["sha256"], numbers[row["class"]], row["split"])  # type: ignore[arg-type]
+        for row in version.manifest()
+    )
 
 
 def _base(champion: ModelVersion, settings: Settings, engine: Engine) -> tuple[Picture, ...]:

@@ -6,6 +6,7 @@ features of 7,193 training photographs, k = 10: without standardising, pets phot
 Mahalanobis distance, softmax confidence and whitening do badly; k = 1 accepts twice as many other things.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog.arrays import as_float32, read_arrays
 from catdog.errors import VersionCorruptError
 
 NEIGHBOUR: Final = 10
@@ -32,6 +34,11 @@ BANK_LIMIT: Final = 5000
 
 BLOCK: Final = 64
 """Pictures whose similarities to all of the bank, a megabyte for 64, are held at once."""
+
+NO_SPREAD: Final = 1e-5
+"""Spread by mean of features up to which images are alike: features in half precision are rounded by 5e-4 of each."""
+
+HALF_PRECISION: Final = 60_000.0
 
 MIN_HELD_OUT: Final = 100
 """Fewest held-out pictures whose quantile is trusted alone."""
@@ -74,7 +81,8 @@ class NoveltyReference:
 
     def score(self, distance: float) -> float:
         """Map a distance to [0, 1] so that the threshold is at 0.5."""
-        return min(max(0.5 * distance / self.threshold, 0.0), 1.0)
+        # What is no number is like nothing that was seen.
+        return min(max(0.5 * distance / self.threshold, 0.0), 1.0) if math.isfinite(distance) else 1.0
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
         """Give what `save` writes."""
@@ -97,11 +105,12 @@ class NoveltyReference:
         Raises:
             VersionCorruptError: not such a file, or its arrays do not fit together.
         """
+        names = {"mean": 1, "projection": 2, "bank": 2, "neighbour": 0, "threshold": 0}
+        arrays = read_arrays(path, names, "novelty reference")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls.from_arrays(arrays)
-        except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
-            raise VersionCorruptError(f"The novelty reference cannot be read. Received: {path} ({error}).") from error
+            return cls.from_arrays(arrays)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise VersionCorruptError(f"The novelty reference cannot be read: {error} ({path}).") from error
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "NoveltyReference":
@@ -110,9 +119,9 @@ class NoveltyReference:
         Raises:
             ValueError: they do not fit together.
         """
-        mean, projection, bank = (arrays[name].astype(np.float32) for name in ("mean", "projection", "bank"))
+        mean, projection, bank = (as_float32(arrays[name]) for name in ("mean", "projection", "bank"))
         neighbour, threshold = int(arrays["neighbour"]), float(arrays["threshold"])
-        if mean.shape != projection.shape[:1] or projection.shape[1:] != bank.shape[1:] or not threshold > 0:
+        if mean.shape != projection.shape[:1] or projection.shape[1:] != bank.shape[1:] or not 0 < threshold < np.inf:
             raise ValueError(f"shapes {mean.shape}, {projection.shape}, {bank.shape}, threshold {threshold}")
         if not 1 <= neighbour <= len(bank):
             raise ValueError(f"neighbour {neighbour} of a bank of {len(bank)}")
@@ -137,11 +146,12 @@ def fit_novelty(
     if len(training) < 2:
         raise ValueError(f"At least 2 training pictures are needed. Received: {len(training)}")
     training = training.astype(np.float32)
-    mean, spread = training.mean(axis=0), training.std(axis=0)
-    scale = (1 - SHRINKAGE) * spread + SHRINKAGE * spread.mean() + 1e-6
+    mean, scale = _standardisation(training)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(training))[:bank_size]
     projection = _principal_components((training - mean) / scale) / scale[:, np.newaxis]
+    # Angles are the same at any size, and half precision, in which it's kept, ends at 65,504.
+    projection /= max(1.0, float(np.abs(projection).max()) / HALF_PRECISION)
     bank = _unit((training[chosen] - mean) @ projection)
     # Small data: the k-th neighbour must not be the far end of the bank.
     neighbour = max(1, min(NEIGHBOUR, len(bank) // 10))
@@ -168,6 +178,17 @@ def extend_novelty(reference: NoveltyReference, added: NDArray[Any], *, seed: in
     if len(bank) > BANK_LIMIT:
         bank = bank[np.sort(np.random.default_rng(seed).permutation(len(bank))[:BANK_LIMIT])]
     return replace(reference, bank=bank)
+
+
+def _standardisation(training: Floats) -> tuple[Floats, Floats]:
+    """Return what to subtract from features `(N, D)` and to divide them by, `(D,)` each.
+
+    Images that are all alike have no spread to divide by, only rounding: their features stay as they are.
+    """
+    mean, spread = training.mean(axis=0), training.std(axis=0)
+    if spread.mean() <= NO_SPREAD * np.abs(mean).mean():
+        return np.zeros_like(mean), np.ones_like(mean)
+    return mean, (1 - SHRINKAGE) * spread + SHRINKAGE * spread.mean() + 1e-6
 
 
 def _principal_components(standardised: Floats) -> Floats:

@@ -7,11 +7,11 @@ Unpacked in the `models` folder of another installation it is a version there, w
 into use.
 """
 
-import json
 import zipfile
-from pathlib import Path
 from typing import IO
 
+from catdog import strict_json
+from catdog.backbone import read_info
 from catdog.files import require_checksums
 from catdog.store import ModelVersion
 
@@ -22,21 +22,18 @@ def pack(version: ModelVersion, target: IO[bytes]) -> None:
     Of `metadata.json`, where the data lay is left out. Nothing is compressed: features and weights do not get smaller.
 
     Raises:
-        VersionCorruptError: a file of the version is not as it was saved.
+        VersionCorruptError: a file of the version or of its backbone is not as it was saved.
     """
     require_checksums(version.path, version.metadata["checksums"])
+    backbone = read_info(version.backbone_path)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(version.metadata["checksums"]):
             archive.write(version.path / name, f"{version.number}/{name}")
-        archive.writestr(f"{version.number}/metadata.json", json.dumps(_portable(version), indent=2))
-        for path in _files(version.backbone_path):
-            archive.write(path, f"backbones/{version.backbone_path.name}/{path.relative_to(version.backbone_path)}")
+        archive.writestr(f"{version.number}/metadata.json", strict_json.dumps(_portable(version), indent=2))
+        for name in sorted({*backbone.checksums, "backbone.json"}):
+            archive.write(version.backbone_path / name, f"backbones/{backbone.id}/{name}")
 
 
 def _portable(version: ModelVersion) -> dict[str, object]:
-    data = {key: value for key, value in version.metadata.get("data", {}).items() if key != "root"}
+    data = {key: value for key, value in (version.metadata.get("data") or {}).items() if key != "root"}
     return {**version.metadata, "data": data}
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.backbone import Backbone, load_backbone
-from catdog.errors import PictureError
+from catdog.errors import NoModelError, PictureError
 from catdog.labels import display_name, probability_key
 from catdog.parallel import bounded_map
 from catdog.preprocessing import decode, limits_of, read_picture
@@ -142,8 +142,14 @@ class Predictor:
         return self.backbone.features(pixels)
 
     def answer(self, features: NDArray[np.float32]) -> Prediction:
-        """Answer for a picture whose pooled features `(D,)` are known."""
+        """Answer for a picture whose pooled features `(D,)` are known.
+
+        Raises:
+            NoModelError: the version gives NaN for it.
+        """
         probabilities = self.head.probabilities(features)
+        if not np.isfinite(probabilities).all():
+            raise NoModelError(f"Version {self.version.number} gives no probabilities for this image.")
         novelty = self.novelty.novelty(features)
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])

@@ -1,6 +1,5 @@
 """Features of some pictures of a version, without the pictures: a memory of its data that travels with it."""
 
-import threading
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.errors import VersionCorruptError
 from catdog.features import Embedded
+from catdog.version_files import read_replay
 
 TRAINING: Final = 1000
 """Most training pictures that are kept, equally many a class."""
@@ -20,10 +19,6 @@ GROWN: Final = 2000
 
 TEST: Final = 2000
 """Most test pictures that are kept."""
-
-_reading = threading.Lock()
-"""Requests read at the same time. NumPy parses the header of an array as Python, and where several threads do, CPython
-3.11 can end with a SystemError (https://github.com/python/cpython/issues/106905)."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +69,7 @@ class Replay:
         Raises:
             VersionCorruptError: not such a file, or its arrays do not fit together.
         """
-        try:
-            with _reading, np.load(path, allow_pickle=False) as arrays:
-                replay = cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise VersionCorruptError(f"The replay memory cannot be read. Received: {path} ({error}).") from error
-        if len({len(array) for array in vars(replay).values()}) != 1:
-            raise VersionCorruptError(f"The replay memory's arrays do not fit together. Received: {path}.")
-        return replay
+        return cls(**read_replay(path))
 
 
 def _choose(embedded: Embedded, indices: NDArray[Any], most: int, first: Set[str]) -> NDArray[np.int64]:

@@ -20,6 +20,8 @@ SERVING: Final = frozenset({"port", "workers"})
 """Settings that other programs set too, so that one that is not allowed stops nothing but the server."""
 
 _RATE: Final = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
+_KEY: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+_LONGEST_KEY: Final = 1024
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.IGNORECASE)
 
 
@@ -176,8 +178,17 @@ class Settings(BaseSettings):
     def _no_weak_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():  # a variable that is set to nothing, as in compose files
             return None
-        if len(value.get_secret_value()) < 16:
-            raise ValueError("A key needs at least 16 characters; `openssl rand -hex 32` makes one")
+        key = value.get_secret_value()
+        if not 16 <= len(key) <= _LONGEST_KEY:
+            raise ValueError(
+                f"A key needs at least 16 characters, and at most {_LONGEST_KEY:,}; `openssl rand -hex 32` makes one"
+            )
+        # Clients send it in a header: those bring ASCII, and lose spaces at the ends.
+        if not _KEY.fullmatch(key):
+            raise ValueError(
+                "A key is sent in a header, so it may hold letters without accents, digits and punctuation, and must "
+                "not begin or end with a space; `openssl rand -hex 32` makes one"
+            )
         return value
 
     @field_validator("rate_limit", "rate_limit_changes", "rate_limit_keys")

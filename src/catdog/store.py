@@ -9,8 +9,7 @@ once give two versions. A version is never changed afterwards.
 """
 
 import contextlib
-import csv
-import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +20,22 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from catdog.backbone import read_info
+from catdog import trial
+from catdog.backbone import Backbone, load_backbone
 from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
-from catdog.files import DigestMemory, file_sha256, require_checksums, sync_folder, sync_tree, write_json
+from catdog.files import (
+    DigestMemory,
+    file_sha256,
+    read_document,
+    require_checksums,
+    require_within,
+    sync_folder,
+    sync_tree,
+    write_json,
+)
 from catdog.head import Head
 from catdog.novelty import NoveltyReference
+from catdog.version_files import REPLAY, read_manifest, read_replay, read_version_document
 
 FORMAT: Final = 1
 """Layout of a version; a reader refuses one that it does not know."""
@@ -75,18 +85,35 @@ class ModelVersion:
 
     def training_hashes(self) -> set[str]:
         """Return the SHA-256 of every picture that the version was fitted or chosen on."""
-        return {sha256 for sha256, split in self._manifest() if split != "test"}
+        return {row["sha256"] for row in self.manifest() if row["split"] != "test"}
 
     def test_hashes(self) -> set[str]:
         """Return the SHA-256 of every picture that the version was measured on."""
-        return {sha256 for sha256, split in self._manifest() if split == "test"}
+        return {row["sha256"] for row in self.manifest() if row["split"] == "test"}
 
-    def _manifest(self) -> list[tuple[str, str]]:
-        path = self.path / "manifest.csv"
-        if not path.exists():
-            return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return [(row["sha256"], row["split"]) for row in csv.DictReader(file)]
+    def manifest(self) -> Iterator[dict[str, str]]:
+        """Yield which images the version was made of: `sha256`, `class`, `split`, and `path` from where the data lay.
+
+        Raises:
+            VersionCorruptError: it cannot be read.
+        """
+        return read_manifest(self.path, frozenset(self.classes))
+
+    def try_out(self, backbone: Backbone) -> None:
+        """Check all that is read of the version while it is in use, and answer for a made image with it.
+
+        Args:
+            backbone: the version's own, loaded.
+
+        Raises:
+            VersionCorruptError: something is missing, not as it must be, or gives no probabilities.
+        """
+        head, novelty = self.load_head(), self.load_novelty()
+        for _ in self.manifest():
+            pass
+        if (path := self.path / REPLAY).exists():
+            trial.require_replay_fits(read_replay(require_within(self.path, REPLAY)), head, path)
+        trial.try_out(f"Version {self.number}", head, novelty, backbone)
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,7 @@ class ModelStore:
         """List the numbers of all versions, lowest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdecimal() and p.is_dir())
+        return sorted(int(p.name) for p in self.folder.iterdir() if _NUMBER.fullmatch(p.name) and p.is_dir())
 
     def get(self, number: int | None = None) -> ModelVersion:
         """Find a version, the champion where none is named, and check its files.
@@ -126,7 +153,7 @@ class ModelStore:
                     f"there. Received: versions {self.numbers() or 'none'}."
                 )
         folder = self.folder / str(number)
-        if not folder.is_dir():
+        if not _NUMBER.fullmatch(str(number)) or not folder.is_dir():
             raise VersionNotFoundError(
                 f"There is no version {number} in {self.folder}. Received: versions {self.numbers() or 'none'}."
             )
@@ -181,10 +208,12 @@ class ModelStore:
         """List the promotions, the oldest first; the last one is in force."""
         path = self.folder / "champion.json"
         try:
-            return [Promotion(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["history"]]
+            return [_promotion(entry) for entry in read_document(self.folder, path.name)["history"]]
         except FileNotFoundError:
+            if path.is_symlink() or path.exists():
+                raise VersionCorruptError(f"The champion cannot be read. Received: {path}, which is no file.") from None
             return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise VersionCorruptError(f"The champion cannot be read. Received: {path} ({error}).") from error
 
     def summaries(self) -> list[dict[str, Any]]:
@@ -206,17 +235,21 @@ class ModelStore:
             rows.append(row)
         return rows
 
-    def promote(self, number: int, reason: str) -> None:
-        """Make a version the champion; one that is not whole is refused.
+    def promote(self, number: int, reason: str, *, backbone: Backbone | None = None) -> None:
+        """Make a version the champion, once it was tried; one that is not whole or gives no answer is refused.
+
+        Args:
+            number: of the version.
+            reason: for the history.
+            backbone: one that is loaded; used for the trial if it is the version's own, which saves loading it.
 
         Raises:
             VersionNotFoundError: there is no such version.
-            VersionCorruptError: its files, or those of its backbone, are not as they were saved.
+            VersionCorruptError: its files, or those of its backbone, are not as they were saved, or do not work.
         """
         version = self.get(number)
-        version.load_head()
-        version.load_novelty()
-        read_info(version.backbone_path)
+        precision, threads = backbone.asked if backbone else ("auto", 1)
+        version.try_out(load_backbone(version.backbone_path, precision=precision, threads=threads, loaded=backbone))
         with self._locked():
             history = [*self.history(), Promotion(number, _now(), reason)][-HISTORY_LENGTH:]
             write_json(
@@ -229,8 +262,8 @@ class ModelStore:
         stack = self._champions()
         return stack[-2] if len(stack) > 1 else None
 
-    def rollback(self) -> int:
-        """Promote again the version that was champion before this one; returns its number.
+    def rollback(self, *, backbone: Backbone | None = None) -> int:
+        """Promote again the version that was champion before this one; returns its number. `backbone` as in `promote`.
 
         Rolling back twice goes back two versions, not forth again.
 
@@ -241,7 +274,7 @@ class ModelStore:
         if len(stack) < 2:
             only = f"version {stack[0]} alone" if stack else "no champion"
             raise StoreError(f"There is no earlier champion to go back to. Received: {only}.")
-        self.promote(stack[-2], f"{_ROLLBACK} from version {stack[-1]}")
+        self.promote(stack[-2], f"{_ROLLBACK} from version {stack[-1]}", backbone=backbone)
         return stack[-2]
 
     def _champions(self) -> list[int]:
@@ -279,6 +312,7 @@ class ModelStore:
 
 
 _ROLLBACK: Final = "rolled back"
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def remove_leftovers(folder: Path, older_than_seconds: float) -> list[Path]:
@@ -296,22 +330,27 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     Raises:
         VersionCorruptError: missing, unreadable, of another format, or without what a version needs.
     """
-    path = folder / "metadata.json"
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        if metadata["format"] != FORMAT:
-            raise VersionCorruptError(
-                f"This catdog reads versions of format {FORMAT}. Received: {metadata['format']} in {path}."
-            )
-        if not {"classes", "backbone", "checksums"} <= metadata.keys() or not (
-            {"head.npz", "novelty.npz"} <= metadata["checksums"].keys()
-        ):
-            raise VersionCorruptError(
-                f"A version needs classes, a backbone, a head and a novelty reference. Received: {path}."
-            )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VersionCorruptError(f"The version cannot be read. Received: {path} ({error}).") from error
-    return dict(metadata)
+    metadata = read_version_document(folder)
+    if metadata["format"] != FORMAT:
+        raise VersionCorruptError(
+            f"This catdog reads versions of format {FORMAT}. "
+            f"Received: {metadata['format']} in {folder / 'metadata.json'}."
+        )
+    return metadata
+
+
+def _promotion(entry: Any) -> Promotion:
+    """Make a promotion of an entry of `champion.json`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    fields = {"version": int, "at": str, "reason": str}
+    if not isinstance(entry, dict) or {name: type(value) for name, value in entry.items()} != fields:
+        raise ValueError("an entry must have a version, a time and a reason")
+    if not _NUMBER.fullmatch(str(entry["version"])):
+        raise ValueError("a version is a number from 1 on")
+    return Promotion(**entry)
 
 
 def _now() -> str:

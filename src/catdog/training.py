@@ -179,7 +179,7 @@ def train(
     store = ModelStore(settings.models_dir)
     version = save_version(trained, options.parameters(), store)
     if promote:
-        store.promote(version.number, reason)
+        store.promote(version.number, reason, backbone=backbone)
     result = TrainingResult(version, promote, reason, trained, clock.rounded())
     track_version(settings, version, result.seconds, promote)
     return result

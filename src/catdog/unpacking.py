@@ -80,7 +80,7 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
     Raises:
         DatasetError: it cannot be read, or is over `max_files` or `max_bytes`; files before that were yielded.
     """
-    _require_small_directory(file, max_files)
+    require_small_directory(file, max_files)
     try:
         with zipfile.ZipFile(file) as zipped:
             members, total = _zip_members(zipped)
@@ -97,7 +97,7 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
         raise DatasetError(f"The zip cannot be read further. Received: {str(error)[:200]}") from error
 
 
-def _require_small_directory(file: IO[bytes], max_files: int) -> None:
+def require_small_directory(file: IO[bytes], max_files: int) -> None:
     """Refuse a zip whose directory would take much memory, before it is read: a few megabytes can list millions."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**16 - 42))

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from catdog import strict_json
 from catdog.settings import Settings
 from catdog.wording import counted, visible
 
@@ -65,7 +66,7 @@ def layout_of(levels: str | None, split_names: list[str] | None) -> "Layout":
 
 def _json(document: Any, indent: int | None = None) -> str:
     """Write JSON as UTF-8 people can read; what is no text, moves a cursor or turns its direction is escaped."""
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    text = strict_json.dumps(document, ensure_ascii=False, indent=indent)
     return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
 
 

@@ -5,43 +5,19 @@ if one is set, or the cookie of who signed in with it. Without a key it is allow
 over a loopback address, not through a proxy, and not from a page of another site that happens to be open in a browser.
 """
 
+import logging
 from typing import Final
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Response, request
 
 from catdog.errors import ForbiddenError, KeyNeededError
 from catdog.settings import Settings
 from catdog.web import sessions
-from catdog.web.origins import is_local, is_loopback
+from catdog.web.origins import is_local, is_loopback, may_be_proxied
+from catdog.web.permissions import Access, access_of, changes_something, is_guarded
 from catdog.web.problems import request_id
 
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_ENDPOINTS: Final = frozenset(
-    {
-        "api.predict",
-        "api.predict_batch",
-        "api.explain",
-        "inference.infer",
-        "inference.infer_version",
-        "pages.answer",
-    }
-)
-"""What answers without changing anything but counts, though by POST."""
-
-CLOSED_ENDPOINTS: Final = frozenset(
-    {
-        "charts.picture",
-        "collect.images",
-        "collect.image_file",
-        "collect.report",
-        "downloads.training_image",
-        "downloads.version",
-    }
-)
-"""What needs the same permission as a change, though by GET: people's pictures, who sent them, and whole models."""
-
-SIGN_IN: Final = "sessions.sign_in"
-"""The route that the key goes to itself, and which looks at it."""
+_log = logging.getLogger(__name__)
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -60,14 +36,12 @@ def install(app: Flask, settings: Settings) -> None:
     key = settings.api_key.get_secret_value() if settings.api_key else None
 
     def guard() -> None:
-        if not (changes_something(request) or request.endpoint in CLOSED_ENDPOINTS) or request.endpoint == SIGN_IN:
+        if not is_guarded(request) or access_of(request) is Access.KEY:
             return
         if key is not None:
             _require_permission(key)
         elif not _is_own_machine(settings):
-            raise ForbiddenError(
-                f"Without a key this is allowed only on the machine of the server itself. {sessions.HOW_TO_SET_A_KEY}"
-            )
+            raise ForbiddenError(f"{why_not(settings)} {sessions.HOW_TO_SET_A_KEY}")
 
     def finish(response: Response) -> Response:
         given = [*HEADERS.items(), ("X-Request-ID", request_id())]
@@ -82,14 +56,35 @@ def install(app: Flask, settings: Settings) -> None:
     app.after_request(finish)
 
 
-def changes_something(received: Request) -> bool:
-    """Tell whether a request is for a route, and by a method, that changes something."""
-    return not (received.method in SAFE_METHODS or received.endpoint in OPEN_ENDPOINTS or received.endpoint is None)
-
-
 def may_change(settings: Settings) -> bool:
     """Tell whether the page may offer the reader of this request what changes something; each route still asks."""
     return sessions.is_signed_in() if settings.api_key else _is_own_machine(settings)
+
+
+def why_not(settings: Settings) -> str:
+    """Say why a server without a key doesn't allow a request what needs permission."""
+    if not is_loopback(settings.resolved_host):
+        setting = "CATDOG_HOST" if settings.host else "PORT without CATDOG_HOST"
+        return (
+            f"The server has no key, and other machines reach it ({setting}), so nobody may do this, its own machine "
+            "included. Set a key, or CATDOG_HOST=127.0.0.1 to allow its own machine alone."
+        )
+    if is_loopback(request.remote_addr) and may_be_proxied(request):
+        return (
+            "The server has no key, and this request came through a proxy: only the server's own machine may do this."
+        )
+    return "The server has no key: only its own machine may do this, directly and not from another site's page."
+
+
+def warn_without_key(settings: Settings) -> None:
+    """Log, if the server has no key, that it must not be put behind a proxy: one that adds no mark can't be told."""
+    if settings.api_key:
+        return
+    if is_loopback(settings.resolved_host):
+        why = "Everybody who comes through one that adds no header of its own may change everything."
+    else:
+        why = "As other machines reach it, nobody may change anything, its own machine included."
+    _log.warning("The server has no key (CATDOG_API_KEY): do not put it behind a proxy or a tunnel. %s", why)
 
 
 def _is_own_machine(settings: Settings) -> bool:

@@ -13,6 +13,7 @@ from catdog.preprocessing import decode_upright
 from catdog.web import monitoring_schemas, schemas
 from catdog.web.access import may_change
 from catdog.web.memory import server_memory
+from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import describe, problem, without_paths
 from catdog.web.schemas import answers
 from catdog.web.service import Service
@@ -33,6 +34,7 @@ def service() -> Service:
 
 @api.post("/predict")
 @api.doc(responses=answers(schemas.Prediction, 400, 413, 415, 422, 503))
+@open_to_all
 def predict() -> Document:
     """Say what a picture shows.
 
@@ -44,6 +46,7 @@ def predict() -> Document:
 
 @api.post("/predict/batch")
 @api.doc(responses=answers(schemas.Batch, 400, 413, 415, 503))
+@open_to_all
 def predict_batch() -> Document:
     """Say what each of several pictures shows, in order; one that cannot be used has a problem in its place."""
     pictures = read_many(request, service().settings)
@@ -54,6 +57,7 @@ def predict_batch() -> Document:
 
 @api.post("/explain")
 @api.doc(responses=answers(schemas.Explanation, 400, 413, 415, 422, 503))
+@open_to_all
 def explain() -> Document:
     """Say why a picture gets its answer: a heat map to lay over it, and the training pictures most like it.
 
@@ -90,6 +94,7 @@ def explain() -> Document:
 
 @api.get("/health")
 @api.doc(responses=answers(schemas.Health))
+@open_to_all
 def health() -> Document:
     """Say whether the server works, since when, and how much it answered."""
     return {
@@ -102,6 +107,7 @@ def health() -> Document:
 
 @api.get("/model/status")
 @api.doc(responses=answers(monitoring_schemas.ModelStatus))
+@open_to_all
 def model_status() -> Document:
     """Say which version answers, how good it is, how fast, and which could not be loaded."""
     document = service().status()
@@ -113,6 +119,7 @@ def model_status() -> Document:
 
 @api.get("/stats")
 @api.doc(responses=answers(monitoring_schemas.Stats))
+@open_to_all
 def stats() -> Document:
     """Count the pictures of the data set and the predictions, over all processes and restarts."""
     return service().stats()
@@ -120,6 +127,7 @@ def stats() -> Document:
 
 @api.get("/models")
 @api.doc(responses=answers(schemas.Models, 409))
+@open_to_all
 def models() -> Document:
     """List all versions; the champion is the one that answers."""
     rows = service().store.summaries()
@@ -131,24 +139,27 @@ def models() -> Document:
 
 @api.post("/models/<int:version>/promote")
 @api.doc(responses=answers(schemas.Promoted, 401, 403, 404, 409), security=schemas.KEYS)
+@needs_permission
 def promote(version: int) -> Document:
     """Make a version the champion; it answers within a second or two in every process."""
-    service().store.promote(version, "promoted by hand")
+    service().store.promote(version, "promoted by hand", backbone=service().backbone)
     service().refresh()
     return {"champion": version}
 
 
 @api.post("/models/rollback")
 @api.doc(responses=answers(schemas.Promoted, 401, 403, 409), security=schemas.KEYS)
+@needs_permission
 def rollback() -> Document:
     """Go back to the version that was champion before."""
-    version = service().store.rollback()
+    version = service().store.rollback(backbone=service().backbone)
     service().refresh()
     return {"champion": version}
 
 
 @probes.get("/livez")
 @probes.doc(responses=answers(schemas.Probe))
+@open_to_all
 def livez() -> Document:
     """Answer, as long as the process can."""
     return {"status": "alive"}
@@ -156,6 +167,7 @@ def livez() -> Document:
 
 @probes.get("/readyz")
 @probes.doc(responses=answers(schemas.Probe, 503))
+@open_to_all
 def readyz() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
     return {"status": "ready", "version": service().predictor.version.number}

@@ -4,9 +4,10 @@ from typing import Any, cast
 
 from apiflask import APIFlask
 from flask import Response
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from catdog import __version__
+from catdog import __version__, strict_json
 from catdog.logs import configure_log
 from catdog.prediction import Predictor
 from catdog.settings import Settings, load_settings
@@ -20,6 +21,7 @@ from catdog.web import (
     collect_schemas,
     cross_origin,
     inference_schemas,
+    permissions,
     problem_page,
     problems,
     rate_limits,
@@ -32,11 +34,20 @@ from catdog.web.collect import collect
 from catdog.web.downloads import downloads
 from catdog.web.inference import inference
 from catdog.web.pages import pages
+from catdog.web.permissions import open_to_all
 from catdog.web.retrain import retrain
 from catdog.web.retrain_page import retrain_page
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
+
+
+class _StrictJson(DefaultJSONProvider):
+    """Flask's own, but for NaN and infinity."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        options = {"default": self.default, "ensure_ascii": self.ensure_ascii, "sort_keys": self.sort_keys}
+        return strict_json.dumps(obj, **{**options, **kwargs})
 
 
 def create_app(settings: Settings | None = None) -> APIFlask:
@@ -65,11 +76,13 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         AUTO_404_RESPONSE=False,
         AUTO_AUTH_ERROR_RESPONSE=False,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
+    app.json = _StrictJson(app)
+    app.json.sort_keys = False
     app.spec_processor(_complete)
 
-    documents: dict[tuple[str, ...], Response] = {}
+    documents: dict[tuple[str, ...], bytes] = {}
 
+    @open_to_all
     def spec() -> Response:
         # Making it takes 25 ms of Python, and whoever asks gets it: it is made once for the classes of a version.
         classes = tuple(service.predictor.version.classes) if service.is_ready else ()
@@ -78,10 +91,10 @@ def create_app(settings: Settings | None = None) -> APIFlask:
             if classes:
                 named = schemas.name_classes(document, service.predictor.keys)
                 document = collect_schemas.name_classes(named, service.predictor.version.classes)
-            made = app.json.response(document)
+            made = app.json.dumps(document).encode()
             documents.clear()
             documents[classes] = made
-        return Response(made.get_data(), content_type=made.content_type)
+        return Response(made, content_type="application/json")
 
     traces = open_tracing()
     app.extensions["catdog"] = service = Service(settings, tracing.TimedPredictor if traces else Predictor)
@@ -93,6 +106,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         app.register_blueprint(blueprint)
     charts_api.install(app, settings)
     app.add_url_rule("/api/openapi.json", "spec", spec)
+    permissions.seal(app)
     service.start()
     return app
 

@@ -10,6 +10,8 @@ from typing import Final
 
 from flask import Flask, Response, send_from_directory, url_for
 
+from catdog.web.permissions import open_to_all
+
 FOLDER: Final = Path(__file__).parent / "static"
 FOREVER: Final = "public, max-age=31536000, immutable"
 BRIEFLY: Final = "no-cache"
@@ -22,6 +24,7 @@ def install(app: Flask) -> None:
     """Give an app the route of its files, and its templates the function `asset`."""
     current = digest()
 
+    @open_to_all
     def send(digest: str, filename: str) -> Response:
         response = send_from_directory(FOLDER, filename)
         response.headers["Cache-Control"] = FOREVER if digest == current else BRIEFLY

@@ -1,5 +1,6 @@
 """The routes of the charts, the pictures behind them, and the script that draws them; and what the tab is given."""
 
+import contextlib
 import io
 import logging
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from catdog.web.api import Document, service
 from catdog.web.assets import BRIEFLY, FOREVER
 from catdog.web.collect_schemas import THUMBNAIL, problems
 from catdog.web.pages import CONTEXTS
+from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import without_paths
 from catdog.web.schemas import KEYS, answers
 
@@ -57,6 +59,7 @@ def install(app: APIFlask, settings: Settings) -> None:
 
 @charts.get("")
 @charts.doc(responses=answers(shapes.Charts, 503))
+@open_to_all
 def listed() -> Document:
     """List the charts of the version that answers, and say in sentences what the numbers say."""
     predictor = service().predictor
@@ -73,6 +76,7 @@ def listed() -> Document:
 
 @charts.get("/<name>")
 @charts.doc(responses={200: shapes.SPECIFICATION, **problems(404, 503)})
+@open_to_all
 def specification(name: str) -> Document:
     """Give a chart as a Vega-Lite specification with its data, as wide as its place, in colours for white paper."""
     table = _table(name)
@@ -81,6 +85,7 @@ def specification(name: str) -> Document:
 
 @charts.get("/<name>.csv")
 @charts.doc(responses={200: shapes.CSV, **problems(404, 503)})
+@open_to_all
 def rows(name: str) -> Response:
     """Give the rows of a chart as CSV."""
     return Response(_table(name).as_csv(), content_type="text/csv; charset=utf-8")
@@ -88,6 +93,7 @@ def rows(name: str) -> Response:
 
 @charts.get("/pictures")
 @charts.doc(responses=answers(shapes.Pictures, 404, 503))
+@open_to_all
 def pictures() -> Document:
     """List test pictures: those of a cell of the confusion matrix, by `true` and `answered`; else the mistakes."""
     predictor = service().predictor
@@ -96,6 +102,7 @@ def pictures() -> Document:
 
 @charts.get("/pictures/<sha256>")
 @charts.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 415, 422, 503)}, security=KEYS)
+@needs_permission
 def picture(sha256: str) -> Response:
     """Show a test picture that is listed and still there: a JPEG of at most 320 pixels a side."""
     predictor = service().predictor
@@ -113,6 +120,7 @@ def picture(sha256: str) -> Response:
 
 
 @pieces.get("/assets/vega.js")
+@open_to_all
 def vega() -> Response:
     """Give the script that draws charts, made at the first request; `?v=` names it, so that it is kept for good."""
     files = chart_files()
@@ -126,6 +134,7 @@ def vega() -> Response:
 
 
 @pieces.get("/tabs/visualizations/pictures")
+@open_to_all
 def gallery() -> str:
     """Show the pictures of a cell alone, for the page's script."""
     predictor = service().predictor
@@ -234,8 +243,10 @@ def _find(path: str, predictor: Predictor) -> Path | None:
     roots = [service().settings.data_dir]
     if where := predictor.version.metadata.get("data", {}).get("root"):
         roots.append(Path(where))
-    for root in (root.resolve() for root in roots):
-        found = (root / path).resolve()
-        if path and found.is_relative_to(root) and found.is_file():
-            return found
+    for root in roots:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # links in a circle; a name that can't be one
+            found, most = (root / path).resolve(), service().settings.max_picture_bytes
+            is_inside = found.is_relative_to(root.resolve())
+            if path and is_inside and found.is_file() and found.stat().st_size <= most:
+                return found
     return None

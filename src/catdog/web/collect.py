@@ -22,6 +22,7 @@ from catdog.preprocessing import decode_upright
 from catdog.uploads import MAX_ID, STATES, Order
 from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
+from catdog.web.permissions import needs_permission
 from catdog.web.schemas import KEYS, answers
 from catdog.web.service import LOCK_SECONDS
 from catdog.web.uploads import read_one
@@ -56,6 +57,7 @@ def collection() -> Collection:
 
 @collect.post("/retrain/upload")
 @collect.doc(responses=answers(shapes.Uploaded, 400, 401, 403, 413, 503, 507), security=KEYS)
+@needs_permission
 def upload() -> Document:
     """Keep pictures of one class for the next training; a zip stands for the pictures in it.
 
@@ -78,6 +80,7 @@ def upload() -> Document:
 
 @collect.post("/feedback")
 @collect.doc(responses=answers(shapes.Feedback, 400, 401, 403, 409, 413, 415, 422, 503, 507), security=KEYS)
+@needs_permission
 def feedback() -> Document:
     """Say which class is right for a picture; it is kept, and trained on once a person has confirmed it.
 
@@ -100,6 +103,7 @@ def feedback() -> Document:
 
 @collect.get("/retrain/images")
 @collect.doc(responses=answers(shapes.Images, 400, 401, 403, 503), security=KEYS)
+@needs_permission
 def images() -> Document:
     """List the pictures for retraining, a page at a time; by default what most needs a look comes first."""
     filters = {column: request.args[name] for name, column in _FILTERS.items() if request.args.get(name)}
@@ -119,6 +123,7 @@ def images() -> Document:
 
 @collect.get("/retrain/images/<int:number>/file")
 @collect.doc(responses={200: shapes.THUMBNAIL, **shapes.problems(401, 403, 404, 503)}, security=KEYS)
+@needs_permission
 def image_file(number: int) -> Response:
     """Show a picture: a JPEG of at most 320 pixels a side."""
     picture = collection().shelf.get([number])[0]
@@ -133,6 +138,7 @@ def image_file(number: int) -> Response:
 
 @collect.post("/retrain/images/relabel")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@needs_permission
 def relabel() -> Document:
     """Move pictures to another class."""
     ids, document = _ids()
@@ -144,6 +150,7 @@ def relabel() -> Document:
 
 @collect.post("/retrain/images/remove")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@needs_permission
 def remove() -> Document:
     """Take pictures out of use; they can be restored until they are purged."""
     return _changed(collection().remove(_ids()[0]))
@@ -151,6 +158,7 @@ def remove() -> Document:
 
 @collect.post("/retrain/images/restore")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@needs_permission
 def restore() -> Document:
     """Bring removed pictures back."""
     return _changed(collection().restore(_ids()[0]))
@@ -158,6 +166,7 @@ def restore() -> Document:
 
 @collect.post("/retrain/images/confirm")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 503), security=KEYS)
+@needs_permission
 def confirm() -> Document:
     """Say that the class of pictures is right; feedback, and what the review keeps out, comes into use by it."""
     return _changed(collection().confirm(_ids()[0]))
@@ -165,6 +174,7 @@ def confirm() -> Document:
 
 @collect.post("/retrain/batches/<batch>/remove")
 @collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+@needs_permission
 def remove_batch(batch: str) -> Document:
     """Take all pictures of a batch out of use."""
     return _changed(collection().remove_batch(batch))
@@ -172,6 +182,7 @@ def remove_batch(batch: str) -> Document:
 
 @collect.post("/retrain/batches/<batch>/restore")
 @collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+@needs_permission
 def restore_batch(batch: str) -> Document:
     """Bring all removed pictures of a batch back."""
     return _changed(collection().restore_batch(batch))
@@ -179,6 +190,7 @@ def restore_batch(batch: str) -> Document:
 
 @collect.get("/retrain/report")
 @collect.doc(responses=answers(shapes.Report, 401, 403, 503), security=KEYS)
+@needs_permission
 def report() -> Document:
     """Count the pictures, by class, batch and uploader, and give what the last review found; it says its date."""
     return review.report(collection())

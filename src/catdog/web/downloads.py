@@ -13,6 +13,7 @@ from catdog.packing import pack
 from catdog.preprocessing import decode_upright
 from catdog.web.api import service
 from catdog.web.collect_schemas import THUMBNAIL, problems
+from catdog.web.permissions import needs_permission
 from catdog.web.schemas import KEYS
 
 THUMBNAIL_SIDE: Final = 320
@@ -27,6 +28,7 @@ downloads = APIBlueprint("downloads", __name__, tag="API", url_prefix="/api")
 
 @downloads.get("/pictures/<sha256>")
 @downloads.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 422, 503)}, security=KEYS)
+@needs_permission
 def training_image(sha256: str) -> Response:
     """Show a training picture of the version that answers: a JPEG of at most 320 pixels a side."""
     predictor = service().predictor
@@ -38,6 +40,7 @@ def training_image(sha256: str) -> Response:
 
 @downloads.get("/models/<int:version>/download")
 @downloads.doc(responses={200: _ZIP, **problems(401, 403, 404, 409)}, security=KEYS)
+@needs_permission
 def version(version: int) -> Response:
     """Give a version and its backbone as one zip, to be unpacked into the `models` folder of another installation."""
     found = service().store.get(version)

@@ -66,6 +66,9 @@ def on_starting(_server: object) -> None:
     make_folder(worker_tmp_dir)
     telemetry.preload()
     import catdog.web.application  # noqa: F401
+    from catdog.web.access import warn_without_key
+
+    warn_without_key(_settings)
 
 
 def post_worker_init(_worker: object) -> None:

@@ -1,16 +1,16 @@
 """The routes of the Open Inference Protocol V2, for clients that speak it, on the model that the other routes have."""
 
-import json
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from catdog import __version__
+from catdog import __version__, strict_json
 from catdog.errors import MediaTypeError
 from catdog.prediction import Predictor
 from catdog.web import inference_schemas as schemas
 from catdog.web.api import service
+from catdog.web.permissions import open_to_all
 from catdog.web.schemas import answers
 from catdog.web.tensors import EXTENSIONS, HEADER_LENGTH, INPUT, OUTPUTS, parse, render
 
@@ -21,6 +21,7 @@ Document = dict[str, Any]
 
 @inference.get("")
 @inference.doc(responses=answers(schemas.ServerMetadata))
+@open_to_all
 def server() -> Document:
     """Name the server, its version, and the extensions of the protocol that it has."""
     return {"name": "catdog", "version": __version__, "extensions": list(EXTENSIONS)}
@@ -28,6 +29,7 @@ def server() -> Document:
 
 @inference.get("/health/live")
 @inference.doc(responses=answers(schemas.Live))
+@open_to_all
 def live() -> Document:
     """Answer, as long as the process can."""
     return {"live": True}
@@ -35,6 +37,7 @@ def live() -> Document:
 
 @inference.get("/health/ready")
 @inference.doc(responses=answers(schemas.Ready, 503))
+@open_to_all
 def ready() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
     service().answering()
@@ -43,6 +46,7 @@ def ready() -> Document:
 
 @inference.get("/models/catdog")
 @inference.doc(responses=answers(schemas.ModelMetadata, 503))
+@open_to_all
 def model() -> Document:
     """Describe the model that answers: its version, its input, its outputs."""
     return _describe(service().answering())
@@ -50,6 +54,7 @@ def model() -> Document:
 
 @inference.get("/models/catdog/versions/<int:version>")
 @inference.doc(responses=answers(schemas.ModelMetadata, 404, 503))
+@open_to_all
 def model_version(version: int) -> Document:
     """Describe a version, if it is the one that answers."""
     return _describe(service().answering(version))
@@ -57,6 +62,7 @@ def model_version(version: int) -> Document:
 
 @inference.get("/models/catdog/ready")
 @inference.doc(responses=answers(schemas.ModelReady, 503))
+@open_to_all
 def model_ready() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
     service().answering()
@@ -65,6 +71,7 @@ def model_ready() -> Document:
 
 @inference.get("/models/catdog/versions/<int:version>/ready")
 @inference.doc(responses=answers(schemas.ModelReady, 404, 503))
+@open_to_all
 def model_version_ready(version: int) -> Document:
     """Answer 200 when a version is the one that answers, else 404."""
     service().answering(version)
@@ -73,6 +80,7 @@ def model_version_ready(version: int) -> Document:
 
 @inference.post("/models/catdog/infer")
 @inference.doc(responses=schemas.inferred(400, 413, 415, 422, 503))
+@open_to_all
 def infer() -> Response:
     """Say what pictures show.
 
@@ -83,6 +91,7 @@ def infer() -> Response:
 
 @inference.post("/models/catdog/versions/<int:version>/infer")
 @inference.doc(responses=schemas.inferred(400, 404, 413, 415, 422, 503))
+@open_to_all
 def infer_version(version: int) -> Response:
     """Say what pictures show, if the version is the one that answers."""
     return _infer(version)
@@ -93,7 +102,7 @@ def _infer(version: int | None) -> Response:
     predictor = service().answering(version)
     asked = parse(body, request.headers.get(HEADER_LENGTH), service().settings)
     document, binary = render(asked, service().predict_many(asked.pictures, predictor))
-    text = json.dumps(document).encode()
+    text = strict_json.dumps(document).encode()
     if not binary:
         return Response(text, content_type="application/json")
     return Response(text + binary, content_type="application/octet-stream", headers={HEADER_LENGTH: str(len(text))})

@@ -13,8 +13,9 @@ from werkzeug.exceptions import NotFound
 from catdog.errors import CatdogError
 from catdog.prediction import NEITHER, UNSURE
 from catdog.web import sessions
-from catdog.web.access import may_change
+from catdog.web.access import may_change, why_not
 from catdog.web.api import service
+from catdog.web.permissions import open_to_all
 from catdog.web.problems import describe, request_id
 from catdog.web.status_page import status_context
 from catdog.web.uploads import read_one
@@ -34,6 +35,7 @@ CONTEXTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 
 
 @pages.get("/")
+@open_to_all
 def index() -> str:
     """Show the page with the tab that `?tab=` names."""
     tab = request.args.get("tab", "")
@@ -41,6 +43,7 @@ def index() -> str:
 
 
 @pages.post("/")
+@open_to_all
 def answer() -> tuple[str, int]:
     """Answer for the picture of the form, or say on the page why there is no answer."""
     status, error, prediction, milliseconds = 200, None, None, 0.0
@@ -52,6 +55,7 @@ def answer() -> tuple[str, int]:
 
 
 @pages.get("/tabs/<name>")
+@open_to_all
 def tab(name: str) -> str:
     """Show the inside of a tab alone, for the page's script."""
     if name not in TABS:
@@ -60,6 +64,7 @@ def tab(name: str) -> str:
 
 
 @pages.get("/api/docs")
+@open_to_all
 def docs() -> str:
     """Show the routes of the API, from its OpenAPI document."""
     spec = current_app.spec  # type: ignore[attr-defined]  # APIFlask's
@@ -83,6 +88,7 @@ def _context(tab: str) -> dict[str, Any]:
 
 def _frame(tab: str) -> dict[str, Any]:
     """Give what all pages are rendered with: the tab, the version that answers, and what the reader may do."""
+    settings = service().settings
     predictor = service().predictor if service().is_ready else None
     return {
         "tab": tab,
@@ -90,7 +96,8 @@ def _frame(tab: str) -> dict[str, Any]:
         "version": predictor.version.number if predictor else None,
         "classes": dict(zip(predictor.keys, predictor.names, strict=True)) if predictor else {},
         "sign_in": sessions.state(),
-        "may_change": may_change(service().settings),
+        "may_change": may_change(settings),
+        "why_locked": None if settings.api_key else why_not(settings),
         "request_id": request_id(),
         "verdicts": {"neither": NEITHER, "unsure": UNSURE},
     }

@@ -12,8 +12,9 @@ from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
 
 from catdog.settings import Settings, variable_name
-from catdog.web.access import changes_something
+from catdog.web import sessions
 from catdog.web.origins import client_network, is_direct, is_proxied
+from catdog.web.permissions import changes_something, is_guarded
 from catdog.web.problems import respond
 from catdog.wording import counted
 
@@ -22,6 +23,10 @@ UNLIMITED: Final = frozenset({"/livez", "/readyz", "/metrics", "/api/health", "/
 
 REDIS_SECONDS: Final = 0.5
 """A request waits for Redis: one that does not answer within these seconds is given up, and asked again later."""
+
+
+_COUNTED: Final = {"rate_limit": "requests", "rate_limit_changes": "changes", "rate_limit_keys": "wrong keys"}
+"""What a limit counts, by the field of its setting."""
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -36,12 +41,25 @@ def install(app: Flask, settings: Settings) -> None:
     (check,), (deduct,) = holder.before_request_funcs[None], holder.after_request_funcs[None]
 
     def before() -> None:
-        if changes_something(request) or not (_is_unlimited() or _is_spared(settings)):
+        if is_guarded(request) or _is_told_by_cookie() or not (_is_unlimited() or _is_spared(settings)):
             g.is_counted = True
+            check_all()
+
+    def check_all() -> None:
+        try:
             check()
+        except RateLimitExceeded as error:
+            sessions.look_away()
+            if is_guarded(request) or error.description != _message("rate_limit_keys"):
+                raise
+            check_all()  # an open route goes on for those who don't know the key, but as for one who isn't signed in
 
     def after(response: Response) -> Response:
-        return cast(Response, deduct(response)) if "is_counted" in g else response
+        if "is_counted" not in g:
+            return response
+        if response.status_code != 429 and not sessions.is_passed_over():
+            sessions.forget_bad_cookie()
+        return cast(Response, deduct(response))
 
     def explain(error: RateLimitExceeded) -> Response:
         rate = error.limit.limit
@@ -62,30 +80,30 @@ def install(app: Flask, settings: Settings) -> None:
 def _limits(settings: Settings) -> list[ApplicationLimit]:
     """Make the limits that are not off. All routes under one of them are counted together."""
 
+    def is_spared_request() -> bool:
+        return changes_something(request) or _is_unlimited() or _is_spared(settings)
+
     def is_spared_change() -> bool:
         return not changes_something(request) or _is_spared(settings)
 
-    rules: dict[str, tuple[str, dict[str, Any]]] = {
-        "rate_limit": ("requests", {"exempt_when": lambda: changes_something(request)}),
-        "rate_limit_changes": ("changes", {"exempt_when": is_spared_change}),
-        "rate_limit_keys": (
-            "wrong keys",
-            {
-                "exempt_when": lambda: not changes_something(request),
-                "deduct_when": lambda _response: g.get("wrong_key", False),
-            },
-        ),
+    # The keys come first: the others don't count a request that is refused for a wrong key.
+    rules: dict[str, dict[str, Any]] = {
+        "rate_limit_keys": {
+            "exempt_when": lambda: not (is_guarded(request) or _is_told_by_cookie()),
+            "deduct_when": lambda _response: sessions.is_wrong_key(),
+        },
+        "rate_limit": {"exempt_when": is_spared_request},
+        "rate_limit_changes": {"exempt_when": is_spared_change},
     }
     return [
-        ApplicationLimit(
-            getattr(settings, field),
-            scope=field,
-            error_message=f"{what} from this address ({variable_name(field)})",
-            **options,
-        )
-        for field, (what, options) in rules.items()
+        ApplicationLimit(getattr(settings, field), scope=field, error_message=_message(field), **options)
+        for field, options in rules.items()
         if getattr(settings, field) != "off"
     ]
+
+
+def _message(field: str) -> str:
+    return f"{_COUNTED[field]} from this address ({variable_name(field)})"
 
 
 def _make_limiter(limits: list[ApplicationLimit], storage: str) -> Limiter:
@@ -114,6 +132,11 @@ def _redis_options() -> dict[str, Any]:
 
 def _is_unlimited() -> bool:
     return request.path in UNLIMITED or request.endpoint in (None, "static")
+
+
+def _is_told_by_cookie() -> bool:
+    """Tell whether the answer could say if the request's cookie is good: that tries the key that signs it."""
+    return not _is_unlimited() and sessions.brings_cookie(request) and not sessions.is_passed_over()
 
 
 def _is_spared(settings: Settings) -> bool:

@@ -14,6 +14,7 @@ from catdog.jobs import Job, Jobs
 from catdog.material import require_new
 from catdog.web import schemas, tracing
 from catdog.web.api import service
+from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import without_paths
 from catdog.web.schemas import answers
 from catdog.wording import counted
@@ -23,6 +24,7 @@ retrain = APIBlueprint("retrain", __name__, tag="Retraining", url_prefix="/api/r
 
 @retrain.post("/trigger")
 @retrain.doc(responses=answers(schemas.RetrainingAccepted, 400, 401, 403, 409, 503, success=202), security=schemas.KEYS)
+@needs_permission
 def trigger() -> tuple[Response, int, dict[str, str]]:
     """Retrain on what came in; one job at a time.
 
@@ -38,6 +40,7 @@ def trigger() -> tuple[Response, int, dict[str, str]]:
 
 @retrain.post("/cancel")
 @retrain.doc(responses=answers(schemas.RetrainingStatus, 401, 403, 404, 409, 503), security=schemas.KEYS)
+@needs_permission
 def cancel() -> dict[str, Any]:
     """Cancel the job under way, or the one that `?job=` names; it ends within two seconds and changes nothing."""
     with _database() as engine:
@@ -46,6 +49,7 @@ def cancel() -> dict[str, Any]:
 
 @retrain.get("/status")
 @retrain.doc(responses=answers(schemas.RetrainingStatus, 404, 503))
+@open_to_all
 def status() -> dict[str, Any]:
     """Say how the last retraining goes or went, or the one that `?job=` names."""
     wanted = request.args.get("job")

@@ -10,12 +10,14 @@ from catdog.errors import CatdogError
 from catdog.web import collect, retrain
 from catdog.web.api import service
 from catdog.web.pages import CONTEXTS, show_tab
+from catdog.web.permissions import needs_permission
 from catdog.web.problems import describe
 
 retrain_page = Blueprint("retrain_page", __name__, url_prefix="/retrain")
 
 
 @retrain_page.post("/upload")
+@needs_permission
 def upload() -> tuple[str, int]:
     """Keep the pictures of the form, and say on the page what became of them."""
     try:
@@ -25,12 +27,14 @@ def upload() -> tuple[str, int]:
 
 
 @retrain_page.post("/start")
+@needs_permission
 def start() -> Response | tuple[str, int]:
     """Start a retraining, and go on to the tab, which says how it goes."""
     return _do(retrain.trigger)
 
 
 @retrain_page.post("/cancel")
+@needs_permission
 def cancel() -> Response | tuple[str, int]:
     """Cancel the retraining under way, and go on to the tab."""
     return _do(retrain.cancel)

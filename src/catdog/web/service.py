@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from catdog import decode_gate
 from catdog.activity import activity, last_training, latency, track_record
+from catdog.backbone import Backbone
 from catdog.database import own_words
 from catdog.drift import Drift, DriftWatch, position
-from catdog.errors import CatdogError, NoModelError, PictureError, VersionCorruptError, VersionNotFoundError
+from catdog.errors import CatdogError, NoModelError, PictureError, VersionNotFoundError
 from catdog.explain import Explanation, SimilarPictures, explain
 from catdog.monitoring import Counts, current_hour
 from catdog.patience import why_no_database
@@ -133,6 +134,11 @@ class Service:
         return self._predictor
 
     @property
+    def backbone(self) -> Backbone | None:
+        """The backbone of the version that answers, which others may share."""
+        return self._predictor.backbone if self._predictor else None
+
+    @property
     def is_ready(self) -> bool:
         """Whether a model is loaded and was tried."""
         return self._predictor is not None
@@ -216,9 +222,8 @@ class Service:
 
     def _load(self, number: int | None) -> Predictor:
         # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
-        loaded = self._predictor.backbone if self._predictor else None
-        predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
-        try_out(predictor)
+        predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=self.backbone)
+        predictor.version.try_out(predictor.backbone)
         return predictor
 
     def status(self) -> dict[str, Any]:
@@ -326,22 +331,3 @@ class Service:
                 is_told = isinstance(error, CatdogError) or why_no_database(error)  # the sentence says it all
                 sentence = "A task of the server failed; it is tried again. Received: %s"
                 _log.error(sentence, own_words(error), exc_info=None if is_told else error)
-
-
-def try_out(predictor: Predictor) -> None:
-    """Answer for a made picture, whatever the limits are.
-
-    Raises:
-        VersionCorruptError: that fails, or gives no probabilities.
-    """
-    try:
-        size = predictor.backbone.info.image_size
-        ramp = np.linspace(0, 255, size * size * 3).astype(np.uint8).reshape(size, size, 3)
-        prediction = predictor.answer(predictor.backbone.features(ramp))
-    except (ValueError, RuntimeError) as error:
-        raise VersionCorruptError(f"Version {predictor.version.number} cannot answer. Received: {error}") from error
-    if not np.isclose(sum(prediction.probabilities.values()), 1, atol=1e-3):
-        raise VersionCorruptError(
-            f"The probabilities of version {predictor.version.number} must sum to 1. "
-            f"Received: {dict(prediction.probabilities)}."
-        )

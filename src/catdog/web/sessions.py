@@ -14,12 +14,14 @@ from typing import Any, Final
 from apiflask import APIBlueprint
 from flask import Flask, Request, current_app, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from itsdangerous import BadSignature
 from werkzeug.wrappers import Response
 
 from catdog.errors import ForbiddenError, KeyNeededError, MediaTypeError, RequestError
 from catdog.settings import Settings
 from catdog.web import schemas
 from catdog.web.origins import is_same_site
+from catdog.web.permissions import needs_permission, open_to_all, takes_the_key
 from catdog.web.schemas import answers
 
 COOKIE: Final = "catdog_session"
@@ -41,10 +43,21 @@ class _SessionInterface(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Read the cookie, where there is one; making ready for it takes longer than all else that guards a request."""
-        if app.secret_key and "HTTP_COOKIE" not in request.environ:
+        """Read the cookie, if there is one; making ready for it takes longer than all else that guards a request."""
+        if app.secret_key and not brings_cookie(request):
             return self.session_class()
-        return super().open_session(app, request)
+        opened = super().open_session(app, request)
+        if app.secret_key and not opened and self._is_forged(app, request):
+            note_wrong_key()
+        return opened
+
+    def _is_forged(self, app: Flask, request: Request) -> bool:
+        """Tell a cookie that was signed with another key from one that is only too old."""
+        serializer = self.get_signing_serializer(app)
+        try:
+            return serializer is None or not serializer.loads(request.cookies[COOKIE])
+        except BadSignature:
+            return True
 
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002
         """Keep a cookie that was given over TLS from ever going without."""
@@ -73,13 +86,44 @@ def require_key(given: str, key: str) -> None:
         KeyNeededError: it is another one.
     """
     if not _is_equal(given, key):
-        g.wrong_key = True  # for the limit on guessing
+        note_wrong_key()
         raise KeyNeededError("This needs the server's key. Received: another one.")
+
+
+def note_wrong_key() -> None:
+    """Let the limit on guessing count this request."""
+    g.wrong_key = True
+
+
+def is_wrong_key() -> bool:
+    """Tell whether the request brought a wrong key, a cookie that was signed with one, or a wrong token."""
+    return bool(g.get("wrong_key", False))
+
+
+def brings_cookie(received: Request) -> bool:
+    """Tell whether a request comes with a cookie of this name, good or not."""
+    return "HTTP_COOKIE" in received.environ and bool(received.cookies.get(COOKIE))
+
+
+def look_away() -> None:
+    """Pass over the request's cookie: over a limit, a page must not tell a good one from a bad one."""
+    g.cookie_is_passed_over = True
+
+
+def is_passed_over() -> bool:
+    """Tell whether the request's cookie is passed over."""
+    return bool(g.get("cookie_is_passed_over", False))
+
+
+def forget_bad_cookie() -> None:
+    """Have the browser drop a cookie that is good for nothing, so that it isn't counted as a guess again and again."""
+    if not session and brings_cookie(request):
+        session.modified = True
 
 
 def is_signed_in() -> bool:
     """Tell whether the request comes with a cookie of this server that is not too old."""
-    return TOKEN_FIELD in session
+    return TOKEN_FIELD in session and not is_passed_over()
 
 
 def require_own_page() -> None:
@@ -93,6 +137,8 @@ def require_own_page() -> None:
     if given is None and request.mimetype in _FORMS:
         given = request.form.get(TOKEN_FIELD)
     if not _is_equal(given or "", session[TOKEN_FIELD]):
+        if given is not None:
+            note_wrong_key()
         received = "no token" if given is None else "another one"
         raise ForbiddenError(
             f"A signed-in page must send the token of its session, which GET /api/session gives, as {TOKEN_HEADER} "
@@ -102,6 +148,7 @@ def require_own_page() -> None:
 
 @sessions.post("/session")
 @sessions.doc(responses={**answers(schemas.Session, 400, 401, 403, 415), 303: _TO_THE_PAGE})
+@takes_the_key
 def sign_in() -> dict[str, Any] | Response:
     """Sign in with the key: the field `key` of a form, or of a JSON object.
 
@@ -121,6 +168,7 @@ def sign_in() -> dict[str, Any] | Response:
 
 @sessions.route("/session/end", methods=["POST", "DELETE"])
 @sessions.doc(responses={**answers(schemas.Session, 401, 403), 303: _TO_THE_PAGE}, security=schemas.KEYS)
+@needs_permission
 def sign_out() -> dict[str, Any] | Response:
     """Sign out: the browser forgets its cookie."""
     if session:
@@ -130,12 +178,13 @@ def sign_out() -> dict[str, Any] | Response:
 
 @sessions.get("/api/session")
 @sessions.doc(responses=answers(schemas.Session))
+@open_to_all
 def state() -> dict[str, Any]:
     """Say whether a key is needed, whether the browser is signed in, and the token of its session."""
     return {
         "key_needed": current_app.config[_KEY] is not None,
         "signed_in": is_signed_in(),
-        "csrf_token": session.get(TOKEN_FIELD),
+        "csrf_token": session[TOKEN_FIELD] if is_signed_in() else None,
     }
 
 

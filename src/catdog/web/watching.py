@@ -11,6 +11,7 @@ from flask import Flask, Response, current_app, g, request
 
 from catdog.activity import retrainings
 from catdog.web.exposition import Exposition
+from catdog.web.permissions import open_to_all
 from catdog.web.problems import problem_kinds, request_id
 from catdog.web.service import Service
 from catdog.web.tracing import trace_id
@@ -32,6 +33,7 @@ _ANSWERS: Final[dict[int, Any]] = {
 
 @metrics.get("/metrics")
 @metrics.doc(responses=_ANSWERS)
+@open_to_all
 def show() -> Response:
     """Give the metrics of the server, for Prometheus."""
     exposition: Exposition = current_app.extensions["catdog_exposition"]

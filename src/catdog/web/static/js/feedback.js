@@ -8,7 +8,7 @@ import { isAnswered } from "./verdicts.js";
 /** Make the row of buttons under an answer. */
 export function feedbackRow(tab, file, prediction) {
   if (!tab.mayChange && !tab.keyNeeded) {
-    return element("p", { class: "hint" }, "Feedback is taken on the server's own machine only, as the server has no key.");
+    return element("p", { class: "hint" }, "The server takes no feedback from here, as it has no key.");
   }
   const row = element("div", { class: "row feedback", role: "group", "aria-label": "Feedback" });
   showChoices(row, file, choices(prediction, tab.classes));
