@@ -22,6 +22,7 @@ from catdog.preprocessing import decode_upright
 from catdog.uploads import MAX_ID, STATES, Order
 from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
+from catdog.web.bodies import read_body, read_document
 from catdog.web.schemas import KEYS, answers
 from catdog.web.service import LOCK_SECONDS
 from catdog.web.uploads import read_one
@@ -83,7 +84,7 @@ def feedback() -> Document:
 
     The picture comes as for /api/predict; `class` names the right class, or `right=true` says that the answer is.
     """
-    request.get_data()  # kept, so that the fields beside the picture can be read, too
+    read_body(request, keep=True)  # kept, so that the fields beside the picture can be read, too
     picture = read_one(request, service().settings)
     prediction = service().look(picture)
     kept = collection().feedback(picture, _right_class(prediction), prediction, request.remote_addr or "unknown")
@@ -132,7 +133,7 @@ def image_file(number: int) -> Response:
 
 
 @collect.post("/retrain/images/relabel")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 def relabel() -> Document:
     """Move pictures to another class."""
     ids, document = _ids()
@@ -143,21 +144,21 @@ def relabel() -> Document:
 
 
 @collect.post("/retrain/images/remove")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 def remove() -> Document:
     """Take pictures out of use; they can be restored until they are purged."""
     return _changed(collection().remove(_ids()[0]))
 
 
 @collect.post("/retrain/images/restore")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 def restore() -> Document:
     """Bring removed pictures back."""
     return _changed(collection().restore(_ids()[0]))
 
 
 @collect.post("/retrain/images/confirm")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 413, 415, 503), security=KEYS)
 def confirm() -> Document:
     """Say that the class of pictures is right; feedback, and what the review keeps out, comes into use by it."""
     return _changed(collection().confirm(_ids()[0]))
@@ -237,7 +238,7 @@ def _named(files: list[FileStorage]) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _ids() -> tuple[list[int], Document]:
-    document = request.get_json(silent=True)
+    document = read_document(request)
     document = document if isinstance(document, dict) else {}
     ids = document.get("ids")
     if not isinstance(ids, list) or not 0 < len(ids) <= shapes.MAX_IDS or not all(map(_is_number, ids)):

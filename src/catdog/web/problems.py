@@ -167,7 +167,7 @@ def _note(status: int, error: Exception) -> None:
 
 def _sentence(error: HTTPException, settings: Settings) -> str:
     if isinstance(error, RequestEntityTooLarge):
-        return over_the_limit(request, settings)
+        return over_the_limit(request, settings, error)
     if isinstance(error, TooManyRequests):
         return str(error.description)
     if isinstance(error, NotFound):
