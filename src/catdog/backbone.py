@@ -10,7 +10,6 @@ maps the file into running servers):
 Its id is made from the size and the weights, so that the same weights are converted once.
 """
 
-import json
 import shutil
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from catdog.errors import BackboneError, DownloadError, VersionCorruptError
 from catdog.files import file_sha256, require_checksums, sync_folder, sync_tree, write_json
 from catdog.frameworks import import_keras, import_openvino, openvino_core
+from catdog.json_reader import read_json_file
 from catdog.preprocessing import IMAGE_SIZE, Pixels
 from catdog.settings import Precision
 
@@ -167,7 +167,7 @@ def read_info(directory: Path) -> BackboneInfo:
     """
     path = directory / "backbone.json"
     try:
-        info = BackboneInfo(**json.loads(path.read_text(encoding="utf-8")))
+        info = BackboneInfo(**read_json_file(path))
     except (OSError, ValueError, TypeError) as error:
         raise VersionCorruptError(f"The backbone cannot be read. Received: {path} ({error}).") from error
     require_checksums(directory, info.checksums)

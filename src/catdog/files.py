@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog.errors import DiskFullError, VersionCorruptError
+from catdog.json_reader import read_json_file
 
 
 def file_sha256(path: Path) -> str:
@@ -73,7 +74,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read what `write_json` wrote; None where there is nothing, or nothing that can be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json_file(path)
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

@@ -10,7 +10,6 @@ once give two versions. A version is never changed afterwards.
 
 import contextlib
 import csv
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +24,7 @@ from catdog.backbone import read_info
 from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
 from catdog.files import DigestMemory, file_sha256, require_checksums, sync_folder, sync_tree, write_json
 from catdog.head import Head
+from catdog.json_reader import read_json_file
 from catdog.novelty import NoveltyReference
 
 FORMAT: Final = 1
@@ -181,7 +181,7 @@ class ModelStore:
         """List the promotions, the oldest first; the last one is in force."""
         path = self.folder / "champion.json"
         try:
-            return [Promotion(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["history"]]
+            return [Promotion(**entry) for entry in read_json_file(path)["history"]]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -298,7 +298,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """
     path = folder / "metadata.json"
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = read_json_file(path)
         if metadata["format"] != FORMAT:
             raise VersionCorruptError(
                 f"This catdog reads versions of format {FORMAT}. Received: {metadata['format']} in {path}."

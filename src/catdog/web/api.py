@@ -157,8 +157,13 @@ def livez() -> Document:
 @probes.get("/readyz")
 @probes.doc(responses=answers(schemas.Probe, 503))
 def readyz() -> Document:
-    """Answer 200 when a model is loaded and was tried, else 503."""
-    return {"status": "ready", "version": service().predictor.version.number}
+    """Answer 200 when a model is loaded and was tried, else 503.
+
+    The status is `degraded` while predictions work but nothing can be kept; `faults` says why.
+    """
+    faults = service().condition.faults
+    version = service().predictor.version.number
+    return {"status": "degraded" if faults else "ready", "version": version, "faults": list(faults)}
 
 
 def _one_of_many(picture: bytes) -> Document:

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
-from threading import Lock
+from functools import partial
 from typing import IO, Any, Final, cast
 
 from apiflask import APIBlueprint
@@ -14,9 +14,9 @@ from werkzeug.datastructures import FileStorage
 from catdog import review
 from catdog.collection import Collection
 from catdog.dataset import match_class
-from catdog.errors import DatabaseBusyError, RequestError, UploadNotFoundError, UploadTooLargeError
+from catdog.errors import RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
-from catdog.patience import OPENING, Patience
+from catdog.patience import FIRST_SECONDS, OPENING, Opening, Patience
 from catdog.prediction import Prediction
 from catdog.preprocessing import decode_upright
 from catdog.uploads import MAX_ID, STATES, Order
@@ -24,35 +24,31 @@ from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
 from catdog.web.bodies import read_body, read_document
 from catdog.web.schemas import KEYS, answers
-from catdog.web.service import LOCK_SECONDS
+from catdog.web.service import LOCK_SECONDS, Service
 from catdog.web.uploads import read_one
 from catdog.wording import counted
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
+_OPENING: Final = "catdog.collection"
 _SAID: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 _FILTERS: Final = {"state": "state", "category": "folder", "batch": "batch", "origin": "origin", "uploader": "uploader"}
 
 collect = APIBlueprint("collect", __name__, tag="Retraining", url_prefix="/api")
-_opening = Lock()
-_patience: Final = Patience(LOCK_SECONDS, sentence=OPENING)
-"""How long a request waits for another that opens the pictures for retraining."""
 
 
 def collection() -> Collection:
     """Give the pictures for retraining; the first call of a process opens them and puts them in order."""
-    if "catdog.collection" not in current_app.extensions:
-        with _patience.turn() as seconds:
-            if not _opening.acquire(timeout=seconds):
-                raise DatabaseBusyError(OPENING)
-            try:
-                if "catdog.collection" not in current_app.extensions:
-                    opened = Collection(service().settings, service().counts.engine(), Patience(LOCK_SECONDS))
-                    opened.repair()
-                    current_app.extensions["catdog.collection"] = opened
-            finally:
-                _opening.release()
-    return cast(Collection, current_app.extensions["catdog.collection"])
+    known: dict[str, Any] = current_app.extensions
+    if _OPENING not in known:
+        known.setdefault(_OPENING, Opening(partial(_open, service()), OPENING))
+    return cast(Opening[Collection], known[_OPENING]).get()
+
+
+def _open(of: Service) -> Collection:
+    engine = of.counts.engine()
+    Collection(of.settings, engine, Patience(FIRST_SECONDS)).repair()  # another process may be at it
+    return Collection(of.settings, engine, Patience(LOCK_SECONDS))
 
 
 @collect.post("/retrain/upload")

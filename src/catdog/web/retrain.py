@@ -7,11 +7,11 @@ from typing import Any, Final
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request, url_for
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
-from catdog.errors import DatabaseBusyError, RequestError
+from catdog.errors import CatdogError, DatabaseBusyError, DatabaseUnusableError, RequestError
 from catdog.jobs import Job, Jobs
 from catdog.material import require_new
+from catdog.patience import PASSING, why_no_database
 from catdog.web import schemas, tracing
 from catdog.web.api import service
 from catdog.web.bodies import FORMS, read_document
@@ -65,8 +65,11 @@ def _database() -> Iterator[Engine]:
     """Give this process' connections to the database."""
     try:
         yield service().counts.engine()
-    except OperationalError as error:
-        raise DatabaseBusyError("The database cannot be used now; try again in a minute.") from error
+    except Exception as error:
+        if isinstance(error, CatdogError) or (why := why_no_database(error)) is None:
+            raise
+        # The tab goes on without; what helps to try again keeps saying so.
+        raise (DatabaseBusyError if why in PASSING else DatabaseUnusableError)(why) from error
 
 
 def _arguments() -> dict[str, Any]:

@@ -28,9 +28,10 @@ from catdog.patience import why_no_database
 from catdog.prediction import Prediction, Predictor
 from catdog.sampling import Sample
 from catdog.settings import Settings
-from catdog.starter import ensure_champion
+from catdog.starter import TemporaryModels, ensure_champion
 from catdog.store import ModelStore
 from catdog.web import STARTED_VARIABLE
+from catdog.web.condition import LOOK_SECONDS, Condition
 from catdog.web.exposition import Exposition
 from catdog.web.memory import release_memory
 from catdog.web.uploads import numbered
@@ -81,11 +82,13 @@ class Service:
         self.on_answer: Callable[[Prediction], None] | None = None
         self.store = ModelStore(settings.models_dir)
         self.counts = Counts(settings, lock_seconds=LOCK_SECONDS)
+        self.condition = Condition(settings, self.counts)
         self._drift = DriftWatch(settings.drift_threshold)
         self.exposition: Exposition | None = None
         self.refusal: Refusal | None = None
         self.started_at = float(os.environ.get(STARTED_VARIABLE) or time.time())
         self._predictor: Predictor | None = None
+        self._bundled: TemporaryModels | None = None
         self._seen: object = None
         self._retry_at = 0.0
         self._loading = threading.Lock()
@@ -99,11 +102,17 @@ class Service:
         try:
             ensure_champion(self.settings.models_dir)
         except (OSError, CatdogError) as error:
-            _log.error("The bundled model could not be installed. Received: %s", error)
+            _log.error("The bundled model could not be installed, and answers from memory. Received: %s", error)
+            self._bundled = TemporaryModels()
         self.refresh()
-        works = ((self.refresh, POLL_SECONDS), (self.counts.flush, FLUSH_SECONDS), (self.measure_drift, DRIFT_SECONDS))
+        works: tuple[tuple[Callable[[], None], float], ...] = (
+            (self.refresh, POLL_SECONDS),
+            (self.counts.flush, FLUSH_SECONDS),
+            (self.measure_drift, DRIFT_SECONDS),
+            (self.condition.look, LOOK_SECONDS),
+        )
         for work, every in works:
-            name = f"catdog-{work.__name__}"
+            name = f"catdog-{getattr(work, '__name__', 'work')}"
             thread = threading.Thread(target=self._repeat, args=(work, every), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -215,7 +224,8 @@ class Service:
     def _load(self, number: int | None) -> Predictor:
         # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
         loaded = self._predictor.backbone if self._predictor else None
-        predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=loaded)
+        version = self._bundled.version if self._bundled and number is None else number
+        predictor = self._predictor_class(version, settings=self.settings, threads=1, backbone=loaded)
         try_out(predictor)
         return predictor
 
