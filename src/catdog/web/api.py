@@ -108,7 +108,7 @@ def model_status() -> Document:
     if document["refused"]:
         error = without_paths(document["refused"]["error"], service().settings)
         document["refused"] = {**document["refused"], "error": error}
-    return {**document, "memory_bytes": server_memory()}
+    return {**document, "memory_bytes": server_memory(), "faults": list(service().condition.faults)}
 
 
 @api.get("/stats")
@@ -159,11 +159,13 @@ def livez() -> Document:
 def readyz() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503.
 
-    The status is `degraded` while predictions work but nothing can be kept; `faults` says why.
+    The status is `degraded` while predictions work but something else does not; `faults` says what and why.
     """
-    faults = service().condition.faults
     version = service().predictor.version.number
-    return {"status": "degraded" if faults else "ready", "version": version, "faults": list(faults)}
+    faults = [*service().condition.faults]
+    if refusal := service().refusal:
+        faults.append(without_paths(refusal.error, service().settings))
+    return {"status": "degraded" if faults else "ready", "version": version, "faults": faults}
 
 
 def _one_of_many(picture: bytes) -> Document:

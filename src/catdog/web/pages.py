@@ -92,5 +92,6 @@ def _frame(tab: str) -> dict[str, Any]:
         "sign_in": sessions.state(),
         "may_change": may_change(service().settings),
         "request_id": request_id(),
+        "faults": service().condition.faults,
         "verdicts": {"neither": NEITHER, "unsure": UNSURE},
     }

@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 from catdog.errors import CatdogError, DatabaseBusyError, DatabaseUnusableError, RequestError
 from catdog.jobs import Job, Jobs
 from catdog.material import require_new
-from catdog.patience import PASSING, why_no_database
+from catdog.patience import PASSING
 from catdog.web import schemas, tracing
 from catdog.web.api import service
 from catdog.web.bodies import FORMS, read_document
-from catdog.web.problems import without_paths
+from catdog.web.problems import is_disk_full, why_not_kept, without_paths
 from catdog.web.schemas import answers
 from catdog.web.sessions import TOKEN_FIELD
 from catdog.wording import counted
@@ -66,7 +66,7 @@ def _database() -> Iterator[Engine]:
     try:
         yield service().counts.engine()
     except Exception as error:
-        if isinstance(error, CatdogError) or (why := why_no_database(error)) is None:
+        if isinstance(error, CatdogError) or is_disk_full(error) or (why := why_not_kept(error)) is None:
             raise
         # The tab goes on without; what helps to try again keeps saying so.
         raise (DatabaseBusyError if why in PASSING else DatabaseUnusableError)(why) from error

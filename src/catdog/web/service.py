@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,7 +90,7 @@ class Service:
         self.started_at = float(os.environ.get(STARTED_VARIABLE) or time.time())
         self._predictor: Predictor | None = None
         self._bundled: TemporaryModels | None = None
-        self._seen: object = None
+        self._seen: object = ()  # as no file is
         self._retry_at = 0.0
         self._loading = threading.Lock()
         # A process works on one picture at a time: more would not be faster, and each may take a hundred megabytes.
@@ -99,11 +100,7 @@ class Service:
 
     def start(self) -> None:
         """Load the champion, the bundled model where there is no version yet, and start looking for new ones."""
-        try:
-            ensure_champion(self.settings.models_dir)
-        except (OSError, CatdogError) as error:
-            _log.error("The bundled model could not be installed, and answers from memory. Received: %s", error)
-            self._bundled = TemporaryModels()
+        self._bundled = self._install_bundle()
         self.refresh()
         works: tuple[tuple[Callable[[], None], float], ...] = (
             (self.refresh, POLL_SECONDS),
@@ -220,6 +217,18 @@ class Service:
                 if self.refusal != (refusal := Refusal(number, reason)):
                     _log.error("Version %s could not be taken into use: %s", number, error)
                 self.refusal = refusal
+
+    def _install_bundle(self) -> TemporaryModels | None:
+        """Install the bundled model where there is no version; elsewhere where the models' folder takes none."""
+        try:
+            ensure_champion(self.settings.models_dir)
+        except CatdogError as error:
+            _log.error("The bundled model could not be installed. Received: %s", error)
+        except OSError as error:
+            _log.error("The bundled model answers from a temporary folder: none can be installed. Received: %s", error)
+            with suppress(OSError):
+                return TemporaryModels()
+        return None
 
     def _load(self, number: int | None) -> Predictor:
         # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
