@@ -29,8 +29,8 @@ LAYERS = [
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
     {"database", "files", "split"},
     {"layout", "logs", "preprocessing"},
-    {"augmentation", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
-    {"choices", "errors", "tables", "wording"},
+    {"augmentation", "histograms", "parallel", "patience", "sqlite_file", "settings", "telemetry", "unpacking"},
+    {"choices", "errors", "json_reader", "tables", "wording"},
 ]
 
 

@@ -51,7 +51,7 @@ BRIEF_SECONDS: Final = 0.5
 MOVING_SECONDS: Final = 30.0
 """How long a thread waits for a lock that goes from hand to hand, in this process or another."""
 
-FIRST_SECONDS: Final = 30.0
+FIRST_SECONDS: Final = 15.0
 """How long all threads wait for a first opening, which other processes may have begun: a slow machine, or one on which
 several servers start at once, may need that long. What does not answer at all is given up sooner, by its opener."""
 
