@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from sqlalchemy import Connection, Engine, Row, Select, case, func, select, update
 
 from catdog import database, tables
@@ -100,7 +100,7 @@ class Shelf:
                 os.utime(self._lock_path)  # those who wait see by it that the lock goes from hand to hand
             yield
 
-    def _acquire(self, seconds: float) -> AcquireReturnProxy:
+    def _acquire(self, seconds: float) -> contextlib.AbstractContextManager[BaseFileLock]:
         until = time.monotonic() + MOVING_SECONDS
         while True:
             try:
