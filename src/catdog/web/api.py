@@ -165,7 +165,9 @@ def readyz() -> Document:
     faults = [*service().condition.faults]
     if refusal := service().refusal:
         faults.append(without_paths(refusal.error, service().settings))
-    return {"status": "degraded" if faults else "ready", "version": version, "faults": faults}
+    if not faults:
+        return {"status": "ready", "version": version}
+    return {"status": "degraded", "version": version, "faults": faults}
 
 
 def _one_of_many(picture: bytes) -> Document:
