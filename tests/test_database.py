@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, insert, inspect, select, text
 
 from catdog import database, tables
 from catdog.database import database_exists, is_current, open_database
-from catdog.errors import DatabaseTooNewError
+from catdog.errors import DatabaseTooNewError, DatabaseUnusableError
 from catdog.settings import Settings, load_settings
 
 pytestmark = pytest.mark.databases
@@ -155,6 +155,31 @@ def test_several_processes_may_open_a_new_database_at_once(settings: Settings) -
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     with open_database(settings).connect() as connection:
         assert len(connection.execute(select(tables.files)).all()) == 60
+
+
+@of_the_file
+def test_no_row_goes_into_a_file_that_was_deleted_or_replaced(settings: Settings) -> None:
+    engine, path = open_database(settings), settings.home / "catdog.db"
+    with engine.begin() as connection:
+        connection.execute(insert(tables.files), ROW)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file alone holds all rows
+    path.rename(settings.home / "old.db")
+    for _ in range(2):
+        with pytest.raises(DatabaseUnusableError, match=r"catdog\.db, is gone"), engine.begin() as connection:
+            connection.execute(insert(tables.files), ROW | {"path": "/lost.jpg"})
+    assert not path.exists()
+    path.touch()  # another one, which has no tables yet
+    with engine.begin() as connection:
+        assert connection.execute(select(tables.files)).all() == []
+        connection.execute(insert(tables.files), ROW | {"path": "/kept.jpg"})
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    path.unlink()
+    (settings.home / "old.db").rename(path)  # put back
+    with engine.connect() as connection:
+        assert [row.path for row in connection.execute(select(tables.files))] == ["/x.jpg"]
+    engine.dispose()
 
 
 def test_opening_logs_nothing_on_the_screen(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:

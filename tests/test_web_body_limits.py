@@ -2,10 +2,13 @@
 
 import errno
 import io
+import re
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from apiflask import APIFlask
 from flask import request
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
@@ -138,3 +141,117 @@ def test_a_full_database_is_a_full_disk(bundled: Settings, monkeypatch: pytest.M
         response = client.get("/api/stats")
         require_problem(response, status)
         assert "Retry-After" not in response.headers  # nobody knows when there is room
+
+
+def paths_by_endpoint(app: APIFlask) -> Iterator[tuple[str, str, str]]:
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            yield rule.endpoint, method, re.sub("<[^>]*>", "1", rule.rule)
+
+
+def test_every_route_is_small_unless_it_takes_pictures_or_lists(bundled: Settings) -> None:
+    app, _ = client_of(bundled)
+    limits = app.extensions["catdog_body_limits"]
+    large = body_limits.PICTURE_ENDPOINTS | body_limits.TENSOR_ENDPOINTS | body_limits.UPLOAD_ENDPOINTS
+    seen = set()
+    for endpoint, method, path in paths_by_endpoint(app):
+        limit = limits.limit_for(method, path)
+        seen.add(endpoint)
+        if endpoint in body_limits.UPLOAD_ENDPOINTS:
+            assert limit == bundled.max_upload_total_bytes
+        elif endpoint in large:
+            assert limit == bundled.max_request_bytes
+        elif endpoint in body_limits.LIST_ENDPOINTS:
+            assert limit == body_limits.LIST_BYTES < 256 * 1024
+        else:
+            assert limit == body_limits.SMALL_BYTES == 64 * 1024, (endpoint, method)
+    assert seen >= large | body_limits.LIST_ENDPOINTS, "names of routes that are none"
+    for method, path in (
+        ("POST", "/nowhere"),
+        ("POST", "/livez"),
+        ("BREW", "/"),
+        ("POST", "/\0\udcff"),
+    ):
+        assert limits.limit_for(method, path) == body_limits.SMALL_BYTES
+
+
+class Counted(io.BytesIO):
+    """A body that counts what is read of it."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_what_takes_no_picture_reads_no_large_body(bundled: Settings, kind: str, is_chunked: bool) -> None:
+    app, client = client_of(bundled, api_key="k" * 16)
+    for endpoint, method, path in paths_by_endpoint(app):
+        if method != "POST" or app.extensions["catdog_body_limits"].limit_for(method, path) > 256 * 1024:
+            continue
+        body = Counted(b'{"key": [' + b"[]," * 2**20)
+        length = {} if is_chunked else {"content_length": len(body.getvalue())}
+        environ = {"wsgi.input_terminated": True} if is_chunked else {}
+        response = client.post(
+            path,
+            input_stream=body,
+            content_type=kind,
+            environ_overrides=environ,
+            headers={"X-API-Key": "k" * 16},
+            **length,
+        )
+        assert body.taken <= 256 * 1024, endpoint
+        if not is_chunked:
+            require_problem(response, 413, f"{len(body.getvalue()):,} bytes")
+
+
+def test_a_form_of_many_fields_is_counted_before_it_is_read(bundled: Settings) -> None:
+    _, client = client_of(bundled, api_key="k" * 16)
+    kind = {"content_type": "application/x-www-form-urlencoded"}
+    require_problem(client.post("/session", data=b"a&" * 30_000, **kind), 413, "too many fields", "100")
+    require_problem(client.post("/session", data=b"a=1&" * 98 + b"key=x", **kind), 401)
+    large = b"a=" + b"x" * 100_000
+    for path in ("/session", "/api/predict", "/api/retrain/upload"):  # where pictures may come, text may not be larger
+        require_problem(client.post(path, data=large, headers={"X-API-Key": "k" * 16}, **kind), 413, "65,536")
+
+
+def part(name: str, content: bytes, headers: bytes = b"", filename: str | None = None) -> bytes:
+    file = b"" if filename is None else f'; filename="{filename}"'.encode()
+    disposition = b'Content-Disposition: form-data; name="' + name.encode() + b'"' + file
+    return b"--x\r\n" + disposition + b"\r\n" + headers + b"\r\n" + content + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (part("files[]", b"x", b"A: b\r\n" * 5_000, "a.jpg") + b"--x--\r\n", 400, "cannot be read"),
+        (part("category", b"x" * 70_000) + b"--x--\r\n", 413, "65,536 bytes together"),
+        (b"".join(part(f"a{i}", b"x" * 700) for i in range(100)) + b"--x--\r\n", 413, "65,536 bytes together"),
+        (part("a", b"") * 1_000 + b"--x--\r\n", 413, "600 parts"),
+        (part("files[]", b"x", filename="a.jpg"), 400, "cannot be read"),
+        (b"--x\r\nContent-Disposition: form-data\r\n\r\nx\r\n--x--\r\n", 400, "cannot be read"),
+        (b"--x\r\nno header\r\n\r\nx\r\n--x--\r\n", 400, "cannot be read"),
+        (b"x" * 100_000, 400, "cannot be read"),
+    ],
+    ids=["headers", "long text", "much text", "parts", "no end", "no name", "no disposition", "no form"],
+)
+def test_a_form_over_the_wire_is_bounded_and_its_faults_are_told(
+    bundled: Settings, body: bytes, status: int, words: str
+) -> None:
+    _, client = client_of(bundled)
+    response = client.post("/api/retrain/upload", data=body, content_type="multipart/form-data; boundary=x")
+    require_problem(response, status, words)
+
+
+def test_json_of_tensors_has_a_limit_of_its_own(bundled: Settings) -> None:
+    _, client = client_of(bundled)
+    infer = "/v2/models/catdog/infer"
+    document = b'{"inputs": "' + b"x" * 17 * 2**20 + b'"}'
+    require_problem(client.post(infer, data=document, content_type="application/json"), 413, "16,777,216")
+    headers = {"Inference-Header-Content-Length": str(len(document))}
+    response = client.post(infer, data=document, content_type="application/octet-stream", headers=headers)
+    require_problem(response, 413, "16,777,216", "binary tensor")

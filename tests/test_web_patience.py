@@ -4,6 +4,8 @@ import http.client
 import json
 import sqlite3
 import threading
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from drawing import draw, encode
@@ -63,3 +65,22 @@ def test_uploads_that_wait_leave_threads_for_predictions(home: Settings) -> None
         assert len(files) == 4, "what was refused is not half kept"
         assert answered > 1, "answers came while uploads were waiting"
         assert upload(port, 100)[2]["accepted"] == 1
+
+
+def test_two_servers_that_start_on_one_new_home_refuse_no_upload(tmp_path: Path) -> None:
+    with ExitStack() as running:
+        ports = [running.enter_context(serving(tmp_path / "home"))[0] for _ in range(2)]
+        answers: list[tuple[int, Any, dict[str, Any]]] = []
+        together = threading.Barrier(32)
+
+        def send(number: int) -> None:
+            together.wait()
+            answers.append(upload(ports[number % 2], 200 + number))
+
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [status for status, _, _ in answers] == [200] * 32, [document for _, _, document in answers]
+    assert sum(document["accepted"] for _, _, document in answers) == 32

@@ -100,7 +100,7 @@ def test_without_anything_new_a_trigger_is_refused(client: FlaskClient) -> None:
 
 
 @pytest.mark.usefixtures("uploads")
-@pytest.mark.parametrize("body", [b"[1]", b'{"promote": true}', b"{", b'"x"'])
+@pytest.mark.parametrize("body", [b"[1]", b'{"promote": true}', b'{"promote": 0}', b'"x"'])
 def test_a_body_that_means_nothing_is_refused(client: FlaskClient, body: bytes) -> None:
     response = client.post("/api/retrain/trigger", data=body, content_type="application/json")
     require_problem(response, 400, '{"promote": false}', body.decode())

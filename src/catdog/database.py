@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from catdog.errors import DatabaseTooNewError
 from catdog.settings import Settings
+from catdog.sqlite_file import follow_file
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 LOCK_SECONDS: Final = 30.0
 """How long a statement waits for what another process holds."""
+
+UPGRADE_SECONDS: Final = 30.0
+"""How long an opening waits for another process that makes or upgrades the tables."""
 
 UPGRADE_LOCK: Final = 0x636174646F67
 """Key of Postgres' lock for whoever changes the tables: "catdog" in ASCII; it ends with the transaction."""
@@ -56,7 +60,10 @@ _LIBPQ_DRIVERS: Final = ("psycopg", "psycopg2")
 def database_exists(settings: Settings) -> bool:
     """Tell whether opening the database would find one; never creates it."""
     path = sqlite_path(settings.resolved_database_url)
-    return path is None or path.exists()
+    try:
+        return path is None or path.exists()
+    except OSError:  # in a folder that may not be looked into: opening it says so
+        return True
 
 
 def open_database(settings: Settings, *, lock_seconds: float = LOCK_SECONDS) -> Engine:
@@ -68,16 +75,25 @@ def open_database(settings: Settings, *, lock_seconds: float = LOCK_SECONDS) -> 
 
     Raises:
         DatabaseTooNewError: a newer catdog has upgraded it.
+
+    Whatever else stands against it is the driver's error or the system's; `patience.why_no_database` puts it in words.
     """
     url = settings.resolved_database_url
     path = sqlite_path(url)
     if path is None:
         return _upgraded(connect(url, lock_seconds=lock_seconds))
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, hide_parameters=True)  # parameters are names and addresses, and errors are logged
-    event.listen(engine, "connect", partial(_configure_sqlite, lock_seconds))
-    with FileLock(path.with_name(path.name + ".lock")):  # two processes may start on a new folder at once
-        return _upgraded(engine)
+    engine = _sqlite_engine(url, lock_seconds)
+    lock = FileLock(path.with_name(path.name + ".lock"), timeout=max(lock_seconds, UPGRADE_SECONDS))
+
+    def upgrade_another() -> None:
+        with lock:
+            _upgraded(_sqlite_engine(url, lock_seconds)).dispose()
+
+    with lock:  # two processes may start on a new folder at once
+        _upgraded(engine)
+    follow_file(engine, path, upgrade_another)
+    return engine
 
 
 def is_current(settings: Settings) -> bool:
@@ -148,12 +164,18 @@ def sqlite_path(url: str) -> Path | None:
     return Path(str(parsed.database)) if is_file else None
 
 
+def _sqlite_engine(url: str, lock_seconds: float) -> Engine:
+    engine = create_engine(url, hide_parameters=True)  # parameters are names and addresses, and errors are logged
+    event.listen(engine, "connect", partial(_configure_sqlite, lock_seconds))
+    return engine
+
+
 def _configure_sqlite(lock_seconds: float, connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={round(1000 * lock_seconds)}")  # first, since the switch to WAL may wait, too
     # WAL lets readers go on while one process writes; NORMAL is durable enough for what can be made again.
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute(f"PRAGMA busy_timeout={round(1000 * lock_seconds)}")
     cursor.close()
 
 
@@ -179,7 +201,7 @@ def _upgraded(engine: Engine) -> Engine:
 def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # several machines may start on a new database at once
-            patience = f"SET LOCAL lock_timeout = {round(1000 * LOCK_SECONDS)}"  # the first takes its time
+            patience = f"SET LOCAL lock_timeout = {round(1000 * UPGRADE_SECONDS)}"  # the first takes its time
             connection.execute(text(patience))
             connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
         if _is_behind(connection):

@@ -111,6 +111,10 @@ class DatabaseBusyError(CatdogError):
     """The database cannot be used at this moment."""
 
 
+class DatabaseUnusableError(CatdogError):
+    """A database that is damaged, gone or closed to this process; the message says what to do."""
+
+
 class DatabaseTooNewError(CatdogError):
     """The database has tables that a newer catdog made, which this one does not know."""
 

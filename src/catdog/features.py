@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import OperationalError
 
 from catdog import database, tables
 from catdog.backbone import Backbone
 from catdog.encoded import Limits
 from catdog.errors import PictureBrokenError, PictureError
 from catdog.parallel import bounded_map
+from catdog.patience import why_no_database
 from catdog.preprocessing import decode_views, read_picture
 from catdog.settings import Settings
 from catdog.split import Picture
@@ -107,8 +107,10 @@ def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]
             return FeatureCache(engine, backbone_id).read(hashes, view=0)
         finally:
             engine.dispose()
-    except OperationalError as error:
-        _log.warning("Cached features cannot be read now: %s", error.orig)
+    except Exception as error:
+        if not isinstance(error, OSError) and why_no_database(error) is None:
+            raise
+        _log.warning("Cached features cannot be read now: %s", database.own_words(error))
         return None
 
 

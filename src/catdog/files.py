@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import json
-import math
 import os
 import re
 import tempfile
@@ -15,6 +13,7 @@ from typing import Any, Final
 
 from catdog import strict_json
 from catdog.errors import DiskFullError, VersionCorruptError
+from catdog.json_reader import parse_json, read_json_file
 
 LARGEST_FILE: Final = 2 * 2**30
 """Bytes that one file of a version or backbone may have; hashing as many takes seconds."""
@@ -134,24 +133,10 @@ def read_document(folder: Path, name: str) -> dict[str, Any]:
         or data.count(b"[") + data.count(b"{") > MOST_LISTS
     ):
         raise ValueError(f"it has over {LARGEST_DOCUMENT:,} bytes, {MOST_VALUES:,} values, or {MOST_LISTS:,} lists")
-    try:
-        document = json.loads(data, parse_constant=_refuse_number, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
+    document = parse_json(data, finite=True)
     if not isinstance(document, dict):
         raise ValueError("it is no JSON object")
     return document
-
-
-def _refuse_number(said: str) -> None:
-    raise ValueError(f"{said} is no number")
-
-
-def _finite(said: str) -> float:
-    number = float(said)
-    if not math.isfinite(number):
-        raise ValueError("a number is too large")
-    return number
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -162,7 +147,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read what `write_json` wrote; None where there is nothing, or nothing that can be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json_file(path)
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

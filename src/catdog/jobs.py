@@ -15,7 +15,8 @@ from sqlalchemy import Engine, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catdog import strict_json, tables
-from catdog.errors import ConflictError, JobNotFoundError
+from catdog.errors import ConflictError, DatabaseUnusableError, JobNotFoundError
+from catdog.json_reader import JsonError, parse_json
 
 RETRAIN: Final = "retrain"
 LOG_LINES: Final = 200
@@ -176,8 +177,17 @@ class Jobs:
 def _job(row: RowMapping) -> Job:
     values = dict(row)
     for name in ("arguments", "log", "result"):
-        values[name] = None if values[name] is None else json.loads(values[name])
+        values[name] = None if values[name] is None else _parse(values[name])
     return Job(**{**values, "log": tuple(values["log"])})
+
+
+def _parse(text: str) -> Any:
+    try:
+        return parse_json(text.encode(errors="surrogatepass"))
+    except JsonError as error:
+        raise DatabaseUnusableError(
+            f"A row of the table of jobs is damaged: {error}. Put back a backup of the database."
+        ) from error
 
 
 def _now() -> str:

@@ -19,6 +19,7 @@ from catdog.collection import Collection
 from catdog.errors import ConflictError, DatasetError
 from catdog.features import Embedded, FeatureCache, Vector, read_embedded
 from catdog.files import write_json
+from catdog.json_reader import read_json_file
 from catdog.layout import Layout
 from catdog.manifest import Manifest
 from catdog.replay import Replay
@@ -68,7 +69,7 @@ class Collected:
     @classmethod
     def load(cls, path: Path) -> "Collected":
         """Read what `save` wrote."""
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json_file(path)
         for name in ("uploads", "base"):
             document[name] = tuple(Picture(**{**row, "path": Path(row["path"])}) for row in document[name])
         return cls(**document)

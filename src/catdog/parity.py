@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -18,6 +17,7 @@ from catdog.choices import ExportFormat
 from catdog.errors import ExportError, PictureError
 from catdog.files import write_json
 from catdog.formats import FORMATS, Run
+from catdog.json_reader import read_json_file
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Pixels, decode, read_picture
 from catdog.settings import Settings
@@ -182,7 +182,7 @@ def compare(
 def add_certificate(path: Path, certificate: Certificate) -> None:
     """Put a certificate into `parity.json`, keeping those of other exports in the same folder."""
     try:
-        exports = dict(json.loads(path.read_text(encoding="utf-8"))["exports"])
+        exports = dict(read_json_file(path)["exports"])
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or not one of ours
         exports = {}
     write_json(path, {"exports": {**exports, certificate.export: certificate.as_dict()}})

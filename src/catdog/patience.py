@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
-from sqlalchemy.exc import OperationalError
+from filelock import Timeout
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from catdog.errors import DatabaseBusyError
+from catdog.errors import DatabaseBusyError, DatabaseTooNewError, DatabaseUnusableError
 
 FOREVER: Final = -1.0
 BUSY: Final = (
@@ -29,20 +30,56 @@ SILENT: Final = (
     "The database has not answered yet, or did not a moment ago, so that this was not kept; try again in a few "
     "seconds. What was kept before is safe, and sending it again adds nothing."
 )
+DAMAGED: Final = (
+    "The database is damaged, or its file is no database. Stop the server, put back a backup or move the file away, "
+    "and start it again. Predictions go on meanwhile."
+)
+CLOSED: Final = (
+    "The database cannot be opened or written. Make sure that the server's user may write its file and the folder "
+    "around it, and that the disk works. Predictions go on meanwhile."
+)
+TABLES_MISSING: Final = (
+    "The database lacks tables that it should have. Put back a backup, or start the server again, which makes them "
+    "anew. Predictions go on meanwhile."
+)
 OPENING: Final = (
     "The server is still opening the pictures for retraining and putting them in order, as it does once after its "
     "start, so that this was not kept; try again in a minute. What was kept before is safe, and sending it again adds "
     "nothing."
 )
 BRIEF_SECONDS: Final = 0.5
-FIRST_SECONDS: Final = 3.0
-"""How long all threads wait for an opening while nothing speaks against it: a slow machine may need that long."""
+MOVING_SECONDS: Final = 30.0
+"""How long a thread waits for a lock that goes from hand to hand, in this process or another."""
+
+FIRST_SECONDS: Final = 15.0
+"""How long all threads wait for a first opening, which other processes may have begun: a slow machine, or one on which
+several servers start at once, may need that long. What does not answer at all is given up sooner, by its opener."""
 
 SILENT_SECONDS: Final = 5.0
 """How long a database is left alone after it was waited for in vain: as long as the next vain attempt would take."""
 
-_SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_POSTGRES_BUSY: Final = frozenset({"55P03", "57014", "40001", "40P01"})  # no lock, out of time, in each other's way
+PASSING: Final = frozenset({BUSY, AWAY, SILENT, OPENING})
+"""Sentences after which it helps to try again."""
+
+_SQLITE: Final = {
+    sqlite3.SQLITE_BUSY: BUSY,
+    sqlite3.SQLITE_LOCKED: BUSY,
+    sqlite3.SQLITE_PROTOCOL: BUSY,  # two that open or close it at once, in each other's way
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
+    sqlite3.SQLITE_CANTOPEN: CLOSED,
+    sqlite3.SQLITE_READONLY: CLOSED,
+    sqlite3.SQLITE_PERM: CLOSED,
+    sqlite3.SQLITE_AUTH: CLOSED,
+    sqlite3.SQLITE_IOERR: CLOSED,
+}
+_SCHEMA_WORDS: Final = ("no such table", "no such column", "has no column named", "already exists")
+_POSTGRES: Final = {
+    **dict.fromkeys(("55P03", "57014", "40001", "40P01"), BUSY),  # no lock, out of time, in each other's way
+    **dict.fromkeys(("42P01", "42703", "42P07", "3F000"), TABLES_MISSING),
+    **dict.fromkeys(("42501", "25006"), CLOSED),  # no right to, or a copy that is only read
+    **dict.fromkeys(("XX001", "XX002"), DAMAGED),
+}
 T = TypeVar("T")
 
 
@@ -68,8 +105,11 @@ class Patience:
         self._lock = threading.Lock()
 
     @contextmanager
-    def turn(self) -> Iterator[float]:
+    def turn(self, is_moving: Callable[[], bool] = lambda: False) -> Iterator[float]:
         """Give the seconds for which this thread may wait; the block is the waiting and the holding.
+
+        Args:
+            is_moving: whether what is waited for went to another process a moment ago; then nobody is refused.
 
         Raises:
             DatabaseBusyError: enough threads have waited long enough.
@@ -80,7 +120,7 @@ class Patience:
         began = time.monotonic()
         with self._lock:
             is_late = len(self._since) >= self._places
-            if is_late and began - min(self._since) > self._brief:
+            if is_late and began - min(self._since) > self._brief and not is_moving():
                 raise DatabaseBusyError(self.sentence)
             self._since.append(began)
         try:
@@ -93,11 +133,12 @@ class Patience:
 class Opening(Generic[T]):
     """Opens something once for all threads, which do not queue for it while it does not answer."""
 
-    def __init__(self, opener: Callable[[], T]) -> None:
-        """Take what opens it; nothing is opened before the first `get`."""
+    def __init__(self, opener: Callable[[], T], sentence: str = SILENT) -> None:
+        """Take what opens it, and what those are told who wait in vain; nothing is opened before the first `get`."""
         self.opened: T | None = None
         self._opener = opener
-        self._patience = Patience(SILENT_SECONDS, brief=FIRST_SECONDS, sentence=SILENT)
+        self._sentence = sentence
+        self._patience = Patience(FIRST_SECONDS, brief=FIRST_SECONDS, sentence=sentence)
         self._lock = threading.Lock()
         self._not_before = 0.0
 
@@ -113,7 +154,7 @@ class Opening(Generic[T]):
             return opened
         with self._patience.turn() as seconds:
             if not self._lock.acquire(timeout=seconds):
-                raise DatabaseBusyError(SILENT)
+                raise DatabaseBusyError(self._sentence)
             try:
                 if self.opened is None:
                     self.opened = self._open()
@@ -124,26 +165,34 @@ class Opening(Generic[T]):
     def _open(self) -> T:
         began = time.monotonic()
         if began < self._not_before:
-            raise DatabaseBusyError(SILENT)
+            raise DatabaseBusyError(self._sentence)
         try:
             return self._opener()
         except Exception:
             failed = time.monotonic()
             if failed - began > BRIEF_SECONDS:  # who refuses at once may be asked at once
                 self._not_before = failed + SILENT_SECONDS
-                self._patience = Patience(SILENT_SECONDS, sentence=SILENT)  # whoever comes from now on waits briefly
+                # Whoever comes from now on waits briefly.
+                self._patience = Patience(SILENT_SECONDS, sentence=self._sentence)
             raise
 
 
 def why_no_database(error: BaseException) -> str | None:
-    """Say that the database was held by others for longer than is waited, or is away; None for any other error."""
-    if isinstance(error, PoolTimeoutError):  # all connections of this process were in use for too long
+    """Say that the database is held by others, away, damaged or closed, and what to do; None for any other error."""
+    if isinstance(error, DatabaseBusyError | DatabaseTooNewError | DatabaseUnusableError):
+        return str(error)
+    if isinstance(error, PoolTimeoutError | Timeout):  # all connections, or the lock of an opening, in use for too long
         return BUSY
-    if not isinstance(error, OperationalError):
-        return None
-    if isinstance(error.orig, sqlite3.Error):
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, sqlite3.Error):
         # The lowest byte of SQLite's extended codes is the code (https://www.sqlite.org/rescode.html).
-        code = getattr(error.orig, "sqlite_errorcode", None)
-        return BUSY if code is not None and code & 0xFF in _SQLITE_BUSY else None
-    # A server holds what is asked for, or it was not reached, was stopped, is starting, or takes no more.
-    return BUSY if getattr(error.orig, "sqlstate", None) in _POSTGRES_BUSY else AWAY
+        code = getattr(original, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_ERROR and any(words in str(original) for words in _SCHEMA_WORDS):
+            return TABLES_MISSING
+        return _SQLITE.get(code)
+    if not isinstance(error, DBAPIError):
+        return None
+    if (state := getattr(original, "sqlstate", None)) in _POSTGRES:
+        return _POSTGRES[state]
+    # A server that was not reached, was stopped, is starting, or takes no more.
+    return AWAY if isinstance(error, OperationalError) else None

@@ -4,7 +4,6 @@ Each step reads what the one before left in the job's folder, may be repeated, a
 `worker` makes a durable job of them, each in a process of its own (`trainer`).
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from catdog.files import write_json
 from catdog.fitting import MIN_CALIBRATION, Fitted, Measured, measure
 from catdog.gate import judge
 from catdog.head import Head
+from catdog.json_reader import read_json_file
 from catdog.keras_twin import KerasTwin
 from catdog.material import Collected, Material, collect, read_uploads
 from catdog.metrics import compute_metrics
@@ -177,7 +177,7 @@ class Retraining:
                 "Train it anew with `catdog train`, which holds some out. Received: 0 test pictures."
             )
         head = Head.load(self.folder / "head.npz")
-        document = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
+        document = read_json_file(self.folder / "history.json")
         fitted = Fitted(
             head,
             KerasTwin(material.champion.path / "head.keras", head),
@@ -257,7 +257,7 @@ class Retraining:
         return None
 
     def _result(self, step: str) -> dict[str, Any]:
-        result: dict[str, Any] = json.loads((self.folder / f"{step}.json").read_text(encoding="utf-8"))
+        result: dict[str, Any] = read_json_file(self.folder / f"{step}.json")
         return result
 
 

@@ -9,20 +9,22 @@ lock, over all processes.
 """
 
 import contextlib
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from sqlalchemy import Connection, Engine, Row, Select, case, func, select, update
 
 from catdog import database, tables
 from catdog.choices import PictureState
 from catdog.errors import DatabaseBusyError, UploadNotFoundError
 from catdog.files import sync_folder
-from catdog.patience import BUSY, Patience
+from catdog.patience import BRIEF_SECONDS, BUSY, MOVING_SECONDS, Patience
 from catdog.settings import Settings
 
 Order = Literal["review", "newest"]
@@ -83,6 +85,7 @@ class Shelf:
         self.engine = engine
         self.root = settings.retrain_dir
         self._patience = patience or Patience()
+        self._lock_path = self.root / ".lock"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -92,12 +95,26 @@ class Shelf:
             DatabaseBusyError: others hold it for longer than is waited.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with self._patience.turn() as seconds, contextlib.ExitStack() as held:
-            try:
-                held.enter_context(FileLock(self.root / ".lock").acquire(seconds, poll_interval=_POLL_SECONDS))
-            except Timeout as error:
-                raise DatabaseBusyError(BUSY) from error
+        with self._patience.turn(self._is_moving) as seconds, self._acquire(seconds):
+            with contextlib.suppress(OSError):
+                os.utime(self._lock_path)  # those who wait see by it that the lock goes from hand to hand
             yield
+
+    def _acquire(self, seconds: float) -> contextlib.AbstractContextManager[BaseFileLock]:
+        until = time.monotonic() + MOVING_SECONDS
+        while True:
+            try:
+                return FileLock(self._lock_path).acquire(seconds, poll_interval=_POLL_SECONDS)
+            except Timeout as error:
+                if not self._is_moving() or time.monotonic() > until:
+                    raise DatabaseBusyError(BUSY) from error
+
+    def _is_moving(self) -> bool:
+        """Tell whether somebody got the lock a moment ago: its file's time of access is set by nobody else."""
+        try:
+            return time.time() - self._lock_path.stat().st_atime < BRIEF_SECONDS
+        except OSError:
+            return False
 
     def path(self, state: PictureState, folder: str, sha256: str) -> Path:
         """Say where the file of a picture lies; `folder` must be a class of the model."""

@@ -20,6 +20,7 @@ from catdog.database import open_database
 from catdog.errors import CatdogError, JobError
 from catdog.jobs import Job, Jobs
 from catdog.monitoring import Counts
+from catdog.patience import why_no_database
 from catdog.settings import Settings
 from catdog.telemetry import open_tracing, trace_job
 from catdog.trainer import Trainer
@@ -105,8 +106,10 @@ class Worker:
                 if not self.run_once():
                     self._keep_warm()
                     time.sleep(POLL_SECONDS)
-            except OperationalError as error:
-                _log.warning("The database cannot be used, and is tried again: %s", error.orig)
+            except Exception as error:
+                if (why := why_no_database(error)) is None:
+                    raise
+                _log.warning("The database is tried again in a second. %s", why)
                 time.sleep(POLL_SECONDS)
         self.close()
 

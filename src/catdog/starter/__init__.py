@@ -47,6 +47,16 @@ def ensure_champion(models_dir: Path) -> None:
             store.promote(version.number, "the bundled model")
 
 
+class TemporaryModels:
+    """The bundled model in a temporary store, for a server whose own store cannot be written; goes with the process."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="catdog-", ignore_cleanup_errors=True)
+        models_dir = Path(self._folder.name)
+        ensure_champion(models_dir)
+        self.version = ModelStore(models_dir).get()
+
+
 def write_bundle(version: ModelVersion, target: Path) -> int:
     """Write a version and its backbone as a bundle: what `src/catdog/starter/` holds.
 

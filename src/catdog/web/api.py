@@ -114,7 +114,7 @@ def model_status() -> Document:
     if document["refused"]:
         error = without_paths(document["refused"]["error"], service().settings)
         document["refused"] = {**document["refused"], "error": error}
-    return {**document, "memory_bytes": server_memory()}
+    return {**document, "memory_bytes": server_memory(), "faults": list(service().condition.faults)}
 
 
 @api.get("/stats")
@@ -169,8 +169,17 @@ def livez() -> Document:
 @probes.doc(responses=answers(schemas.Probe, 503))
 @open_to_all
 def readyz() -> Document:
-    """Answer 200 when a model is loaded and was tried, else 503."""
-    return {"status": "ready", "version": service().predictor.version.number}
+    """Answer 200 when a model is loaded and was tried, else 503.
+
+    The status is `degraded` while predictions work but something else does not; `faults` says what and why.
+    """
+    version = service().predictor.version.number
+    faults = [*service().condition.faults]
+    if refusal := service().refusal:
+        faults.append(without_paths(refusal.error, service().settings))
+    if not faults:
+        return {"status": "ready", "version": version}
+    return {"status": "degraded", "version": version, "faults": faults}
 
 
 def _one_of_many(picture: bytes) -> Document:

@@ -37,6 +37,7 @@ from catdog.web.pages import pages
 from catdog.web.permissions import open_to_all
 from catdog.web.retrain import retrain
 from catdog.web.retrain_page import retrain_page
+from catdog.web.routing import NumberConverter
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         static_folder=None,  # type: ignore[arg-type]  # as Flask's; `assets` serves the files
     )
     app.request_class = PictureRequest
+    app.url_map.converters["int"] = NumberConverter
     app.config.update(
         OPENAPI_VERSION="3.1.0",
         SECURITY_SCHEMES=schemas.SECURITY_SCHEMES,

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
-from threading import Lock
+from functools import partial
 from typing import IO, Any, Final, cast
 
 from apiflask import APIBlueprint
@@ -13,46 +13,43 @@ from werkzeug.datastructures import FileStorage
 
 from catdog import review
 from catdog.collection import Collection
-from catdog.errors import DatabaseBusyError, RequestError, UploadNotFoundError, UploadTooLargeError
+from catdog.errors import RequestError, UploadNotFoundError, UploadTooLargeError
 from catdog.intake import require_free
 from catdog.labels import match_class
-from catdog.patience import OPENING, Patience
+from catdog.patience import FIRST_SECONDS, OPENING, Opening, Patience
 from catdog.prediction import Prediction
 from catdog.preprocessing import decode_upright
 from catdog.uploads import MAX_ID, STATES, Order
 from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
+from catdog.web.bodies import read_body, read_document
 from catdog.web.permissions import needs_permission
 from catdog.web.schemas import KEYS, answers
-from catdog.web.service import LOCK_SECONDS
+from catdog.web.service import LOCK_SECONDS, Service
 from catdog.web.uploads import read_one
 from catdog.wording import counted, listed
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
 THUMBNAIL_SIDE: Final = 320
+_OPENING: Final = "catdog.collection"
 _SAID: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 _FILTERS: Final = {"state": "state", "category": "folder", "batch": "batch", "origin": "origin", "uploader": "uploader"}
 
 collect = APIBlueprint("collect", __name__, tag="Retraining", url_prefix="/api")
-_opening = Lock()
-_patience: Final = Patience(LOCK_SECONDS, sentence=OPENING)
-"""How long a request waits for another that opens the pictures for retraining."""
 
 
 def collection() -> Collection:
     """Give the pictures for retraining; the first call of a process opens them and puts them in order."""
-    if "catdog.collection" not in current_app.extensions:
-        with _patience.turn() as seconds:
-            if not _opening.acquire(timeout=seconds):
-                raise DatabaseBusyError(OPENING)
-            try:
-                if "catdog.collection" not in current_app.extensions:
-                    opened = Collection(service().settings, service().counts.engine(), Patience(LOCK_SECONDS))
-                    opened.repair()
-                    current_app.extensions["catdog.collection"] = opened
-            finally:
-                _opening.release()
-    return cast(Collection, current_app.extensions["catdog.collection"])
+    known: dict[str, Any] = current_app.extensions
+    if _OPENING not in known:
+        known.setdefault(_OPENING, Opening(partial(_open, service()), OPENING))
+    return cast(Opening[Collection], known[_OPENING]).get()
+
+
+def _open(of: Service) -> Collection:
+    engine = of.counts.engine()
+    Collection(of.settings, engine, Patience(FIRST_SECONDS)).repair()  # another process may be at it
+    return Collection(of.settings, engine, Patience(LOCK_SECONDS))
 
 
 @collect.post("/retrain/upload")
@@ -86,7 +83,7 @@ def feedback() -> Document:
 
     The picture comes as for /api/predict; `class` names the right class, or `right=true` says that the answer is.
     """
-    request.get_data()  # kept, so that the fields beside the picture can be read, too
+    read_body(request, keep=True)  # kept, so that the fields beside the picture can be read, too
     picture = read_one(request, service().settings)
     prediction = service().look(picture)
     kept = collection().feedback(picture, _right_class(prediction), prediction, request.remote_addr or "unknown")
@@ -137,7 +134,7 @@ def image_file(number: int) -> Response:
 
 
 @collect.post("/retrain/images/relabel")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
 def relabel() -> Document:
     """Move pictures to another class."""
@@ -149,7 +146,7 @@ def relabel() -> Document:
 
 
 @collect.post("/retrain/images/remove")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
 def remove() -> Document:
     """Take pictures out of use; they can be restored until they are purged."""
@@ -157,7 +154,7 @@ def remove() -> Document:
 
 
 @collect.post("/retrain/images/restore")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
 def restore() -> Document:
     """Bring removed pictures back."""
@@ -165,7 +162,7 @@ def restore() -> Document:
 
 
 @collect.post("/retrain/images/confirm")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 503), security=KEYS)
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 413, 415, 503), security=KEYS)
 @needs_permission
 def confirm() -> Document:
     """Say that the class of pictures is right; feedback, and what the review keeps out, comes into use by it."""
@@ -249,7 +246,7 @@ def _named(files: list[FileStorage]) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _ids() -> tuple[list[int], Document]:
-    document = request.get_json(silent=True)
+    document = read_document(request)
     document = document if isinstance(document, dict) else {}
     ids = document.get("ids")
     if not isinstance(ids, list) or not 0 < len(ids) <= shapes.MAX_IDS or not all(map(_is_number, ids)):

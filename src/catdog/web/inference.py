@@ -10,6 +10,7 @@ from catdog.errors import MediaTypeError
 from catdog.prediction import Predictor
 from catdog.web import inference_schemas as schemas
 from catdog.web.api import service
+from catdog.web.bodies import read_body
 from catdog.web.permissions import open_to_all
 from catdog.web.schemas import answers
 from catdog.web.tensors import EXTENSIONS, HEADER_LENGTH, INPUT, OUTPUTS, parse, render
@@ -101,6 +102,7 @@ def _infer(version: int | None) -> Response:
     body = _read_body()
     predictor = service().answering(version)
     asked = parse(body, request.headers.get(HEADER_LENGTH), service().settings)
+    del body  # its pictures are copies, and it may have 32 MB
     document, binary = render(asked, service().predict_many(asked.pictures, predictor))
     text = strict_json.dumps(document).encode()
     if not binary:
@@ -119,7 +121,7 @@ def _read_body() -> bytes:
         raise MediaTypeError(f"A body must not be compressed; pictures are already. Received: {encoding[:100]}.")
     if request.mimetype not in ("", *schemas.KINDS):  # a client of Triton sends none
         raise MediaTypeError(f"A body must be {' or '.join(schemas.KINDS)}. Received: {request.mimetype[:100]}.")
-    return request.get_data(cache=False)
+    return read_body(request)
 
 
 def _describe(predictor: Predictor) -> Document:

@@ -65,6 +65,7 @@ class ModelStatus(Schema):
     latency_ms = Nested(RecentLatency, **described("of the last 24 hours, over all processes and restarts"))
     drift = Nested(Drift, allow_none=True, **described("null where there is too little to compare"))
     refused = Nested(Refusal, allow_none=True, **described("a champion that could not be loaded"))
+    faults = List(String(), **described("why nothing can be kept, and what to do; none if all is well"))
 
 
 class Predictions(Schema):

@@ -99,5 +99,6 @@ def _frame(tab: str) -> dict[str, Any]:
         "may_change": may_change(settings),
         "why_locked": None if settings.api_key else why_not(settings),
         "request_id": request_id(),
+        "faults": service().condition.faults,
         "verdicts": {"neither": NEITHER, "unsure": UNSURE},
     }

@@ -8,6 +8,7 @@
 import errno
 import json
 import logging
+import os
 import re
 import secrets
 import sqlite3
@@ -16,11 +17,18 @@ from typing import Any, Final
 
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, TooManyRequests
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    TooManyRequests,
+)
 
 from catdog import errors
 from catdog.database import own_words
-from catdog.patience import why_no_database
+from catdog.patience import PASSING, why_no_database
 from catdog.settings import Settings
 from catdog.web.body_limits import over_the_limit
 
@@ -46,6 +54,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.DatabaseBusyError: 503,
     errors.ServerBusyError: 503,
     errors.DatabaseTooNewError: 503,
+    errors.DatabaseUnusableError: 503,
     errors.DiskFullError: 507,
 }
 """The status of each class of error; a class that is not listed has that of the nearest one above it."""
@@ -75,9 +84,8 @@ def respond(error: Exception, settings: Settings) -> Response:
     response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
     if isinstance(error, HTTPException):
         response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
-    if status == 503 and (
-        isinstance(error, errors.DatabaseBusyError | errors.ServerBusyError) or why_no_database(error)
-    ):
+    passes = isinstance(error, errors.DatabaseBusyError | errors.ServerBusyError) or why_no_database(error) in PASSING
+    if status == 503 and passes:
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="catdog"'
@@ -106,10 +114,10 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
     if is_disk_full(error):
         _log.error("Request %s found the disk full: %s", request_id(), own_words(error), extra=_named())
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else FULL
-    if (sentence := why_no_database(error)) is not None:
+    if (sentence := why_not_kept(error)) is not None:
         _note(503, error)
-        _log.error("Request %s could not use the database: %s", request_id(), own_words(error), extra=_named())
-        return 503, sentence
+        _log.error("Request %s met what the server could not use: %s", request_id(), own_words(error), extra=_named())
+        return 503, without_paths(sentence, settings)
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
     if status == 500:
@@ -133,6 +141,18 @@ def is_disk_full(error: BaseException | None) -> bool:
             )
         error = error.__cause__
     return False
+
+
+def why_not_kept(error: BaseException) -> str | None:
+    """Say that the database, or the server's folder, cannot be used, and what to do; None for any other error."""
+    if (sentence := why_no_database(error)) is not None:
+        return sentence
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+        return (
+            f"The server cannot use its files: {os.strerror(error.errno)}. Make sure that its folder (CATDOG_HOME) is "
+            "there, that its user may write in it, and that the disk works. Predictions go on meanwhile."
+        )
+    return None
 
 
 def without_paths(sentence: str, settings: Settings) -> str:
@@ -169,8 +189,10 @@ def _note(status: int, error: Exception) -> None:
 
 
 def _sentence(error: HTTPException, settings: Settings) -> str:
+    if isinstance(error, ClientDisconnected):
+        return "The body ends before its Content-Length. Send the request again."
     if isinstance(error, RequestEntityTooLarge):
-        return over_the_limit(request, settings)
+        return over_the_limit(request, settings, error)
     if isinstance(error, TooManyRequests):
         return str(error.description)
     if isinstance(error, NotFound):

@@ -2,28 +2,34 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request, url_for
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
-from catdog.errors import DatabaseBusyError, RequestError
+from catdog.errors import CatdogError, DatabaseBusyError, DatabaseUnusableError, RequestError
 from catdog.jobs import Job, Jobs
 from catdog.material import require_new
+from catdog.patience import PASSING
 from catdog.web import schemas, tracing
 from catdog.web.api import service
+from catdog.web.bodies import FORMS, read_document
 from catdog.web.permissions import needs_permission, open_to_all
-from catdog.web.problems import without_paths
+from catdog.web.problems import is_disk_full, why_not_kept, without_paths
 from catdog.web.schemas import answers
+from catdog.web.sessions import TOKEN_FIELD
 from catdog.wording import counted
+
+_FIELD_VALUES: Final = {"false": False, "": None}
 
 retrain = APIBlueprint("retrain", __name__, tag="Retraining", url_prefix="/api/retrain")
 
 
 @retrain.post("/trigger")
-@retrain.doc(responses=answers(schemas.RetrainingAccepted, 400, 401, 403, 409, 503, success=202), security=schemas.KEYS)
+@retrain.doc(
+    responses=answers(schemas.RetrainingAccepted, 400, 401, 403, 409, 413, 415, 503, success=202), security=schemas.KEYS
+)
 @needs_permission
 def trigger() -> tuple[Response, int, dict[str, str]]:
     """Retrain on what came in; one job at a time.
@@ -63,18 +69,24 @@ def _database() -> Iterator[Engine]:
     """Give this process' connections to the database."""
     try:
         yield service().counts.engine()
-    except OperationalError as error:
-        raise DatabaseBusyError("The database cannot be used now; try again in a minute.") from error
+    except Exception as error:
+        if isinstance(error, CatdogError) or is_disk_full(error) or (why := why_not_kept(error)) is None:
+            raise
+        # The tab goes on without; what helps to try again keeps saying so.
+        raise (DatabaseBusyError if why in PASSING else DatabaseUnusableError)(why) from error
 
 
 def _arguments() -> dict[str, Any]:
-    document = request.get_json(silent=True) if request.is_json else {}
-    promote = document.get("promote") if isinstance(document, dict) else document
-    if promote not in (None, False) or not isinstance(document, dict):
-        raise RequestError(
-            'The body may be the JSON object {"promote": false} or nothing. '
-            f"Received: {request.get_data(as_text=True)[:100]}"
-        )
+    """Read the options of a retraining from a JSON body or the fields of a form; no body has none."""
+    if request.mimetype in FORMS:
+        given = {name: _FIELD_VALUES.get(value, value) for name, value in request.form.items() if name != TOKEN_FIELD}
+    else:
+        given = read_document(request)
+        given = {} if given is None else given
+    promote = given.get("promote") if isinstance(given, dict) else given
+    if not isinstance(given, dict) or not (promote is None or promote is False):
+        received = request.get_data(as_text=True)[:100]
+        raise RequestError(f'The body may be nothing or {{"promote": false}}, as JSON or a form, not {received}.')
     return {"promote": promote}
 
 

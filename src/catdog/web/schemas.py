@@ -131,8 +131,9 @@ class Session(Schema):
 class Probe(Schema):
     """The state of the process."""
 
-    status = String(**described("`alive` or `ready`"))
+    status = String(**described("`alive`, `ready`, or `degraded` while predictions work but something else does not"))
     version = Integer(metadata={"description": "the version that answers"})
+    faults = List(String(), metadata={"description": "what does not work besides, and what to do"})
 
 
 class RetrainingAccepted(Schema):

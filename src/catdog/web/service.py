@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,10 +30,11 @@ from catdog.patience import why_no_database
 from catdog.prediction import Prediction, Predictor
 from catdog.sampling import Sample
 from catdog.settings import Settings
-from catdog.starter import ensure_champion
+from catdog.starter import TemporaryModels, ensure_champion
 from catdog.store import ModelStore
 from catdog.walking import count_files
 from catdog.web import STARTED_VARIABLE
+from catdog.web.condition import LOOK_SECONDS, Condition
 from catdog.web.exposition import Exposition
 from catdog.web.memory import release_memory
 from catdog.web.uploads import numbered
@@ -83,12 +85,14 @@ class Service:
         self.on_answer: Callable[[Prediction], None] | None = None
         self.store = ModelStore(settings.models_dir)
         self.counts = Counts(settings, lock_seconds=LOCK_SECONDS)
+        self.condition = Condition(settings, self.counts)
         self._drift = DriftWatch(settings.drift_threshold)
         self.exposition: Exposition | None = None
         self.refusal: Refusal | None = None
         self.started_at = float(os.environ.get(STARTED_VARIABLE) or time.time())
         self._predictor: Predictor | None = None
-        self._seen: object = None
+        self._bundled: TemporaryModels | None = None
+        self._seen: object = ()  # as no file is
         self._retry_at = 0.0
         self._loading = threading.Lock()
         # The network takes one picture at a time: more would not be faster. Decoding is outside this turn, so that one
@@ -100,14 +104,16 @@ class Service:
     def start(self) -> None:
         """Load the champion, the bundled model where there is no version yet, and start looking for new ones."""
         decode_gate.serve()
-        try:
-            ensure_champion(self.settings.models_dir)
-        except (OSError, CatdogError) as error:
-            _log.error("The bundled model could not be installed. Received: %s", error)
+        self._bundled = self._install_bundle()
         self.refresh()
-        works = ((self.refresh, POLL_SECONDS), (self.counts.flush, FLUSH_SECONDS), (self.measure_drift, DRIFT_SECONDS))
+        works: tuple[tuple[Callable[[], None], float], ...] = (
+            (self.refresh, POLL_SECONDS),
+            (self.counts.flush, FLUSH_SECONDS),
+            (self.measure_drift, DRIFT_SECONDS),
+            (self.condition.look, LOOK_SECONDS),
+        )
         for work, every in works:
-            name = f"catdog-{work.__name__}"
+            name = f"catdog-{getattr(work, '__name__', 'work')}"
             thread = threading.Thread(target=self._repeat, args=(work, every), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -220,9 +226,22 @@ class Service:
                     _log.error("Version %s could not be taken into use: %s", number, error)
                 self.refusal = refusal
 
+    def _install_bundle(self) -> TemporaryModels | None:
+        """Install the bundled model where there is no version; elsewhere where the models' folder takes none."""
+        try:
+            ensure_champion(self.settings.models_dir)
+        except CatdogError as error:
+            _log.error("The bundled model could not be installed. Received: %s", error)
+        except OSError as error:
+            _log.error("The bundled model answers from a temporary folder: none can be installed. Received: %s", error)
+            with suppress(OSError):
+                return TemporaryModels()
+        return None
+
     def _load(self, number: int | None) -> Predictor:
         # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
-        predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=self.backbone)
+        version = self._bundled.version if self._bundled and number is None else number
+        predictor = self._predictor_class(version, settings=self.settings, threads=1, backbone=self.backbone)
         predictor.version.try_out(predictor.backbone)
         return predictor
 

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Response
 from catdog.errors import ForbiddenError, KeyNeededError, MediaTypeError, RequestError
 from catdog.settings import Settings
 from catdog.web import schemas
+from catdog.web.bodies import FORMS, read_document
 from catdog.web.origins import is_same_site
 from catdog.web.permissions import needs_permission, open_to_all, takes_the_key
 from catdog.web.schemas import answers
@@ -31,7 +32,6 @@ HOW_TO_SET_A_KEY: Final = (
     "Set CATDOG_API_KEY on the server (`openssl rand -hex 32` makes one), start it again, and send the key as "
     "X-API-Key or as Authorization: Bearer."
 )
-_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _TO_THE_PAGE: Final = {"description": "A form is sent on to the page"}
 _KEY: Final = "CATDOG_API_KEY"
 """Where an app's configuration keeps the key, for the routes below."""
@@ -134,7 +134,7 @@ def require_own_page() -> None:
     """
     _require_same_site()
     given = request.headers.get(TOKEN_HEADER)
-    if given is None and request.mimetype in _FORMS:
+    if given is None and request.mimetype in FORMS:
         given = request.form.get(TOKEN_FIELD)
     if not _is_equal(given or "", session[TOKEN_FIELD]):
         if given is not None:
@@ -147,7 +147,7 @@ def require_own_page() -> None:
 
 
 @sessions.post("/session")
-@sessions.doc(responses={**answers(schemas.Session, 400, 401, 403, 415), 303: _TO_THE_PAGE})
+@sessions.doc(responses={**answers(schemas.Session, 400, 401, 403, 413, 415), 303: _TO_THE_PAGE})
 @takes_the_key
 def sign_in() -> dict[str, Any] | Response:
     """Sign in with the key: the field `key` of a form, or of a JSON object.
@@ -163,7 +163,7 @@ def sign_in() -> dict[str, Any] | Response:
     session.clear()
     session[TOKEN_FIELD] = secrets.token_urlsafe(32)
     session.permanent = True
-    return redirect(url_for("pages.index"), 303) if request.mimetype in _FORMS else state()
+    return redirect(url_for("pages.index"), 303) if request.mimetype in FORMS else state()
 
 
 @sessions.route("/session/end", methods=["POST", "DELETE"])
@@ -173,7 +173,7 @@ def sign_out() -> dict[str, Any] | Response:
     """Sign out: the browser forgets its cookie."""
     if session:
         session.clear()
-    return redirect(url_for("pages.index"), 303) if request.mimetype in _FORMS else state()
+    return redirect(url_for("pages.index"), 303) if request.mimetype in FORMS else state()
 
 
 @sessions.get("/api/session")
@@ -198,10 +198,10 @@ def _require_same_site() -> None:
 
 
 def _given_key() -> str:
-    if request.mimetype in _FORMS:
+    if request.mimetype in FORMS:
         given: Any = request.form.get("key")
     elif request.is_json:
-        document = request.get_json()
+        document = read_document(request)
         given = document.get("key") if isinstance(document, dict) else None
     else:
         raise MediaTypeError(

@@ -58,7 +58,7 @@ def status_context() -> dict[str, Any]:
             "by verdict": _mix(stats, "by_verdict", {**names, UNSURE: "Not sure", NEITHER: "Neither"}),
         },
         "hours_shown": HOURS_SHOWN,
-        "versions": service().store.summaries(),
+        "versions": _versions(),
         "earlier": _earlier_champion(),
         "comparison": _comparison(status["version"]),
         "promotions": status["history"][: -PROMOTIONS_SHOWN - 1 : -1],
@@ -66,6 +66,13 @@ def status_context() -> dict[str, Any]:
         "drift_hours": drift.HOURS,
         "drift_smallest": drift.SMALLEST,
     }
+
+
+def _versions() -> list[dict[str, Any]]:
+    try:
+        return service().store.summaries()
+    except CatdogError:  # as for the earlier champion
+        return []
 
 
 def _earlier_champion() -> int | None:

@@ -8,7 +8,6 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 """
 
 import base64
-import json
 import re
 import reprlib
 import struct
@@ -19,8 +18,10 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from catdog.errors import RequestError, UploadTooLargeError
+from catdog.json_reader import count_values
 from catdog.prediction import Prediction
 from catdog.settings import Settings
+from catdog.web.bodies import parse_document
 from catdog.web.uploads import numbered, too_large
 
 T = TypeVar("T")
@@ -33,6 +34,11 @@ EXTENSIONS: Final = ("binary_tensor_data",)
 MOST_VALUES: Final = 200_000
 """Most values in the JSON of a request. Python needs some 60 bytes for `[]`, so that without a bound a request would
 cost twenty times its size. A tensor of pixels, 224 x 224 x 3, stays under it, and is told what is wrong with it."""
+
+JSON_BYTES: Final = 16 * 2**20
+"""Most bytes of JSON in a request, unless one picture may be larger; a request with a binary tensor may have more."""
+
+_OVERHEAD: Final = 64 * 1024  # of JSON, beside a picture in base64
 
 _LENGTH_BYTES: Final = 4
 _FOREIGN_PARAMETERS: Final = ("classification", "shared_memory_region")
@@ -67,6 +73,16 @@ class InferRequest:
     request_id: str | None
 
 
+def json_bytes(settings: Settings) -> int:
+    """Return the most bytes of JSON in a request; the largest single picture fits in, as base64.
+
+    While JSON is read, it is in memory three times, and base64 is a third longer than its picture. A binary tensor
+    needs neither, and is held to the limit of all requests.
+    """
+    one = -(-settings.max_upload_bytes // 3) * 4 + _OVERHEAD
+    return min(settings.max_request_bytes, max(one, JSON_BYTES))
+
+
 def parse(body: bytes, header_length: str | None, settings: Settings) -> InferRequest:
     """Read a request.
 
@@ -79,7 +95,7 @@ def parse(body: bytes, header_length: str | None, settings: Settings) -> InferRe
         RequestError: it is not what the protocol and the model need; says what.
         UploadTooLargeError: over a limit; names it.
     """
-    text, binary = _split(body, header_length)
+    text, binary = _split(body, header_length, json_bytes(settings))
     document = _load(text)
     request_id = _take(document, "id", str) if "id" in document else None
     outputs = _outputs(document)
@@ -107,27 +123,28 @@ def render(asked: InferRequest, predictions: Sequence[Prediction]) -> tuple[Docu
     return {"model_name": "catdog", "model_version": version, **named, "outputs": tensors}, binary
 
 
-def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
-    """Part the JSON from the binary tensors behind it."""
+def _split(body: bytes, header_length: str | None, most: int) -> tuple[bytes, memoryview]:
+    """Part the JSON, of at most `most` bytes, from the binary tensors behind it, which are not copied."""
     if header_length is None:
-        return body, b""
-    if not re.fullmatch("[0-9]{1,12}", header_length) or int(header_length) > len(body):
+        length = len(body)
+    elif re.fullmatch("[0-9]{1,12}", header_length) and int(header_length) <= len(body):
+        length = int(header_length)
+    else:
         raise RequestError(
             f"{HEADER_LENGTH} must be the bytes of the JSON, at most those of the body, {len(body):,}. "
             f"Received: {header_length[:100]}"
         )
-    return body[: int(header_length)], body[int(header_length) :]
+    if length > most:
+        raise UploadTooLargeError(
+            f"The JSON of a request may have at most {most:,} bytes, not {length:,}; send pictures as a binary tensor."
+        )
+    return body if length == len(body) else body[:length], memoryview(body)[length:]
 
 
 def _load(text: bytes) -> Document:
-    # Each element, and each key with its value, follows one of these marks; base64 has none of them.
-    if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
-        raise UploadTooLargeError(f"The JSON of a request may have at most {MOST_VALUES:,} values. Received: more.")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise RequestError(f"The body must begin with a JSON object, in UTF-8. Received: {reason}.") from None
+    if count_values(text) > MOST_VALUES:
+        raise UploadTooLargeError(f"The JSON of a request may have at most {MOST_VALUES:,} values.")
+    document = parse_document(text)
     if not isinstance(document, dict):
         raise RequestError(f"The body must be a JSON object. Received: {reprlib.repr(document)}")
     return document
@@ -149,7 +166,7 @@ def _parameters(holder: Document) -> Document:
     return parameters
 
 
-def _pictures(document: Document, binary: bytes, settings: Settings) -> list[bytes]:
+def _pictures(document: Document, binary: memoryview, settings: Settings) -> list[bytes]:
     tensor = _only_input(document)
     count, data = _count(tensor), _data(tensor, binary)
     if data is not None and len(data) != count:
@@ -170,7 +187,7 @@ def _pictures(document: Document, binary: bytes, settings: Settings) -> list[byt
     return pictures
 
 
-def _data(tensor: Document, binary: bytes) -> list[Any] | None:
+def _data(tensor: Document, binary: memoryview) -> list[Any] | None:
     """Give the elements of the input that stand in the JSON; None where they are binary."""
     parameters = _parameters(tensor)
     size = _take(parameters, "binary_data_size", int) if "binary_data_size" in parameters else None
@@ -217,7 +234,7 @@ def _decode(data: list[Any]) -> list[bytes]:
     return pictures
 
 
-def _unpack(binary: bytes, count: int) -> list[bytes]:
+def _unpack(binary: memoryview, count: int) -> list[bytes]:
     """Part a binary tensor of BYTES into its elements."""
     elements, at = [], 0
     for number in range(1, count + 1):
@@ -229,7 +246,7 @@ def _unpack(binary: bytes, count: int) -> list[bytes]:
                 f"The binary tensor must hold {count} elements, each behind its length in {_LENGTH_BYTES} bytes, "
                 f"little-endian. Received: for element {number}, {left}."
             )
-        elements.append(binary[begin:end])
+        elements.append(bytes(binary[begin:end]))
         at = end
     if at != len(binary):
         raise RequestError(

@@ -4,11 +4,11 @@ import io
 from typing import IO, Any, Final, NoReturn, TypeVar
 
 from flask import Request
-from gunicorn.http.errors import ParseException
 
 from catdog.errors import CatdogError, MediaTypeError, RequestError, UploadTooLargeError
 from catdog.settings import Settings
-from catdog.web.forms import read_form
+from catdog.web.bodies import read_body, wrap
+from catdog.web.forms import BoundedFormParser, read_form
 from catdog.web.spool import Spool
 from catdog.wording import counted
 
@@ -29,6 +29,11 @@ class PictureRequest(Request):
     """
 
     spool: Spool | None = None
+    form_data_parser_class = BoundedFormParser
+
+    def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        wrap(environ)
+        super().__init__(environ, *args, **kwargs)
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
         return self.spool.part() if self.spool else io.BytesIO()
@@ -95,22 +100,10 @@ def _bodies(request: Request) -> list[bytes]:
     if kind == MULTIPART:
         return _pictures(request)
     if kind.startswith("image/") or kind == "application/octet-stream":
-        return [_whole_body(request)]
+        return [read_body(request)]
     if not kind and not request.content_length:
         raise RequestError(f"There is no picture; {_HOW}. Received: no body.")
     raise MediaTypeError(f"A body of this kind is not read; {_HOW}. Received: {kind[:100] or 'no Content-Type'}.")
-
-
-def _whole_body(request: Request) -> bytes:
-    try:
-        body = request.get_data(cache=False)
-    except (OSError, ParseException) as error:  # gunicorn's, where the chunks of a body are none
-        raise RequestError(f"The body cannot be read; {_HOW}. Received: {error!s:.100}.") from error
-    if request.content_length is not None and len(body) < request.content_length:
-        raise RequestError(
-            f"The body ends early; Content-Length promises {request.content_length:,} bytes. Received: {len(body):,}."
-        )
-    return body
 
 
 def _pictures(request: Request) -> list[bytes]:
@@ -119,7 +112,7 @@ def _pictures(request: Request) -> list[bytes]:
         return _files_of(request)
     most = request.max_form_parts or MAX_PARTS
     try:
-        parts = read_form(_whole_body(request), request.mimetype_params.get("boundary", ""), most)
+        parts = read_form(read_body(request), request.mimetype_params.get("boundary", ""), most)
     except ValueError as error:
         raise RequestError(f"The form cannot be read; {_HOW}. Received: {error}.") from error
     files = [part.content for part in parts if part.is_file and part.name in FIELDS]
