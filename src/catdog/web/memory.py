@@ -12,7 +12,14 @@ from catdog.web import STARTED_VARIABLE
 PROC: Final = Path("/proc")
 
 _ARENA_MAX: Final = -8
-"""glibc's number of that option of `mallopt`."""
+_MMAP_THRESHOLD: Final = -3
+"""glibc's numbers of these options of `mallopt`."""
+
+OWN_PAGES_BYTES: Final = 8 * 2**20
+"""Blocks from this size on, such as decoded images, get pages of their own, which go back when they are freed.
+
+glibc would raise this to 32 MiB as such blocks are freed. They then lie between smaller ones that stay.
+"""
 
 
 def server_memory() -> int | None:
@@ -34,7 +41,9 @@ def share_arenas() -> None:
     another could not use. Measured over 30 swaps: 123 MB instead of 148. Does nothing without glibc.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
+        library = ctypes.CDLL(None)
+        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_MMAP_THRESHOLD, OWN_PAGES_BYTES)
 
 
 def release_memory() -> None:
