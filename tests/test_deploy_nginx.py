@@ -148,12 +148,17 @@ def test_forty_slow_clients_keep_nobody_waiting(three: Three) -> None:
             client.close()
 
 
-def test_without_nginx_they_would(three: Three) -> None:
-    """What the test before relies on: a server that is asked directly has the slow client's request in its hands."""
+def test_without_nginx_they_keep_nobody_waiting_either(three: Three) -> None:
+    """A server that is asked directly reads the slow clients' requests before a thread has anything to do with them."""
     port = next(iter(three.servers))
-    with begin(port):
+    slow = [begin(port) for _ in range(DRIPPING)]
+    try:
         time.sleep(0.3)
-        assert under_way(port) == 1
+        assert under_way(port) == 0
+        assert {ask(port, "POST", "/api/predict", CAT)[0] for _ in range(5)} == {200}
+    finally:
+        for client in slow:
+            client.close()
 
 
 def test_the_load_test_finds_no_failure(three: Three, tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ _ARENA_MAX: Final = -8
 _MMAP_THRESHOLD: Final = -3
 """glibc's numbers of these options of `mallopt`."""
 
-_LARGE_BLOCK: Final = 1 << 20
-"""Bytes from which a block is taken from the system and given back to it at once; images are such blocks. glibc moves
-its own threshold up to 32 MB when such a block is freed, and then keeps holes: measured, 350 MB at rest after the
-largest images in place of 200."""
+OWN_PAGES_BYTES: Final = 4 * 2**20
+"""Blocks from this size on, such as decoded images, get pages of their own, which go back when they are freed.
+
+glibc would raise this to 32 MiB as such blocks are freed. They then lie between smaller ones that stay.
+"""
 
 
 def server_memory() -> int | None:
@@ -42,7 +43,7 @@ def share_arenas() -> None:
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(_ARENA_MAX, 2)
-        library.mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
+        library.mallopt(_MMAP_THRESHOLD, OWN_PAGES_BYTES)
 
 
 def release_memory() -> None:
