@@ -171,7 +171,7 @@ def test_the_answers_of_one_request_come_from_one_version(
     service: Service = app.extensions["catdog"]
     versions = [add_constant(service.settings, 0), add_constant(service.settings, 1)]
     client.post(f"/api/models/{versions[0]}/promote")
-    original = type(service.predictor).features
+    original = type(service.predictor).embed
 
     def run_and_swap(*args: Any) -> Any:
         features = original(*args)
@@ -179,7 +179,7 @@ def test_the_answers_of_one_request_come_from_one_version(
         service.refresh()
         return features
 
-    monkeypatch.setattr(type(service.predictor), "features", run_and_swap)
+    monkeypatch.setattr(type(service.predictor), "embed", run_and_swap)
     document = client.post(f"/v2/models/catdog/versions/{versions[0]}/infer", json=asking(CAT, DOG, CAT)).json
     assert document["model_version"] == str(versions[0])
     assert document["outputs"][0]["data"] == ["Cat"] * 3
