@@ -221,7 +221,7 @@ class Service:
     def _load(self, number: int | None) -> Predictor:
         # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
         predictor = self._predictor_class(number, settings=self.settings, threads=1, backbone=self.backbone)
-        predictor.version.try_out(predictor.backbone)
+        predictor.version.try_out(predictor.backbone, (predictor.head, predictor.novelty))
         return predictor
 
     def status(self) -> dict[str, Any]:
