@@ -28,7 +28,7 @@ def main() -> None:
     def swap(backbone: Backbone | None) -> float:
         start = time.perf_counter()
         predictor = Predictor(settings=settings, threads=1, backbone=backbone)
-        predictor.version.try_out(predictor.backbone)
+        predictor.version.try_out(predictor.backbone, (predictor.head, predictor.novelty))
         return 1000 * (time.perf_counter() - start)
 
     whole, shared = [], []

@@ -99,16 +99,17 @@ class ModelVersion:
         """
         return read_manifest(self.path, frozenset(self.classes))
 
-    def try_out(self, backbone: Backbone) -> None:
+    def try_out(self, backbone: Backbone, parts: tuple[Head, NoveltyReference] | None = None) -> None:
         """Check all that is read of the version while it is in use, and answer for a made image with it.
 
         Args:
             backbone: the version's own, loaded.
+            parts: its head and its novelty reference, if they are loaded too.
 
         Raises:
             VersionCorruptError: something is missing, not as it must be, or gives no probabilities.
         """
-        head, novelty = self.load_head(), self.load_novelty()
+        head, novelty = parts or (self.load_head(), self.load_novelty())
         for _ in self.manifest():
             pass
         if (path := self.path / REPLAY).exists():

@@ -39,8 +39,10 @@ def _plain(name: str) -> str:
 
 def _is_path(text: str) -> bool:
     """Tell whether the system takes a text as a path; what it doesn't take fails wherever the path is used."""
-    parts = text.split("/")
-    return "\0" not in text and len(text) <= LONGEST_PATH and max(len(os.fsencode(part)) for part in parts) <= 255
+    if "\0" in text or len(text) > LONGEST_PATH:
+        return False
+    # A character takes up to 4 bytes: most paths need no closer look.
+    return len(text) < 64 or max(len(os.fsencode(part)) for part in text.split("/")) <= 255
 
 
 def _path(text: str) -> str:
@@ -250,25 +252,28 @@ def read_manifest(folder: Path, classes: Container[str]) -> Iterator[dict[str, s
     try:
         # A file's name may be any bytes.
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
-                if not _is_row(row, classes):
+            reader = csv.reader(file)
+            names = next(reader, [])
+            for number, cells in enumerate(reader, start=2):
+                row = dict(zip(names, cells, strict=False))
+                if cells and not _is_row(row, classes):
                     raise VersionCorruptError(
                         f"Line {number} of the manifest must have a SHA-256, a class of the version, a split and a "
                         f"path ({path})."
                     )
-                yield row
+                if cells:
+                    yield row
     except (OSError, csv.Error, ValueError) as error:
         raise VersionCorruptError(f"The manifest cannot be read ({path}).") from error
 
 
-def _is_row(row: Mapping[str, Any], classes: Container[str]) -> bool:
-    sha256, split, path = (row.get(name) for name in ("sha256", "split", "path"))
+def _is_row(row: Mapping[str, str], classes: Container[str]) -> bool:
+    path = row.get("path")
     return (
-        isinstance(sha256, str)
-        and bool(_SHA256.fullmatch(sha256))
-        and row.get("class") in classes
-        and split in _SPLITS
-        and isinstance(path, str)
+        row.get("class") in classes
+        and row.get("split") in _SPLITS
+        and _SHA256.fullmatch(row.get("sha256", "")) is not None
+        and path is not None
         and _is_path(path)
     )
 

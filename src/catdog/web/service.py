@@ -242,7 +242,7 @@ class Service:
         # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
         version = self._bundled.version if self._bundled and number is None else number
         predictor = self._predictor_class(version, settings=self.settings, threads=1, backbone=self.backbone)
-        predictor.version.try_out(predictor.backbone)
+        predictor.version.try_out(predictor.backbone, (predictor.head, predictor.novelty))
         return predictor
 
     def status(self) -> dict[str, Any]:
