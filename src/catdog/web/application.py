@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     app.spec_processor(_complete)
 
-    documents: dict[tuple[str, ...], Response] = {}
+    documents: dict[tuple[str, ...], bytes] = {}
 
     def spec() -> Response:
         # Making it takes 25 ms of Python, and whoever asks gets it: it is made once for the classes of a version.
@@ -78,10 +78,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
             if classes:
                 named = schemas.name_classes(document, service.predictor.keys)
                 document = collect_schemas.name_classes(named, service.predictor.version.classes)
-            made = app.json.response(document)
-            documents.clear()
-            documents[classes] = made
-        return Response(made.get_data(), content_type=made.content_type)
+            made = documents[classes] = app.json.dumps(document).encode()
+        return Response(made, content_type="application/json")
 
     traces = open_tracing()
     app.extensions["catdog"] = service = Service(settings, tracing.TimedPredictor if traces else Predictor)
