@@ -93,13 +93,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
             if classes:
                 named = schemas.name_classes(document, service.predictor.keys)
                 document = collect_schemas.name_classes(named, service.predictor.version.classes)
-<<<<<<< HEAD
             made = app.json.dumps(document).encode()
             documents.clear()
             documents[classes] = made
-=======
-            made = documents[classes] = app.json.dumps(document).encode()
->>>>>>> server
         return Response(made, content_type="application/json")
 
     traces = open_tracing()
