@@ -29,7 +29,9 @@ LAYERS = [
     {"dataset", "frameworks", "head", "jobs", "sampling", "views"},
     {"database", "files", "split"},
     {"layout", "logs", "preprocessing"},
-    {"augmentation", "histograms", "parallel", "patience", "settings", "telemetry", "unpacking"},
+    {"augmentation", "histograms", "parallel", "patience", "settings", "staging", "telemetry", "unpacking"},
+    {"archive_kinds", "tar_reading", "zip_reading"},
+    {"archive_names", "compressed"},
     {"choices", "errors", "tables", "wording"},
 ]
 

@@ -141,10 +141,15 @@ def scan(root: Path, settings: Settings, *, on_progress: Callable[[int, int], No
         DatasetError: no such folder, fewer than 2 classes, or fewer than 10 usable pictures in a class.
     """
     result = read_folder(root, settings, on_progress=on_progress)
-    _require_enough(result.manifest)
-    manifest = replace(result.manifest, pictures=hold_out(result.manifest.pictures, settings))
+    return ScanResult(make_trainable(result.manifest, settings), result.read)
+
+
+def make_trainable(manifest: Manifest, settings: Settings) -> Manifest:
+    """Hold out a share for testing where that is needed; raises what `scan` does where too little is there."""
+    _require_enough(manifest)
+    manifest = replace(manifest, pictures=hold_out(manifest.pictures, settings))
     _require_training(manifest)
-    return ScanResult(manifest, result.read)
+    return manifest
 
 
 def read_folder(root: Path, settings: Settings, *, on_progress: Callable[[int, int], None] | None = None) -> ScanResult:

@@ -20,7 +20,7 @@ from catdog.evaluation import Mistake
 from catdog.features import Embedded, FeatureCache, embed
 from catdog.fitting import Fitted, fit, measure
 from catdog.gate import decide
-from catdog.importing import import_pictures, is_archive
+from catdog.importing import import_pictures
 from catdog.layout import SPLITS, Split
 from catdog.preprocessing import IMAGE_SIZE, Limits
 from catdog.recording import Trained, save_version, track_version
@@ -150,11 +150,10 @@ def train(
     report = on_progress or _silence
     clock = _Clock()
     with clock.time("import"):
-        scanned = _import(data, settings, report)
+        scanned, folder = _import(data, settings, options, report)
         engine = open_database(settings)
         dataset.remember(engine, scanned.read)
         manifest = _limited(scanned.manifest, options.limit)
-    folder = resolve_backbone(options.backbone, settings, options.image_size)
     if options.fine_tune is not None:
         with clock.time("fine_tune"):
             folder = tune_backbone(folder, manifest, settings, options.fine_tune, partial(report, "fine_tune"))
@@ -192,11 +191,20 @@ def _check(options: TrainOptions) -> None:
             raise CatdogError(f"--{name} must be at least 1. Received: {value}.")
 
 
-def _import(data: Path, settings: Settings, report: Progress) -> dataset.ScanResult:
-    if is_archive(data):
-        import_pictures(data, settings, on_progress=lambda done, total: report("import", done, total))
+def _import(data: Path, settings: Settings, options: TrainOptions, report: Progress) -> tuple[dataset.ScanResult, Path]:
+    """Read the pictures and find the backbone. An archive enters `data/` only if both can be used."""
+    folder: Path | None = None
+
+    def accept(manifest: Manifest) -> None:
+        nonlocal folder
+        dataset.make_trainable(manifest, settings)
+        folder = resolve_backbone(options.backbone, settings, options.image_size)
+
+    if data.is_file():
+        import_pictures(data, settings, on_progress=partial(report, "import"), accept=accept)
         data = settings.data_dir
-    return dataset.scan(data, settings, on_progress=lambda done, total: report("import", done, total))
+    scanned = dataset.scan(data, settings, on_progress=partial(report, "import"))
+    return scanned, folder or resolve_backbone(options.backbone, settings, options.image_size)
 
 
 def _limited(manifest: Manifest, limit: int | None) -> Manifest:
