@@ -95,7 +95,16 @@ class Collection:
             RequestError: no such class, or not a name for a batch.
             CollectionFullError: there is no room for more; says how many were kept.
         """
-        added = Added(self._folder(category), _batch(batch))
+        added = self.begin(category, batch)
+        self.add_to(added, pictures, uploader)
+        return added
+
+    def begin(self, category: str, batch: str | None = None) -> Added:
+        """Begin what `add` does, for `add_to`: whatever ends that, `Added` says what was kept so far."""
+        return Added(self._folder(category), _batch(batch))
+
+    def add_to(self, added: Added, pictures: Iterable[tuple[str, Source]], uploader: str = "cli") -> None:
+        """Keep pictures as `add` does, and count them in `added`."""
         room = self.settings.max_upload_files
         for name, source in pictures:
             file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -103,9 +112,9 @@ class Collection:
                 room -= self._add_file(added, name, file, uploader, room)
             except DiskFullError as error:
                 raise CollectionFullError(
-                    f"{error} Of this upload {added.accepted} were kept; sending it again adds the rest."
+                    f"{error} Of this upload {added.accepted} were kept, in batch {added.batch}; sending it again adds "
+                    "the rest."
                 ) from error
-        return added
 
     def feedback(self, picture: bytes, right_class: str, prediction: Prediction, uploader: str) -> UploadedPicture:
         """Keep a picture with the class that somebody says is right, until a person confirms it.

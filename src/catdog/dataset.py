@@ -229,7 +229,7 @@ def _look(path: Path, known: dict[str, Scanned], limits: Limits, max_bytes: int)
         if status.st_size > max_bytes:
             problem = f"The file is too large; at most {max_bytes:,} bytes are allowed. Received: {status.st_size:,}."
             return Scanned(path, status.st_size, status.st_mtime_ns, "", problem)
-        data = read_picture(path)
+        data = read_picture(path, max_bytes)
     except (OSError, PictureError) as error:
         return Scanned(path, -1, -1, "", str(error))
     sha256 = hashlib.sha256(data).hexdigest()

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from catdog.errors import PictureNotFoundError, VersionCorruptError
+from catdog.errors import PictureError, PictureNotFoundError, VersionCorruptError
 from catdog.features import read_if_possible
 from catdog.patience import BRIEF_SECONDS
 from catdog.prediction import Prediction, Predictor, Source
@@ -123,7 +123,7 @@ def explain(
     classes = len(predictor.names)
     if class_id is not None and not 0 <= class_id < classes:
         raise ValueError(f"class_id must be in [0, {classes - 1}]. Received: {class_id}")
-    data = read_picture(picture)
+    data = read_picture(picture, predictor.settings.max_picture_bytes)
     pixels = decode(data, predictor.backbone.info.image_size, predictor.limits)
     features, last_map = predictor.backbone.features_and_map(pixels)
     prediction = predictor.answer(features)
@@ -225,8 +225,8 @@ def training_picture(predictor: Predictor, sha256: str) -> bytes:
     """
     path = SimilarPictures.of(predictor).path(sha256)
     try:
-        data = path.read_bytes() if path else b""
-    except OSError:
+        data = read_picture(path) if path else b""
+    except PictureError:
         data = b""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise PictureNotFoundError(

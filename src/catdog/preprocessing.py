@@ -20,6 +20,7 @@ from PIL import Image
 from catdog.augmentation import Augmenter
 from catdog.errors import PictureBrokenError, PictureError, PictureFormatError, PictureTooLargeError
 from catdog.parallel import bounded_map
+from catdog.regular_files import read_regular
 from catdog.wording import counted
 
 IMAGE_SIZE: Final = 224
@@ -27,6 +28,9 @@ IMAGE_SIZE: Final = 224
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 """What is decoded, as Pillow names it; everything else is refused by content, whatever the file is called."""
+
+MAX_PICTURE_BYTES: Final = 64 * 2**20
+"""Most bytes of a picture file, unless the settings say otherwise."""
 
 _EXIF_ORIENTATION: Final = 0x0112
 _TRANSPOSITIONS: Final = {
@@ -123,18 +127,27 @@ def decode_upright(data: bytes, longest: int, limits: Limits = Limits()) -> Pixe
     return np.asarray(small if transposition is None else small.transpose(transposition))
 
 
-def read_picture(source: bytes | str | Path) -> bytes:
+def read_picture(source: bytes | str | Path, max_bytes: int | None = MAX_PICTURE_BYTES) -> bytes:
     """Return the bytes of a picture given as bytes or as a path.
 
+    Args:
+        source: bytes, which are given back, or the path of a regular file.
+        max_bytes: most bytes that the file may have; more are not read. None for files whose size was checked.
+
     Raises:
-        PictureError: there is no such file, or it cannot be read.
+        PictureError: there is no such file, it cannot be read, or it is too large.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise PictureError(f"The file cannot be read: {error.strerror or error}.") from error
+        data = read_regular(Path(source), max_bytes)
+    except (OSError, ValueError) as error:  # the latter for a NUL in the name
+        raise PictureError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if data is None:
+        raise PictureTooLargeError(
+            f"The file is too large; at most {max_bytes:,} bytes are allowed (CATDOG_MAX_PICTURE_BYTES)."
+        )
+    return data
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ out: Final = Console()
 notes: Final = Console(stderr=True)
 """Progress and remarks go to stderr, so that stdout can be piped."""
 
+PLAIN: Final[Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How a sentence is printed: as it is, in one line."""
+
 _STAGES: Final = {
     "import": "Reading pictures",
     "fine_tune": "Tuning the backbone",
@@ -75,7 +78,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
 def say(sentence: str) -> None:
     """Print a sentence on stdout in one line, as it is: a terminal breaks it by itself, a pipe needs it whole."""
-    out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    out.print(sentence, **PLAIN)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:

@@ -29,11 +29,12 @@ def explain(
     from catdog.files import write_atomically, write_json
     from catdog.preprocessing import decode_upright, read_picture
 
-    predictor = console.open_predictor(load_settings(), version, threads=1)
+    settings = load_settings()
+    predictor = console.open_predictor(settings, version, threads=1)
     class_id = None if class_name is None else match_class(class_name, predictor.version.classes)
     if class_name is not None and class_id is None:
         raise typer.BadParameter(f"--class must be one of {', '.join(predictor.keys)}. Received: {class_name}")
-    data = read_picture(path)
+    data = read_picture(path, settings.max_picture_bytes)
     found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
     height, width, _ = decode_upright(data, explaining.OVERLAY_SIDE, predictor.limits).shape
     heat_map = explaining.render_heat_map(found.heat_map, (width, height))
