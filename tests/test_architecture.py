@@ -31,7 +31,7 @@ LAYERS = [
     {"layout", "logs", "preprocessing"},
     {"augmentation", "histograms", "parallel", "patience", "settings", "staging", "telemetry", "unpacking"},
     {"archive_kinds", "tar_reading", "zip_reading"},
-    {"archive_names", "compressed", "regular_files"},
+    {"archive_names", "compressed", "env_file", "regular_files"},
     {"choices", "errors", "tables", "wording"},
 ]
 

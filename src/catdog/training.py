@@ -46,7 +46,8 @@ class TrainOptions:
         batch: features a step.
         seed: of shuffling, dropout and views.
         limit: take at most so many training pictures a class; None for all.
-        promote: True promotes whatever comes out, False never, None if not significantly worse than the champion.
+        promote: True promotes whatever comes out, False never, None if not significantly worse than the champion and
+            `limit` is not given.
     """
 
     backbone: str = STARTER
@@ -58,6 +59,16 @@ class TrainOptions:
     seed: int = 42
     limit: int | None = None
     promote: bool | None = None
+
+    @property
+    def is_a_try(self) -> bool:
+        """Whether it is trained on part of the pictures, and nobody said that it is to be promoted."""
+        return self.limit is not None and self.promote is None
+
+    @property
+    def wanted(self) -> bool | None:
+        """Whether to promote what comes out; None leaves it to the comparison with the champion."""
+        return False if self.is_a_try else self.promote
 
     def parameters(self) -> dict[str, Any]:
         """Give what is kept with the version, to make it again."""
@@ -166,13 +177,15 @@ def train(
         test = embedded["test"]
         measured = measure(fitted, test, manifest.classes, settings.unsure_below)
         promote, reason = decide(
-            manifest.classes, test, measured.probabilities, engine, settings, wanted=options.promote, backbone=backbone
+            manifest.classes, test, measured.probabilities, engine, settings, wanted=options.wanted, backbone=backbone
         )
         report("evaluate", 1, 1)
     engine.dispose()
     trained = Trained(manifest, embedded, backbone.info, backbone.precision, fitted, measured)
     store = ModelStore(settings.models_dir)
     version = save_version(trained, options.parameters(), store)
+    if options.is_a_try:
+        reason = f"trained on part of the pictures (--limit); to use it: catdog models promote {version.number}"
     if promote:
         store.promote(version.number, reason)
     result = TrainingResult(version, promote, reason, trained, clock.rounded())

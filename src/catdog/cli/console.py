@@ -1,6 +1,7 @@
 """What commands share in talking to a person or a program: tables, progress, JSON, errors."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,14 @@ from catdog.wording import counted
 if TYPE_CHECKING:
     from catdog.prediction import Predictor
 
+MAX_VERSION: Final = 2**31 - 1
+MANY: Final = 10**9
+"""Most of what is counted, in options."""
+
+VersionOption = Annotated[
+    int | None,
+    typer.Option("--version", min=1, max=MAX_VERSION, help="Number of the version; the champion where not given."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 out: Final = Console()
@@ -34,6 +43,13 @@ _STAGES: Final = {
     "evaluate": "Evaluating",
     "predict": "Predicting",
 }
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse what is a number by name only, for options: no range holds it, and none refuses it."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":

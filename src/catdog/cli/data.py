@@ -8,6 +8,7 @@ import typer
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.cli.ending import stoppable
 from catdog.settings import load_settings
 from catdog.wording import counted
 
@@ -48,7 +49,7 @@ def check(
     """Look at a data set: what would be trained and tested on, and what cannot be used and why."""
     from catdog.dataset import scan
 
-    with console.progress_bars() as bars:
+    with stoppable("Nothing was written."), console.progress_bars() as bars:
         manifest = scan(folder, load_settings(), on_progress=lambda done, total: bars("import", done, total)).manifest
     if as_json:
         rejected = [{"path": str(item.path), "error": item.reason} for item in manifest.rejected]
@@ -96,7 +97,7 @@ def _show_counts(title: str, manifest: "Manifest") -> None:
 
 def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
     """Bring pictures into data/ with a function of `importing`, under a bar, and tell what became of them."""
-    with console.progress_bars() as bars:
+    with stoppable("Nothing was added to data/."), console.progress_bars() as bars:
         result = bring(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
     _show_import(result, as_json)
 

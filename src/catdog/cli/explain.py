@@ -7,7 +7,8 @@ import typer
 from rich.markup import escape
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.cli.console import MANY, JsonOption, VersionOption, out, print_json, say
+from catdog.cli.ending import stoppable
 from catdog.errors import CatdogError
 from catdog.settings import load_settings
 
@@ -15,12 +16,14 @@ from catdog.settings import load_settings
 def explain(
     path: Annotated[Path, typer.Argument(help="The picture.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for heat_map.png, overlay.jpg and explanation.json.")],
-    version: Annotated[int | None, typer.Option(help="Version to ask; the champion where not given.")] = None,
+    version: VersionOption = None,
     class_name: Annotated[
         str | None, typer.Option("--class", help="Class to explain; the answered one where not given.")
     ] = None,
-    opacity: Annotated[float, typer.Option(min=0, max=1, help="How much the heat map hides, in the overlay.")] = 0.5,
-    similar: Annotated[int, typer.Option(min=0, help="How many similar training pictures to list.")] = 5,
+    opacity: Annotated[
+        float, typer.Option(min=0, max=1, callback=console.finite, help="How much the heat map hides, in the overlay.")
+    ] = 0.5,
+    similar: Annotated[int, typer.Option(min=0, max=MANY, help="How many similar training pictures to list.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
     """Show why a picture gets its answer: where the evidence lies, and which training pictures are most alike."""
@@ -35,7 +38,8 @@ def explain(
     if class_name is not None and class_id is None:
         raise typer.BadParameter(f"--class must be one of {', '.join(predictor.keys)}. Received: {class_name}")
     data = read_picture(path, settings.max_picture_bytes)
-    found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
+    with stoppable("Nothing was written."):
+        found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
     height, width, _ = decode_upright(data, explaining.OVERLAY_SIDE, predictor.limits).shape
     heat_map = explaining.render_heat_map(found.heat_map, (width, height))
     laid_over = explaining.overlay(data, found.heat_map, opacity, predictor.limits)

@@ -25,7 +25,8 @@ def serve(
     ] = None,
 ) -> None:
     """Open the page and the API, at http://127.0.0.1:5000 where nothing else is said; Ctrl-C ends it."""
-    settings = load_settings(serving=True, host=host, workers=workers)
+    overruled = frozenset({"port"} if port else ())
+    settings = load_settings(serving=True, passed_over=overruled, host=host, workers=workers)
     host, port = settings.resolved_host, port or settings.resolved_port
     _require_free(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host

@@ -9,6 +9,7 @@ import typer
 from catdog.choices import PictureState
 from catdog.cli import console
 from catdog.cli.console import PLAIN, JsonOption, notes, out, print_json, say
+from catdog.cli.ending import stoppable
 from catdog.errors import PictureError
 from catdog.settings import load_settings
 from catdog.wording import counted
@@ -53,7 +54,8 @@ def add(
     collection = _open()
     added = collection.begin(category, batch)
     try:
-        collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
+        with stoppable("What was added so far is kept; run the same command to add the rest."):
+            collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
     except BaseException:
         if added.files:  # what ends it is told behind this, on stdout too where that is JSON
             (notes if as_json else out).print(f"{added}; the batch is {added.batch}.", **PLAIN)
@@ -104,7 +106,7 @@ def review_command(as_json: JsonOption = False) -> None:
     """Find labels that look wrong and copies of test pictures, and keep them out of the next retraining."""
     from catdog.review import review
 
-    with console.progress_bars() as bars:
+    with stoppable("Features computed so far are kept."), console.progress_bars() as bars:
         findings = review(_open(), on_progress=lambda done, total: bars("embed", done, total))
     if as_json:
         print_json(findings)
@@ -117,7 +119,9 @@ def review_command(as_json: JsonOption = False) -> None:
 
 @upload_commands.command()
 def purge(
-    days: Annotated[float | None, typer.Option(min=0, help="Removed longer ago than that.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=36_500, callback=console.finite, help="Removed longer ago than that.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete for good what was removed longer ago than CATDOG_REMOVED_DAYS says."""
