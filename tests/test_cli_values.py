@@ -7,28 +7,33 @@ from typing import Any
 
 import pytest
 import typer
-from pydantic.fields import FieldInfo
 
 from catdog.cli.app import app, main
 from catdog.errors import SettingsError
 from catdog.settings import Settings, load_settings, variable_name
 
-VALUES = ["", " ", "-1", "0", "1.5", "nan", "inf", "-inf", "1e400", "9" * 30, "9" * 5000, "abc", "x" * 5000, "猫 🐶"]
-VALUES += ["a\nb", "\udcff", "[bold]", "../..", "~nobody-of-this-name", "%s%n", "true", "null", "://", "*"]
+NUMBERS = ["", "-1", "0", "1.5", "nan", "inf", "1e400", "9" * 30, "9" * 5000, "abc"]
+TEXTS = ["", " ", "-1", "x" * 5000, "猫 🐶", "a\nb", "\udcff", "[bold]", "~nobody-of-this-name", "9" * 5000, "://"]
 
 
 @pytest.mark.parametrize("field", sorted(Settings.model_fields))
 def test_every_setting_is_taken_or_refused_in_a_line(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     name = variable_name(field)
-    for value in VALUES:
+    for value in [*NUMBERS, *TEXTS]:
         monkeypatch.setenv(name, value)
-        try:
-            load_settings(serving=True)
-        except SettingsError as error:
-            assert str(error).startswith(f"{name}: "), value[:50]
-            assert len(str(error).splitlines()) == 1
-            assert len(str(error)) < 600
-            assert value.strip(), "what is set to nothing is not set"
+        error = refusal()
+        if error:
+            assert error.startswith(f"{name}: "), value[:50]
+            assert (len(error.splitlines()), len(error) < 600, value != "") == (1, True, True), value[:50]
+
+
+def refusal() -> str:
+    """Read the settings; gives why they are refused."""
+    try:
+        load_settings(serving=True)
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("field", sorted(Settings.model_fields))
@@ -38,11 +43,13 @@ def test_a_setting_that_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyP
     assert load_settings() == unset
 
 
-def is_number(field: FieldInfo) -> bool:
-    return field.annotation in (int, float, int | None, float | None)
+def is_number(annotation: object) -> bool:
+    return annotation in (int, float, int | None, float | None)
 
 
-@pytest.mark.parametrize("field", sorted(name for name, field in Settings.model_fields.items() if is_number(field)))
+@pytest.mark.parametrize(
+    "field", sorted(name for name, field in Settings.model_fields.items() if is_number(field.annotation))
+)
 def test_every_number_has_its_bounds(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     for value in ("-1", "9" * 30, "nan", "inf"):
         monkeypatch.setenv(variable_name(field), value)
@@ -124,8 +131,11 @@ def test_a_port_that_is_none_beside_one_that_is_given(monkeypatch: pytest.Monkey
 LEFT_OUT = {("serve",), ("worker",)}
 """Commands that would go on for ever; their options are those of `test_what_the_server_is_told…`."""
 
+MINUTES = {("models", "export", "pictures")}
+"""Parameters whose values, if they are good, make a command work long."""
+
 REQUIRED = {
-    "data": "absent", "paths": "absent.jpg", "path": "absent.jpg", "folder": "out", "source": "absent", "name": "x",
+    "data": "absent", "paths": "absent", "path": "absent", "folder": "out", "source": "absent", "name": "x",
     "job_id": "x", "version": "1", "kind": "keras", "target": "out/x.keras", "category": "cats",
 }  # fmt: skip
 
@@ -143,7 +153,9 @@ CASES = [
     pytest.param(path, command, parameter, id=" ".join((*path, parameter.name)))
     for path, command in commands(typer.main.get_command(app))
     for parameter in command.params
-    if parameter.name not in ("help", "as_json", "shared") and not getattr(parameter, "is_flag", False)
+    if (*path, parameter.name) not in MINUTES
+    and parameter.name not in ("help", "as_json", "shared")
+    and not getattr(parameter, "is_flag", False)
 ]
 
 
@@ -167,18 +179,15 @@ def test_every_option_is_taken_or_refused_in_a_line(
     parameter: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    is_numeric = parameter.type.name.startswith(("integer", "float", "int"))
-    for value in VALUES:
-        if parameter.name == "name" and value.startswith("kaggle"):
-            continue
+    is_numeric = is_number(parameter.type_descriptor.annotation)
+    for value in NUMBERS if is_numeric else TEXTS:
         given = [word for other in command.params for word in _given(other, parameter, value)]
         code = run(bundled, monkeypatch, [*path, *given])
         errors = capsys.readouterr().err
         assert code in (0, 1, 2), (value[:50], errors)
-        if code:
+        if code and not any(other.name == "paths" for other in command.params):  # of those each has a line of its own
             assert errors.splitlines()[-1].startswith("Error: "), (value[:50], errors)
-            assert len(errors.splitlines()[-1]) < 12_000
-        if is_numeric and value in ("", "-1", "nan", "inf", "9" * 30, "abc"):
+        if is_numeric and value not in ("0", "1.5"):
             assert (code, parameter.opts[0].lstrip("-") in errors or "'V'" in errors) == (2, True), (value, errors)
 
 

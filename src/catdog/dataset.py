@@ -23,6 +23,7 @@ from catdog.errors import DatasetError, PictureError
 from catdog.layout import SPLITS, Place, Split, place, walk
 from catdog.parallel import bounded_map
 from catdog.preprocessing import Limits, read_picture, verify
+from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture, hold_out
 from catdog.wording import counted
@@ -158,7 +159,7 @@ def read_folder(root: Path, settings: Settings, *, on_progress: Callable[[int, i
     Raises:
         DatasetError: no such folder.
     """
-    root = root.expanduser().absolute()
+    root = absolute(root)
     if not root.is_dir():
         raise DatasetError(f"A folder of pictures is needed. Received: {root}, which is not a folder.")
     placed, stray = place(root, sorted(walk(root)))

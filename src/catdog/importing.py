@@ -18,6 +18,7 @@ from typing import Final
 
 from catdog.dataset import Manifest, Rejected, read_folder
 from catdog.errors import DatasetError, DownloadError, MissingDependencyError
+from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture
 from catdog.staging import Staging, prepare
@@ -60,7 +61,7 @@ def import_pictures(
         DatasetError: neither a folder nor an archive, an archive that cannot be read, no usable pictures in class
             folders, or not enough disk.
     """
-    source = source.expanduser().absolute()
+    source = absolute(source)
     if source.is_dir():
         with prepare(settings.data_dir) as staging:
             return _import_folder(source, source, settings, staging, on_progress, accept)

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catdog import tables
+from catdog.database import is_storable
 from catdog.errors import ConflictError, JobNotFoundError
 
 RETRAIN: Final = "retrain"
@@ -104,11 +105,11 @@ class Jobs:
             JobNotFoundError: there is none of that id.
         """
         row = None
-        if "\0" not in job_id:  # PostgreSQL knows no NUL
+        if is_storable(job_id):
             with self._engine.connect() as connection:
                 row = connection.execute(select(_table).where(_table.c.id == job_id)).mappings().first()
         if row is None:
-            raise JobNotFoundError(f"There is no such job. Received: {job_id[:100]}")
+            raise JobNotFoundError(f"There is no such job. Received: {job_id[:100]!r}")
         return _job(row)
 
     def under_way(self, kind: str = RETRAIN) -> Job | None:

@@ -1,5 +1,6 @@
 """Files that are opened only if they are regular ones: reading a pipe, a device or a socket may never end."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -13,6 +14,13 @@ _KINDS: Final = {
     stat.S_IFCHR: "it is a device",
     stat.S_IFBLK: "it is a device",
 }
+
+
+def absolute(path: Path) -> Path:
+    """Make a path absolute, with the home folder in place of `~`, where there is such a user."""
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    return path.absolute()
 
 
 def open_regular(path: Path) -> IO[bytes]:

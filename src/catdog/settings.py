@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from catdog.env_file import require_readable
+from catdog.env_file import is_readable
 from catdog.errors import SettingsError
 
 Precision = Literal["auto", "bf16", "f32"]
@@ -305,7 +305,8 @@ def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(),
         SettingsError: a value is not allowed; names the variable, the rule and the value.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    require_readable(Path(ENV_FILE))
+    # A pipe of that name would be waited for.
+    given["_env_file"] = ENV_FILE if is_readable(Path(ENV_FILE)) else None
     try:
         return Settings(**given)
     except ValidationError as error:

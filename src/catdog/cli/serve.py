@@ -49,8 +49,8 @@ def _require_free(host: str, port: int) -> None:
         with socket.socket(family) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-    except OSError as error:
+    except (OSError, TypeError, ValueError, OverflowError) as error:  # names that are none, too
+        why = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"The server cannot listen there: {error.strerror or error}. Choose another --port or --host. "
-            f"Received: {host}, port {port}."
+            f"The server cannot listen there: {why}. Choose another --port or --host. Received: {host}, port {port}."
         ) from error
