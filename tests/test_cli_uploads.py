@@ -40,3 +40,32 @@ def test_an_unknown_class_is_told(home: Settings, tmp_path: Path, category: str)
     write_pictures(tmp_path / "cats", "cat", 1)
     finished = run(home.home, "uploads", "add", tmp_path / "cats", "--category", category, code=1)
     assert "cats, dogs" in finished.stderr
+
+
+def test_what_was_kept_is_told_when_something_else_is_missing(home: Settings, tmp_path: Path) -> None:
+    good, missing = write_pictures(tmp_path / "cats", "cat", 1, first=9200)[0], tmp_path / "missing.jpg"
+    finished = run(home.home, "uploads", "add", missing, good, "--category", "cat", "--batch", "one", code=1)
+    assert finished.stdout == "1 picture was added to cats; 0 were there before; the batch is one.\n"
+    assert f"{missing}: The file cannot be read: No such file or directory." in finished.stderr
+    document = json.loads(run(home.home, "uploads", "add", missing, good, "--category", "cat", "--json", code=1).stdout)
+    assert (document["duplicates"], [item["name"] for item in document["rejected"]]) == (1, [str(missing)])
+
+
+def test_folders_in_a_folder_are_entered_where_that_is_asked_for_and_told_otherwise(
+    home: Settings, tmp_path: Path
+) -> None:
+    write_pictures(tmp_path / "outer" / "inner", "cat", 2, first=9300)
+    finished = run(home.home, "uploads", "add", tmp_path / "outer", "--category", "cat", code=1)
+    assert "1 folder was passed over, such as" in finished.stderr
+    assert "--recursive" in finished.stderr
+    assert "There are no files" in finished.stderr
+    added = run(home.home, "uploads", "add", tmp_path / "outer", "--category", "cat", "-r").stdout
+    assert added.startswith("2 pictures were added")
+
+
+def test_what_was_kept_is_told_when_the_disk_is_full_meanwhile(home: Settings, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "cats", "cat", 3, first=9400)
+    arguments = ("uploads", "add", *pictures, "--category", "cat", "--batch", "full")
+    finished = run(home.home, *arguments, code=1, CATDOG_MAX_KEPT_PICTURES="2")
+    assert finished.stdout.startswith("2 pictures were added to cats")
+    assert "batch full" in finished.stderr

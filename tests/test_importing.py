@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tarfile
 import threading
@@ -11,14 +13,16 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drawing import draw, encode, write_dataset, write_pictures
 
-from catdog.dataset import read_folder
+from catdog.dataset import Manifest, read_folder
 from catdog.errors import DatasetError, DownloadError, MissingDependencyError
 from catdog.importing import download, import_pictures, is_archive
 from catdog.settings import Settings, load_settings
+from catdog.staging import Staging, prepare
 
 CAT, DOG = encode(draw("cat", 1)), encode(draw("dog", 1))
 WHOLE = {"cats": 3, "dogs": 3}
@@ -249,12 +253,15 @@ def test_long_names_stay_different_pictures_of_their_kind(
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tar])
-def test_a_file_where_another_member_has_a_folder_is_an_error_of_the_data(
-    settings: Settings, tmp_path: Path, write: Callable[[Path, dict[str, bytes]], Path]
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_where_another_member_has_a_folder_is_kept_apart(
+    settings: Settings, tmp_path: Path, write: Callable[[Path, dict[str, bytes]], Path], order: int
 ) -> None:
-    archive = write(tmp_path / "x", {"cats": CAT, "cats/1.jpg": CAT, "dogs/1.jpg": DOG})
-    with pytest.raises(DatasetError, match="archive cannot be read"):
-        import_pictures(archive, settings)
+    members = {"cats": encode(draw("cat", 5)), "cats/1.jpg": CAT, "dogs/1.jpg": DOG}
+    archive = write(tmp_path / "x", dict(list(members.items())[::order]))
+    result = import_pictures(archive, settings)
+    assert result.added == {"train": {"cats": 1, "dogs": 1}}
+    assert [item.reason for item in result.rejected] == ["It lies in no class folder."]
 
 
 def test_links_in_a_tar_are_passed_over(settings: Settings, tmp_path: Path) -> None:
@@ -397,31 +404,88 @@ def test_too_little_disk_is_said_before_anything_is_copied(
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_an_interrupted_import_leaves_only_whole_pictures_and_can_be_finished(
-    pets: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_an_interrupted_import_leaves_nothing_and_can_be_repeated(
+    pets: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, kind: str
 ) -> None:
-    archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", pets))
-    copy, copied = shutil.copyfile, 0
+    source = pets if kind == "folder" else Path(shutil.make_archive(str(tmp_path / "archive"), "zip", pets))
+    add, added = Staging.add, 0
 
-    def fail_at_the_fourth(source: Path, target: Path) -> object:
-        nonlocal copied
-        copied += 1
-        if copied == 4:
-            Path(target).write_bytes(source.read_bytes()[:100])
+    def fail_at_the_fourth(*arguments: Any, **options: Any) -> None:
+        nonlocal added
+        added += 1
+        if added == 4:
             raise error
-        return copy(source, target)
+        add(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfile", fail_at_the_fourth)
+        patch.setattr(Staging, "add", fail_at_the_fourth)
         with pytest.raises(type(error)):
-            import_pictures(archive, settings)
-    whole = tree(pets)
-    left = tree(settings.data_dir)
-    assert len(left) == 3
-    assert left.items() <= whole.items()
-    result = import_pictures(archive, settings)
-    assert result.present == 3
-    assert tree(settings.data_dir) == whole
+            import_pictures(source, settings)
+    assert list(settings.data_dir.iterdir()) == []
+    assert import_pictures(source, settings).present == 0
+    assert tree(settings.data_dir) == tree(pets)
+
+
+KILLED_AT = {"unpacking": ("catdog.importing", "_import_folder"), "copying": ("catdog.staging", "Staging.commit")}
+
+
+@pytest.mark.parametrize("moment", KILLED_AT)
+def test_a_killed_import_leaves_only_what_the_next_one_removes(
+    pets: Path, settings: Settings, tmp_path: Path, moment: str
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", pets))
+    kill_import(archive, settings, *KILLED_AT[moment])
+    assert all(path.name.startswith(".import-") for path in settings.data_dir.iterdir())
+    assert read_folder(settings.data_dir, settings).manifest.pictures == ()
+    import_pictures(write_zip(tmp_path / "x.zip", {"cats/1.jpg": CAT, "dogs/1.jpg": DOG}), settings)
+    assert tree(settings.data_dir).keys() == {"train/cats/1.jpg", "train/dogs/1.jpg"}
+
+
+def test_an_import_killed_after_it_was_accepted_is_finished_by_the_next(pets: Path, settings: Settings) -> None:
+    kill_import(pets, settings, "catdog.staging", "_settle")
+    assert import_pictures(pets, settings).present == 10
+    assert tree(settings.data_dir) == tree(pets)
+
+
+def test_the_folder_of_an_import_under_way_is_left_alone(pets: Path, settings: Settings) -> None:
+    with prepare(settings.data_dir) as staging:
+        import_pictures(pets, settings)
+        assert staging.folder.is_dir()
+    assert tree(settings.data_dir) == tree(pets)
+
+
+def kill_import(source: Path, settings: Settings, module: str, function: str) -> None:
+    """Import in a process that is killed when it gets to a function."""
+    code = (
+        "import importlib, os, pathlib, signal, sys\n"
+        "from catdog.importing import import_pictures\n"
+        "from catdog.settings import load_settings\n"
+        f"owner = importlib.import_module({module!r})\n"
+        f"*classes, name = {function!r}.split('.')\n"
+        "for part in classes: owner = getattr(owner, part)\n"
+        "setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "import_pictures(pathlib.Path(sys.argv[1]), load_settings(home=pathlib.Path(sys.argv[2])))"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(source), str(settings.home)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_what_is_not_accepted_is_not_written(pets: Path, settings: Settings, tmp_path: Path, kind: str) -> None:
+    source = pets if kind == "folder" else Path(shutil.make_archive(str(tmp_path / "archive"), "zip", pets))
+    import_pictures(write_zip(tmp_path / "x.zip", {"birds/1.jpg": CAT}), settings)
+    before = tree(settings.data_dir)
+    seen: list[Manifest] = []
+
+    def refuse(manifest: Manifest) -> None:
+        seen.append(manifest)
+        raise DatasetError("No.")
+
+    with pytest.raises(DatasetError, match="No"):
+        import_pictures(source, settings, accept=refuse)
+    assert tree(settings.data_dir) == before
+    assert seen[0].counts()["train"] == {"birds": 1, "cats": 3, "dogs": 3}
 
 
 # Downloading

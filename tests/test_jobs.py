@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
 from catdog import tables
@@ -147,3 +147,34 @@ def test_jobs_are_listed_the_newest_first_and_survive_a_restart(settings: Settin
     again = Jobs(open_database(settings))
     assert sorted(job.id for job in again.latest(limit=10)) == sorted(made)
     assert len(again.latest(limit=2)) == 2
+
+
+def test_the_newest_job_is_the_last_one_that_was_queued_whatever_the_clock_says(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = jobs.create()
+    jobs.finish(old.id, "failed", "No.")
+    monkeypatch.setattr("catdog.jobs._now", lambda: "1999-12-31T00:00:00.000+00:00")
+    new = jobs.create()
+    assert [job.id for job in jobs.latest(limit=2)] == [new.id, old.id]
+
+
+def test_jobs_from_before_they_were_numbered_keep_their_order(engine: Engine, settings: Settings) -> None:
+    made = []
+    for hour in range(3):
+        made.append(Jobs(engine).create().id)
+        Jobs(engine).finish(made[-1], "failed", "No.")
+        with engine.begin() as connection:
+            values = {"created_at": f"2026-01-01T0{3 - hour}:00:00.000+00:00"}  # as a clock tells that is set back
+            connection.execute(update(tables.jobs).where(tables.jobs.c.id == made[-1]).values(values))
+    under_way = Jobs(engine).create().id
+    with engine.begin() as connection:
+        connection.execute(update(tables.jobs).where(tables.jobs.c.id == under_way).values(created_at="1999"))
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN number"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+    engine.dispose()
+    again = Jobs(open_database(settings))
+    assert [job.id for job in again.latest(limit=10)] == [under_way, *made]
+    again.finish(under_way, "failed", "No.")
+    assert again.latest()[0].id == under_way
+    assert again.create().id == again.latest()[0].id

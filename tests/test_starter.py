@@ -183,3 +183,16 @@ def test_orientation_and_encoding_do_not_change_the_answer(starter: Predictor, s
     answer = starter.predict(buffer.getvalue())
     assert answer.class_name == expected.class_name
     assert answer.confidence == pytest.approx(expected.confidence, abs=0.05)
+
+
+def test_it_answers_where_the_only_version_was_never_promoted(settings: Settings) -> None:
+    store = ModelStore(settings.models_dir)
+    assert store.adopt(BUNDLE / "version").number == 1  # as `catdog train --no-promote` leaves it
+    for _ in range(2):
+        ensure_champion(settings.models_dir)
+        assert store.numbers() == [1, 2]
+        assert (store.champion(), store.history()[0].reason) == (2, "the bundled model")
+    assert Predictor(settings=settings).version.number == 2
+    (store.folder / "champion.json").unlink()  # and where that is removed later, nothing takes its place
+    ensure_champion(settings.models_dir)
+    assert store.champion() is None

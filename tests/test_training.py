@@ -8,11 +8,12 @@ from drawing import write_dataset, write_pictures
 from catdog import dataset
 from catdog.backbone_sources import parse_tuning
 from catdog.database import open_database
-from catdog.errors import BackboneError, DatasetError
+from catdog.errors import BackboneError, CatdogError, DatasetError
 from catdog.layout import Layout
 from catdog.material import Uploads, collect
 from catdog.prediction import Predictor
 from catdog.settings import Settings
+from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.training import TrainOptions, train
 from catdog.tuning import FineTuneOptions
@@ -114,6 +115,41 @@ def test_limit_takes_so_many_training_pictures_a_class(home: Settings, drawn: Pa
     assert result.images["test"] == 20
 
 
+def test_what_is_trained_on_part_of_the_pictures_is_promoted_only_if_somebody_says_so(
+    home: Settings, drawn: Path, weights: Path
+) -> None:
+    tried = train(drawn, home, TrainOptions(backbone=str(weights), limit=5, **FAST))
+    assert (tried.promoted, ModelStore(home.models_dir).champion()) == (False, 1)
+    assert f"--limit); to use it: catdog models promote {tried.version.number}" in tried.reason
+    meant = train(drawn, home, TrainOptions(backbone=str(weights), limit=5, promote=True, **FAST))
+    assert (meant.promoted, ModelStore(home.models_dir).champion()) == (True, meant.version.number)
+
+
+def test_a_first_try_leaves_the_bundled_model_in_use(settings: Settings, drawn: Path, weights: Path) -> None:
+    first = train(drawn, settings, TrainOptions(backbone=str(weights), limit=5, **FAST))
+    assert not first.promoted
+    ensure_champion(settings.models_dir)
+    store = ModelStore(settings.models_dir)
+    assert store.champion() == first.version.number + 1
+    assert store.history()[-1].reason == "the bundled model"
+
+
+@pytest.mark.parametrize("why", ["too little", "backbone"])
+def test_a_refused_archive_leaves_no_picture_behind(
+    settings: Settings, drawn: Path, weights: Path, tmp_path: Path, why: str
+) -> None:
+    write_pictures(tmp_path / "few" / "cats", "cat", 3)
+    write_pictures(tmp_path / "few" / "birds", "dog", 3)
+    refused = Path(
+        shutil.make_archive(str(tmp_path / "few"), "zip", tmp_path / "few" if why == "too little" else drawn)
+    )
+    with pytest.raises(CatdogError):
+        train(refused, settings, TrainOptions(backbone="no such" if why == "backbone" else str(weights), **FAST))
+    assert list(settings.home.rglob("*.jpg")) == []
+    archive = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", drawn))
+    assert train(archive, settings, TrainOptions(backbone=str(weights), **FAST)).version.classes == ("cats", "dogs")
+
+
 def test_a_worse_version_is_kept_but_not_promoted(home: Settings, weights: Path) -> None:
     # Trained on swapped labels, tested on right ones: wrong nearly always.
     data = home.home / "swapped"
@@ -146,8 +182,6 @@ def test_other_classes_do_not_replace_the_champion(home: Settings, weights: Path
 
 
 def test_an_archive_is_imported_first(home: Settings, drawn: Path, weights: Path, tmp_path: Path) -> None:
-    import shutil
-
     archive = Path(shutil.make_archive(str(tmp_path / "pets"), "zip", drawn))
     result = train(archive, home, TrainOptions(backbone=str(weights), **FAST))
     assert result.images["train"] == 60

@@ -69,7 +69,8 @@ def track_record(store: ModelStore) -> list[Document]:
 
 def last_training(store: ModelStore) -> str | None:
     """Give when the newest version was made (UTC, ISO 8601), whether it answers or not; None without one."""
-    return max((row["created_at"] for row in track_record(store)), default=None)
+    record = track_record(store)
+    return str(record[-1]["created_at"]) if record else None
 
 
 def _hour(hour: int, counts: Mapping[Key, int]) -> Document:

@@ -18,17 +18,17 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from catdog.errors import DatasetError, VersionCorruptError
-from catdog.unpacking import require_small_directory
+from catdog.zip_reading import open_zip
 
 MOST_BYTES: Final = 64 * 2**20
 """Bytes that the arrays of a file may take together. The largest that is written, `replay.npz`, takes 12 MB."""
 
 MOST_MEMBERS: Final = 64
+MOST_LIST_BYTES: Final = 64 * 2**10
 
 LARGEST_NUMBER: Final = 10**9
 """Of what features are multiplied with. Fitted weights are under 100; two layers of these stay finite in float32."""
 
-_COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _KINDS: Final = "fiuU"
 """Kinds of elements that are read: numbers and text, never objects."""
 
@@ -60,8 +60,7 @@ def read_arrays(path: Path, names: Mapping[str, int], what: str, *, most_bytes: 
         if not path.is_file() or path.stat().st_size > 2 * most_bytes:
             raise ValueError(f"a file of at most {2 * most_bytes:,} bytes is needed")
         with path.open("rb") as file:
-            require_small_directory(file, MOST_MEMBERS)
-            with zipfile.ZipFile(file) as archive:
+            with open_zip(file, max_files=MOST_MEMBERS, max_directory=MOST_LIST_BYTES) as archive:
                 return _read_members(archive, names, most_bytes)
     except _FAILURES as error:
         raise VersionCorruptError(f"The {what} cannot be read: {_reason(error)} ({path}).") from error
@@ -71,8 +70,6 @@ def _read_members(archive: zipfile.ZipFile, names: Mapping[str, int], most_bytes
     left, found = most_bytes, {}
     for name, dimensions in names.items():
         info = archive.getinfo(f"{name}.npy")
-        if info.compress_type not in _COMPRESSIONS or info.flag_bits & 1:
-            raise ValueError(f"{name} is encrypted, or compressed in a way that isn't read")
         with archive.open(info) as member:
             array = _read(member, name, left)
         if array.ndim != dimensions:

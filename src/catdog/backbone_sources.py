@@ -129,8 +129,10 @@ def parse_tuning(layers: str | None, epochs: int, seed: int, image_size: int) ->
     """
     if layers is None:
         return None
-    if layers != "all" and not (layers.isdecimal() and 1 <= int(layers) <= BLOCKS):
-        raise BackboneError(f"--fine-tune takes `all` or a number of blocks from 1 to {BLOCKS}. Received: {layers!r}.")
+    if layers != "all" and layers not in map(str, range(1, BLOCKS + 1)):
+        raise BackboneError(
+            f"--fine-tune takes `all` or a number of blocks from 1 to {BLOCKS}. Received: {layers[:100]!r}."
+        )
     blocks = None if layers == "all" else int(layers)
     size = max(32, image_size * 7 // 8 // 32 * 32)
     return FineTuneOptions(blocks=blocks, epochs=epochs, image_size=size, seed=seed)

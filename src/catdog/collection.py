@@ -34,7 +34,7 @@ from catdog.repair import Repaired, repair
 from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.store import ModelStore, ModelVersion
-from catdog.unpacking import is_zip, read_zip
+from catdog.unpacking import is_zip, read_zip, why_nested
 from catdog.uploads import (
     DOUBTED,
     Order,
@@ -95,20 +95,26 @@ class Collection:
             RequestError: no such class, or not a name for a batch.
             CollectionFullError: there is no room for more; says how many were kept.
         """
-        added = Added(self._folder(category), _batch(batch))
+        added = self.begin(category, batch)
+        self.add_to(added, pictures, uploader)
+        return added
+
+    def begin(self, category: str, batch: str | None = None) -> Added:
+        """Begin what `add` does, for `add_to`: whatever ends that, `Added` says what was kept so far."""
+        return Added(self._folder(category), _batch(batch))
+
+    def add_to(self, added: Added, pictures: Iterable[tuple[str, Source]], uploader: str = "cli") -> None:
+        """Keep pictures as `add` does, and count them in `added`."""
         room = self.settings.max_upload_files
         for name, source in pictures:
             file = io.BytesIO(source) if isinstance(source, bytes) else source
             try:
-                if is_zip(file):
-                    room -= self._add_zip(added, name, file, uploader, room)
-                else:
-                    self._add_one(added, name, file.read(self.settings.max_upload_bytes + 1), uploader)
+                room -= self._add_file(added, name, file, uploader, room)
             except DiskFullError as error:
                 raise CollectionFullError(
-                    f"{error} Of this upload {added.accepted} were kept; sending it again adds the rest."
+                    f"{error} Of this upload {added.accepted} were kept, in batch {added.batch}; sending it again adds "
+                    "the rest."
                 ) from error
-        return added
 
     def feedback(self, picture: bytes, right_class: str, prediction: Prediction, uploader: str) -> UploadedPicture:
         """Keep a picture with the class that somebody says is right, until a person confirms it.
@@ -244,14 +250,23 @@ class Collection:
         added.accepted += is_new
         added.duplicates += not is_new
 
-    def _add_zip(self, added: Added, name: str, file: IO[bytes], uploader: str, room: int) -> int:
+    def _add_file(self, added: Added, name: str, file: IO[bytes], uploader: str, room: int) -> int:
+        """Keep a picture, or those in a zip; gives how many of the `room` that files in zips have were used."""
         settings, before = self.settings, added.files
         limits = {"max_file_bytes": settings.max_upload_bytes, "max_bytes": settings.max_upload_total_bytes}
         try:
+            if not is_zip(file):
+                self._add_one(added, name, file.read(settings.max_upload_bytes + 1), uploader)
+                return 0
             for member, data in read_zip(file, max_files=room, **limits):
-                self._add_one(added, f"{name}/{member}", data, uploader)
+                if why := why_nested(data):
+                    added.rejected.append(Refused(shown_name(f"{name}/{member}"), why))
+                else:
+                    self._add_one(added, f"{name}/{member}", data, uploader)
+            if added.files == before:
+                added.rejected.append(Refused(shown_name(name), "The zip is empty: there are no pictures in it."))
         except DatasetError as error:
-            added.rejected.append(Refused(shown_name(name), str(error)))
+            added.rejected.append(Refused(shown_name(name), f"The archive cannot be read: {error}"))
         return added.files - before
 
     def _prepare(

@@ -128,6 +128,11 @@ def connect(url: str, *, lock_seconds: float = LOCK_SECONDS, **options: Any) -> 
     return engine
 
 
+def is_storable(text: str) -> bool:
+    """Tell whether a database takes a text: PostgreSQL knows no NUL, and none takes a lone surrogate."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def own_words(error: BaseException) -> str:
     """Give what a database's driver says of an error, without the statement that SQLAlchemy adds."""
     return str(getattr(error, "orig", None) or error)

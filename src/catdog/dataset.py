@@ -22,6 +22,7 @@ from catdog.layout import GUESSED, NO_CLASS, OWN, Layout, Place, Reading, read_l
 from catdog.manifest import Manifest, Rejected
 from catdog.parallel import bounded_map
 from catdog.preprocessing import Limits, limits_of, read_picture, verify
+from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture, hold_out
 from catdog.split_words import SPLITS, Split
@@ -106,7 +107,7 @@ def read_folder(
     Raises:
         DatasetError: no such folder, or folders that can't be read as a layout.
     """
-    root = root.expanduser().absolute()
+    root = absolute(root)
     if not root.is_dir():
         raise DatasetError(f"A folder of pictures is needed. Received: {root}, which is not a folder.")
     listing = list_tree(root)
@@ -208,7 +209,7 @@ def _look(path: Path, known: dict[str, Scanned], limits: Limits, max_bytes: int)
         if status.st_size > max_bytes:
             problem = f"The file is too large; at most {max_bytes:,} bytes are allowed. Received: {status.st_size:,}."
             return Scanned(path, status.st_size, status.st_mtime_ns, "", problem)
-        data = read_picture(path)
+        data = read_picture(path, max_bytes)
     except (OSError, PictureError) as error:
         broken = isinstance(error, FileNotFoundError) and path.is_symlink()
         return Scanned(path, -1, -1, "", "It is a link that leads nowhere." if broken else str(error))

@@ -107,6 +107,16 @@ class ServerBusyError(CatdogError):
     """More is under way than the server takes at once; the same request may succeed a moment later."""
 
 
+class StoppedError(CatdogError):
+    """A command that Ctrl-C, or a signal to end, stopped; says what is left of its work."""
+
+    exit_code = 130
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class DatabaseBusyError(CatdogError):
     """The database cannot be used at this moment."""
 

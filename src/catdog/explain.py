@@ -125,7 +125,7 @@ def explain(
     classes = len(predictor.names)
     if class_id is not None and not 0 <= class_id < classes:
         raise ValueError(f"class_id must be in [0, {classes - 1}]. Received: {class_id}")
-    data = read_picture(picture)
+    data = read_picture(picture, predictor.settings.max_picture_bytes)
     if pixels is None:
         pixels = predictor.pixels(data)
     features, last_map = predictor.backbone.features_and_map(pixels)

@@ -191,7 +191,7 @@ def _compute(
     def one(picture: Picture) -> tuple[Picture, Outcome]:
         wanted = [view for view, known in enumerate(cached) if picture.sha256 not in known]
         try:
-            data = read_picture(picture.path)
+            data = read_picture(picture.path, None)
             if hashlib.sha256(data).hexdigest() != picture.sha256:
                 raise PictureBrokenError("The file changed after it was scanned; run again.")
             squares = decode_views(data, wanted, backbone.info.image_size, limits)

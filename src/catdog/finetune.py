@@ -145,7 +145,7 @@ def _by_content(paths: Sequence[Path], labels: NDArray[np.int64], n_classes: int
             f"At least one {what} picture is needed, and a label in [0, {n_classes - 1}] for each. "
             f"Received: {counted(len(paths), 'picture')} and labels {sorted(set(np.asarray(labels).tolist()))}"
         )
-    digests = [hashlib.sha256(read_picture(path)).hexdigest() for path in paths]
+    digests = [hashlib.sha256(read_picture(path, None)).hexdigest() for path in paths]
     order = sorted(range(len(paths)), key=lambda i: (digests[i], int(labels[i])))
     ordered = np.asarray(labels, np.int64)[order]
     return _Pictures([Path(paths[i]) for i in order], [digests[i] for i in order], ordered)

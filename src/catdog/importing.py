@@ -1,19 +1,17 @@
 """Bring pictures into `data/`: from a folder, an archive, or a known data set that is downloaded first.
 
-Pictures are copied as they are, into `data/<split>/<class>/`; each file appears whole or not at all. Importing the
-same pictures again adds nothing.
+Pictures are copied as they are, into `data/<split>/<class>/`: aside first, and renamed into place once all of them are
+there (`staging`). What is refused leaves nothing. Importing the same pictures again adds nothing.
 """
 
 import contextlib
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
-import tarfile
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -23,15 +21,21 @@ from catdog.errors import DatasetError, DownloadError, MissingDependencyError
 from catdog.labels import require_distinct
 from catdog.layout import GUESSED, Layout
 from catdog.manifest import Manifest, Rejected
+from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture
-from catdog.unpacking import UNREADABLE, open_members
+from catdog.staging import Staging, prepare
+from catdog.unpacking import NESTED, Member, is_archive, open_archive, why_nested
 from catdog.wording import counted, visible
 
 MAX_NAME_BYTES: Final = 200
 """Longest name that an archive may give a file or folder: file systems take 255, and `_copy` may add a hash."""
 
 Progress = Callable[[int, int], None]
+Accept = Callable[[Manifest], None]
+
+_CHUNK: Final = 1024 * 1024
+_DRIVE: Final = re.compile(r"^/*[A-Za-z]:(?=/)")
 
 
 @dataclass(frozen=True)
@@ -46,31 +50,43 @@ class ImportResult:
     remarks: tuple[str, ...] = ()
 
 
-def is_archive(path: Path) -> bool:
-    """Tell whether a file is a zip or tar archive, by content."""
-    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
-
-
 def import_pictures(
-    source: Path, settings: Settings, *, layout: Layout = GUESSED, on_progress: Progress | None = None
+    source: Path,
+    settings: Settings,
+    *,
+    layout: Layout = GUESSED,
+    on_progress: Progress | None = None,
+    accept: Accept | None = None,
 ) -> ImportResult:
-    """Copy the usable pictures of a folder, zip or tar into `data/`; `layout` is what a person says about its folders.
+    """Copy the usable pictures of a folder, zip or tar into `data/`: all of them, or none.
+
+    Args:
+        source: the folder or archive.
+        settings: where `data/` lies, and limits.
+        layout: what a person says about the folders.
+        on_progress: called with (files done, files in all).
+        accept: called with what `data/` would hold then, before anything is put there; what it raises ends the import.
 
     Raises:
         DatasetError: neither a folder nor an archive, an archive that cannot be read, no usable pictures in class
             folders, or not enough disk.
     """
-    source = source.expanduser().absolute()
+    source = absolute(source)
     if source.is_dir():
-        return _import_folder(source, source, settings, layout, on_progress)
-    if not is_archive(source):
+        with prepare(settings.data_dir) as staging:
+            return _import_folder(source, source, settings, layout, staging, on_progress, accept)
+    try:
+        found = is_archive(source)
+    except DatasetError as error:
+        raise DatasetError(f"The archive cannot be read: {error} Received: {source}.") from error
+    if not found:
         raise DatasetError(f"A folder, zip or tar of pictures is needed. Received: {source}.")
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    # Hidden, so that a scan passes over it, and on the same disk, so that nothing is copied twice.
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=settings.data_dir) as unpacked:
-        oversized = _unpack(source, Path(unpacked), settings.max_picture_bytes)
-        result = _import_folder(Path(unpacked), source, settings, layout, on_progress)
-        return replace(result, rejected=(*oversized, *result.rejected))
+    with prepare(settings.data_dir) as staging:
+        unpacked = staging.folder / "unpacked"
+        unpacked.mkdir()
+        refused = _unpack(source, unpacked, settings.max_picture_bytes)
+        result = _import_folder(unpacked, source, settings, layout, staging, on_progress, accept, refused)
+        return replace(result, rejected=(*refused, *result.rejected))
 
 
 def download(
@@ -89,10 +105,9 @@ def download(
         import kagglehub
     except ImportError as error:
         raise MissingDependencyError("Downloading needs kagglehub: pip install 'catdog[train]'.") from error
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix=".download-", dir=settings.data_dir) as folder,
-        _environment("KAGGLEHUB_CACHE", folder),
+        prepare(settings.data_dir) as staging,
+        _environment("KAGGLEHUB_CACHE", str(staging.folder / "kaggle")),
         contextlib.redirect_stdout(sys.stderr),  # kagglehub talks, and stdout is for the answer
     ):
         logger = logging.getLogger("kagglehub")
@@ -104,36 +119,7 @@ def download(
                 f"{name} could not be downloaded: {error}. Where Kaggle cannot be reached, download "
                 f"https://www.kaggle.com/datasets/{handle} in a browser and run `catdog data import FILE.zip`."
             ) from error
-        return _import_folder(fetched, Path(name), settings, layout, on_progress)
-
-
-def _import_folder(
-    source: Path, shown: Path, settings: Settings, layout: Layout, on_progress: Progress | None
-) -> ImportResult:
-    """Import a folder; `shown` stands for it in what a person reads, where it was unpacked or downloaded."""
-    manifest = read_folder(source, settings, layout=layout, on_progress=on_progress).manifest
-    if not manifest.pictures:
-        raise DatasetError(
-            f"No usable pictures in class folders were found. Received: {shown}, with "
-            f"{counted(len(manifest.rejected) + manifest.clutter, 'file')} that cannot be used."
-        )
-    size = sum(picture.path.stat().st_size for picture in manifest.pictures)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    _require_disk(settings.data_dir, size)
-    before = read_folder(settings.data_dir, settings).manifest
-    require_distinct(dict.fromkeys((*before.classes, *manifest.classes)))
-    present = {p.sha256 for p in before.pictures}
-    added: dict[str, dict[str, int]] = {}
-    for picture in manifest.pictures:
-        if picture.sha256 not in present:
-            name = manifest.classes[picture.label]
-            _copy(picture, settings.data_dir / picture.split / name)
-            counts = added.setdefault(picture.split, {})
-            counts[name] = counts.get(name, 0) + 1
-    rejected = tuple(Rejected(shown / os.path.relpath(r.path, source), r.reason) for r in manifest.rejected)
-    remarks = (*manifest.remarks, *_alike(before.classes, manifest.classes))
-    present_count = _count_present(manifest, present)
-    return ImportResult(added, present_count, manifest.duplicates, rejected, settings.data_dir, remarks)
+        return _import_folder(fetched, Path(name), settings, layout, staging, on_progress)
 
 
 def _alike(before: Iterable[str], new: Iterable[str]) -> list[str]:
@@ -147,22 +133,66 @@ def _alike(before: Iterable[str], new: Iterable[str]) -> list[str]:
     ]
 
 
-def _count_present(manifest: Manifest, present: set[str]) -> int:
-    return sum(picture.sha256 in present for picture in manifest.pictures)
+def _import_folder(
+    source: Path,
+    shown: Path,
+    settings: Settings,
+    layout: Layout,
+    staging: Staging,
+    on_progress: Progress | None,
+    accept: Accept | None = None,
+    refused: Sequence[Rejected] = (),
+) -> ImportResult:
+    """Import a folder; `shown` stands for it in what a person reads, where it was unpacked or downloaded."""
+    manifest = read_folder(source, settings, layout=layout, on_progress=on_progress).manifest
+    rejected = tuple(Rejected(shown / os.path.relpath(r.path, source), r.reason) for r in manifest.rejected)
+    if not manifest.pictures:
+        count = counted(len(rejected) + len(refused) + manifest.clutter, "file")
+        raise DatasetError(
+            f"No usable pictures in class folders were found. Received: {shown}, with {count} that cannot be used."
+            + (_name_nested([*refused, *manifest.rejected]) if rejected or refused else " It is empty.")
+        )
+    before = read_folder(settings.data_dir, settings).manifest
+    require_distinct(dict.fromkeys((*before.classes, *manifest.classes)))
+    present = {picture.sha256 for picture in before.pictures}
+    new = [picture for picture in manifest.pictures if picture.sha256 not in present]
+    if accept is not None:
+        accept(_joined(before if before.pictures else replace(before, root=shown), manifest, new))
+    is_ours = source.is_relative_to(staging.folder)
+    if not is_ours:
+        _require_disk(settings.data_dir, sum(picture.path.stat().st_size for picture in new))
+    added: dict[str, dict[str, int]] = {}
+    for picture in new:
+        name = manifest.classes[picture.label]
+        staging.add(picture.path, Path(picture.split, name), picture.sha256, move=is_ours)
+        counts = added.setdefault(picture.split, {})
+        counts[name] = counts.get(name, 0) + 1
+    staging.commit()
+    remarks = (*manifest.remarks, *_alike(before.classes, manifest.classes))
+    present_count = len(manifest.pictures) - len(new)
+    return ImportResult(added, present_count, manifest.duplicates, rejected, settings.data_dir, remarks)
 
 
-def _copy(picture: Picture, folder: Path) -> None:
-    """Copy under its own name, or with the start of its hash where another picture has that name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / picture.path.name
-    if target.exists():
-        target = folder / f"{picture.path.stem}-{picture.sha256[:12]}{picture.path.suffix}"
-    partial = folder / f".{picture.sha256}.part"
-    try:
-        shutil.copyfile(picture.path, partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+def _joined(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manifest:
+    """Say what `data/` would hold with new pictures."""
+    new = list(new)
+    classes = tuple(sorted({*before.classes, *(found.classes[picture.label] for picture in new)}))
+    moved = [
+        replace(picture, label=classes.index(manifest.classes[picture.label]))
+        for manifest, pictures in ((before, before.pictures), (found, new))
+        for picture in pictures
+    ]
+    return replace(before, classes=classes, pictures=tuple(moved))
+
+
+def _name_nested(rejected: Iterable[Rejected]) -> str:
+    """Name the first files that are archives themselves: the pictures may be in them."""
+    for item in rejected:
+        with contextlib.suppress(OSError):
+            reason = item.reason if not item.path.is_file() else why_nested(item.path.open("rb").read(512))
+            if reason and reason.startswith(NESTED):
+                return f" {item.path.name}: {reason}"
+    return ""
 
 
 def _require_disk(folder: Path, needed: int) -> None:
@@ -172,27 +202,58 @@ def _require_disk(folder: Path, needed: int) -> None:
 
 
 def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
-    """Unpack regular files; names from the archive never lead out of `target`."""
+    """Unpack regular files; names from the archive never lead out of `target`, and none takes another's place."""
+    taken: dict[Path, int] = {}
     try:
-        with open_members(archive) as (members, total):
-            _require_disk(target, total)
+        with archive.open("rb") as file, open_archive(file) as (members, total):
+            _require_disk(target, total or 0)
             rejected = []
-            for name, size, open_member in members:
-                path = _safe_path(target, name)
-                if size > max_bytes:
-                    reason = f"The file is too large; at most {max_bytes:,} bytes are allowed. Received: {size:,}."
-                    rejected.append(Rejected(archive / name, reason))
-                elif path is not None:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with open_member() as stream, path.open("wb") as file:
-                        shutil.copyfileobj(stream, file)
-            return rejected
-    except UNREADABLE as error:
-        raise DatasetError(f"The archive cannot be read: {error}. Received: {archive}.") from error
+            for member in members:
+                _require_disk(target, 0 if total else member.size)
+                if reason := _unpack_one(member, _safe_path(target, member.name), max_bytes, taken):
+                    rejected.append(Rejected(archive / member.name, reason))
+    except DatasetError as error:
+        raise DatasetError(f"The archive cannot be read: {error} Received: {archive}.") from error
+    return rejected
+
+
+def _unpack_one(member: Member, path: Path | None, max_bytes: int, taken: dict[Path, int]) -> str | None:
+    """Write a member; gives why it was not written, if it was not."""
+    if member.size > max_bytes:
+        return f"The file is too large; at most {max_bytes:,} bytes are allowed. Received: {member.size:,}."
+    if member.is_sparse:
+        return "It is stored as a sparse file, which is not read. Pack it without --sparse."
+    if path is None:
+        return None
+    data = member.read(_CHUNK)
+    if reason := why_nested(data):
+        return reason
+    with _make_room(path, taken).open("xb") as file:
+        while data:
+            file.write(data)
+            data = member.read(_CHUNK)
+    return None
+
+
+def _make_room(path: Path, taken: dict[Path, int]) -> Path:
+    """Give a path of its own to a member whose name another has already, and to a file that is in a folder's place."""
+    for above in reversed(path.parents):
+        if above.is_file():
+            above.rename(_free(above, taken))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _free(path, taken) if path.exists() else path
+
+
+def _free(path: Path, taken: dict[Path, int]) -> Path:
+    while True:
+        taken[path] = taken.get(path, 1) + 1
+        free = path.with_name(f"{path.stem}~{taken[path]}{path.suffix}")
+        if not free.exists():
+            return free
 
 
 def _safe_path(target: Path, name: str) -> Path | None:
-    parts = PurePosixPath(name.replace("\\", "/").replace("\0", "")).parts
+    parts = PurePosixPath(_DRIVE.sub("", name.replace("\\", "/").replace("\0", ""))).parts
     safe = [_short(part.replace(":", "_")) for part in parts if part.strip("/") not in ("", ".", "..")]
     return target.joinpath(*safe) if safe else None
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Engine, RowMapping, insert, select, update
+from sqlalchemy import Engine, RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from catdog import strict_json, tables
+from catdog.database import is_storable
 from catdog.errors import ConflictError, DatabaseUnusableError, JobNotFoundError
 from catdog.json_reader import JsonError, parse_json
 
@@ -84,10 +85,12 @@ class Jobs:
             "cancel_requested": False,
             "requested_by": requested_by,
             "created_at": _now(),
+            # Not the time tells which came last: a clock may be set back.
+            "number": select(func.coalesce(func.max(_table.c.number), 0) + 1).scalar_subquery(),
         }
         try:
             with self._engine.begin() as connection:
-                connection.execute(insert(_table), row)
+                connection.execute(insert(_table).values(row))
         except IntegrityError:
             running = self.under_way(kind)
             name = f"job {running.id}, {running.progress:.0f} % done" if running else "a job that ended just now"
@@ -103,11 +106,11 @@ class Jobs:
             JobNotFoundError: there is none of that id.
         """
         row = None
-        if "\0" not in job_id:  # PostgreSQL knows no NUL
+        if is_storable(job_id):
             with self._engine.connect() as connection:
                 row = connection.execute(select(_table).where(_table.c.id == job_id)).mappings().first()
         if row is None:
-            raise JobNotFoundError(f"There is no such job. Received: {job_id[:100]}")
+            raise JobNotFoundError(f"There is no such job. Received: {job_id[:100]!r}")
         return _job(row)
 
     def under_way(self, kind: str = RETRAIN) -> Job | None:
@@ -119,7 +122,7 @@ class Jobs:
 
     def latest(self, kind: str = RETRAIN, limit: int = 1) -> list[Job]:
         """List the jobs of a kind, the newest first."""
-        query = select(_table).where(_table.c.kind == kind).order_by(_table.c.created_at.desc()).limit(limit)
+        query = select(_table).where(_table.c.kind == kind).order_by(_table.c.number.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [_job(row) for row in connection.execute(query).mappings()]
 
@@ -175,7 +178,7 @@ class Jobs:
 
 
 def _job(row: RowMapping) -> Job:
-    values = dict(row)
+    values = {name: value for name, value in row.items() if name != "number"}
     for name in ("arguments", "log", "result"):
         values[name] = None if values[name] is None else _parse(values[name])
     return Job(**{**values, "log": tuple(values["log"])})

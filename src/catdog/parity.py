@@ -206,7 +206,13 @@ def _decode(predictor: Predictor, pictures: Sequence[Source]) -> tuple[list[Sour
     usable, pixels = [], []
     for picture in pictures:
         try:
-            pixels.append(decode(read_picture(picture), predictor.backbone.info.image_size, predictor.limits))
+            pixels.append(
+                decode(
+                    read_picture(picture, predictor.settings.max_picture_bytes),
+                    predictor.backbone.info.image_size,
+                    predictor.limits,
+                )
+            )
         except PictureError:
             continue
         usable.append(picture)
@@ -230,7 +236,7 @@ def _against(predictor: Predictor, pictures: Sequence[Source], given: NDArray[np
 
 def _digest(pictures: Sequence[Source]) -> str:
     """Hash the hashes of the pictures, whatever their order."""
-    hashes = sorted(hashlib.sha256(read_picture(picture)).hexdigest() for picture in pictures)
+    hashes = sorted(hashlib.sha256(read_picture(picture, None)).hexdigest() for picture in pictures)
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 

@@ -135,7 +135,9 @@ class Predictor:
 
     def pixels(self, picture: Source) -> NDArray[np.uint8]:
         """Give a picture as the backbone takes it, `(S, S, 3) uint8 in [0, 255]`; raises what `features` does."""
-        return decode(read_picture(picture), self.backbone.info.image_size, self.limits)
+        return decode(
+            read_picture(picture, self.settings.max_picture_bytes), self.backbone.info.image_size, self.limits
+        )
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give the pooled features of such pixels, `(D,) float32`."""

@@ -20,7 +20,7 @@ from catdog import decoding
 from catdog.augmentation import Augmenter
 from catdog.decoding import FORMATS
 from catdog.encoded import Limits
-from catdog.errors import PictureError
+from catdog.errors import PictureError, PictureTooLargeError
 from catdog.parallel import bounded_map
 from catdog.settings import Settings
 
@@ -40,12 +40,15 @@ __all__ = [
     "read_picture",
     "verify",
 ]
+from catdog.regular_files import read_regular
 
 IMAGE_SIZE: Final = 224
 """Pixels a side that MobileNetV2 was trained with (https://arxiv.org/abs/1801.04381)."""
 
 MOST_KEPT_PIXELS: Final = 16_000_000
 """Pixels of an image that is kept for retraining: a larger one is kept at half its size."""
+MAX_PICTURE_BYTES: Final = 64 * 2**20
+"""Most bytes of a picture file, unless the settings say otherwise."""
 
 Pixels = NDArray[np.uint8]
 
@@ -134,18 +137,27 @@ def decode_kept(data: bytes, limits: Limits = Limits()) -> Image.Image:
     return decoding.decode_to(image, size, gap=1.0)
 
 
-def read_picture(source: bytes | str | Path) -> bytes:
+def read_picture(source: bytes | str | Path, max_bytes: int | None = MAX_PICTURE_BYTES) -> bytes:
     """Return the bytes of a picture given as bytes or as a path.
 
+    Args:
+        source: bytes, which are given back, or the path of a regular file.
+        max_bytes: most bytes that the file may have; more are not read. None for files whose size was checked.
+
     Raises:
-        PictureError: there is no such file, or it cannot be read.
+        PictureError: there is no such file, it cannot be read, or it is too large.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise PictureError(f"The file cannot be read: {error.strerror or error}.") from error
+        data = read_regular(Path(source), max_bytes)
+    except (OSError, ValueError) as error:  # the latter for a NUL in the name
+        raise PictureError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if data is None:
+        raise PictureTooLargeError(
+            f"The file is too large; at most {max_bytes:,} bytes are allowed (CATDOG_MAX_PICTURE_BYTES)."
+        )
+    return data
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _put_right(shelf: Shelf, picture: UploadedPicture, path: Path) -> int:
 def _adopt(shelf: Shelf, state: PictureState, folder: str, path: Path) -> int:
     settings = shelf.settings
     try:
-        data = read_picture(path)
+        data = read_picture(path, None)
         if hashlib.sha256(data).hexdigest() != path.stem:
             return 0
         verify(data, limits_of(settings))

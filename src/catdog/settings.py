@@ -5,16 +5,22 @@ Reading settings writes nothing and creates nothing. `docs/settings.md` lists ea
 
 import os
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from catdog.env_file import is_readable
 from catdog.errors import SettingsError
 
 Precision = Literal["auto", "bf16", "f32"]
 LogForm = Literal["text", "json"]
+
+ENV_FILE: Final = ".env"
+MAX_BYTES: Final = 2**50
+"""Most that a setting in bytes can be: a petabyte, which every place that keeps it can count."""
 
 SERVING: Final = frozenset({"port", "workers"})
 """Settings that other programs set too, so that one that is not allowed stops nothing but the server."""
@@ -22,6 +28,7 @@ SERVING: Final = frozenset({"port", "workers"})
 _RATE: Final = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 _KEY: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 _LONGEST_KEY: Final = 1024
+_DATABASE: Final = re.compile(r"(sqlite|postgresql)(\+[a-z0-9_]+)?://")
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.IGNORECASE)
 
 
@@ -29,7 +36,14 @@ class Settings(BaseSettings):
     """What can be set. The variable is the field's name in capitals behind `CATDOG_`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CATDOG_", env_file=".env", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="CATDOG_",
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     home: Path = Field(Path(), description="Folder under which catdog keeps everything: data, models, databases.")
@@ -45,19 +59,21 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         64_000_000,
         ge=1,
+        le=10**9,
         description="Maximum pixels per image, checked before decoding. `CATDOG_MAX_DECODE_BYTES` sets lower ones for "
         "formats that cannot be decoded at a reduced scale.",
     )
-    max_side: int = Field(16_384, ge=1, description="Maximum side of an image in pixels.")
+    max_side: int = Field(16_384, ge=1, le=10**6, description="Maximum side of an image in pixels.")
     max_decode_bytes: int = Field(
         155_000_000,
         ge=16_000_000,
+        le=MAX_BYTES,
         description="Memory that decoding one image may take, in bytes. The default allows 64 megapixels of baseline "
         "JPEG, 50 of progressive JPEG (25 without chroma subsampling), 34 of PNG in colour, 64 of PNG in grey or with "
         "a palette, 12 of WebP, and 15 of AVIF (11 with transparency).",
     )
     max_picture_bytes: int = Field(
-        64 * 2**20, ge=1, description="Most bytes that one picture file of a data set may have."
+        64 * 2**20, ge=1, le=MAX_BYTES, description="Most bytes that one picture file of a data set may have."
     )
     test_share: float = Field(
         0.2,
@@ -111,22 +127,31 @@ class Settings(BaseSettings):
         "auto",
         description="Whether retraining promotes what passes the gate (`auto`) or leaves that to a person (`manual`).",
     )
-    max_upload_bytes: int = Field(25 * 2**20, ge=1, description="Most bytes of one picture that is sent to the server.")
-    max_request_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of one request to the server.")
-    max_batch: int = Field(100, ge=1, description="Most pictures in one request to the server.")
-    max_upload_files: int = Field(500, ge=1, description="Most pictures in one request that adds pictures.")
+    max_upload_bytes: int = Field(
+        25 * 2**20, ge=1, le=MAX_BYTES, description="Most bytes of one picture that is sent to the server."
+    )
+    max_request_bytes: int = Field(
+        32 * 2**20, ge=1, le=MAX_BYTES, description="Most bytes of one request to the server."
+    )
+    max_batch: int = Field(100, ge=1, le=10**6, description="Most pictures in one request to the server.")
+    max_upload_files: int = Field(500, ge=1, le=10**6, description="Most pictures in one request that adds pictures.")
     max_upload_total_bytes: int = Field(
-        256 * 2**20, ge=1, description="Most bytes of one request that adds pictures; these go over the disk."
+        256 * 2**20,
+        ge=1,
+        le=MAX_BYTES,
+        description="Most bytes of one request that adds pictures; these go over the disk.",
     )
     max_kept_pictures: int = Field(
-        100_000, ge=1, description="Most pictures kept for retraining, removed and waiting ones too."
+        100_000, ge=1, le=10**9, description="Most pictures kept for retraining, removed and waiting ones too."
     )
-    max_kept_bytes: int = Field(10 * 2**30, ge=1, description="Most bytes of pictures kept for retraining.")
+    max_kept_bytes: int = Field(
+        10 * 2**30, ge=1, le=MAX_BYTES, description="Most bytes of pictures kept for retraining."
+    )
     min_free_bytes: int = Field(
-        256 * 2**20, ge=0, description="Bytes of the disk that pictures for retraining leave free."
+        256 * 2**20, ge=0, le=MAX_BYTES, description="Bytes of the disk that pictures for retraining leave free."
     )
     removed_days: float = Field(
-        30, ge=0, description="Days that a removed picture can be restored before `purge` deletes it."
+        30, ge=0, le=36_500, description="Days that a removed picture can be restored before `purge` deletes it."
     )
     session_hours: int = Field(
         12, ge=1, le=24 * 365, description="Hours that signing in with the key on the page is good for."
@@ -168,10 +193,14 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
+        if "\0" in str(value):
+            raise ValueError("A path holds no NUL")
         try:
             return value.expanduser().absolute()
         except RuntimeError as error:
             raise ValueError(f"The home folder of that user is not known: {error}") from error
+        except FileNotFoundError as error:
+            raise ValueError("The working directory is gone; go to another, or name a folder from / on") from error
 
     @field_validator("api_key")
     @classmethod
@@ -216,8 +245,11 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database_url(cls, value: str | None) -> str | None:
-        if value is not None and "://" not in value:
-            raise ValueError("An SQLAlchemy URL is needed, such as sqlite:///catdog.db or postgresql+psycopg://…")
+        if value is not None and not _DATABASE.match(value):
+            raise ValueError(
+                "The URL of SQLite or PostgreSQL is needed, such as sqlite:///catdog.db or "
+                "postgresql+psycopg://user:password@host/name"
+            )
         return value
 
     @property
@@ -283,24 +315,27 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def load_settings(*, serving: bool = False, **overrides: Any) -> Settings:
+def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(), **overrides: Any) -> Settings:
     """Read the settings; `overrides` (by field name) win over variables, and those over `.env`.
 
     Args:
         serving: whether this is for the server. Otherwise a `PORT` or `WEB_CONCURRENCY` that is not allowed is passed
             over: it is meant for a server, perhaps another one.
+        passed_over: settings, by field name, that an option decides: what is not allowed of them is passed over.
         overrides: settings by field name; None stands for not given.
 
     Raises:
         SettingsError: a value is not allowed; names the variable, the rule and the value.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    # A pipe of that name would be waited for.
+    given["_env_file"] = ENV_FILE if is_readable(Path(ENV_FILE)) else None
     try:
         return Settings(**given)
     except ValidationError as error:
         problems = error.errors()
     wrong = {_field_of(problem) for problem in problems}
-    if not serving and wrong <= SERVING - given.keys():
+    if wrong <= (passed_over if serving else SERVING) - given.keys():
         return Settings(**given, **{name: Settings.model_fields[name].default for name in wrong})
     raise SettingsError("; ".join(map(_explain, problems)))
 
@@ -322,9 +357,19 @@ def _field_of(problem: Any) -> str:
     return next((name for name in Settings.model_fields if variable_name(name) == location), location)
 
 
+_SECRET: Final = frozenset({"api_key", "rate_limit_storage", "database_url", "tracking_uri"})
+"""Settings whose values are not shown: a URL may hold a password."""
+
+
 def _explain(problem: Any) -> str:
     field = _field_of(problem)
     name = variable_name(field) if field in Settings.model_fields else field
-    hidden = field in ("api_key", "rate_limit_storage")  # the URL of a Redis server may hold its password
-    received = "a value that is not shown" if hidden else repr(problem["input"])
-    return f"{name}: {problem['msg']}. Received: {received}"
+    value = problem["input"]
+    received = _shortened(repr(str(value) if isinstance(value, Path) else value))
+    if field in _SECRET:
+        received = "a value that is not shown"
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')}. Received: {received}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:100]}…"

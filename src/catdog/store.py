@@ -205,6 +205,10 @@ class ModelStore:
         history = self.history()
         return history[-1].version if history else None
 
+    def has_promoted(self) -> bool:
+        """Tell whether a version was ever promoted, even if `champion.json` was removed since: the lock stays."""
+        return (self.folder / "champion.json").exists() or (self.folder / _LOCK).exists()
+
     def history(self) -> list[Promotion]:
         """List the promotions, the oldest first; the last one is in force."""
         path = self.folder / "champion.json"
@@ -308,10 +312,11 @@ class ModelStore:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with FileLock(self.folder / ".lock"):
+        with FileLock(self.folder / _LOCK):
             yield
 
 
+_LOCK: Final = ".lock"
 _ROLLBACK: Final = "rolled back"
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 

@@ -130,6 +130,7 @@ jobs = Table(
     Column("created_at", String(32), nullable=False, comment="UTC, ISO 8601"),
     Column("started_at", String(32)),
     Column("finished_at", String(32)),
+    Column("number", Integer, nullable=False, server_default="0", comment="grows"),
     comment="what was asked for to be done apart from the web processes, and how it goes",
 )
 

@@ -19,7 +19,7 @@ from catdog.evaluation import Mistake
 from catdog.features import Embedded, FeatureCache, embed
 from catdog.fitting import Fitted, fit, measure
 from catdog.gate import decide
-from catdog.importing import import_pictures, is_archive
+from catdog.importing import import_pictures
 from catdog.layout import GUESSED, Layout
 from catdog.manifest import Manifest, Rejected
 from catdog.preprocessing import IMAGE_SIZE, limits_of
@@ -47,8 +47,9 @@ class TrainOptions:
         batch: features a step.
         seed: of shuffling, dropout and views.
         limit: take at most so many training pictures a class; None for all.
-        promote: True promotes whatever comes out, False never, None if not significantly worse than the champion.
-        layout: how to read the folders, where they should not be guessed.
+        promote: True promotes whatever comes out, False never, None if not significantly worse than the champion and
+            `limit` is not given.
+        layout: how to read the folders, if they should not be guessed.
     """
 
     backbone: str = STARTER
@@ -61,6 +62,16 @@ class TrainOptions:
     limit: int | None = None
     promote: bool | None = None
     layout: Layout = GUESSED
+
+    @property
+    def is_a_try(self) -> bool:
+        """Whether it is trained on part of the pictures, and nobody said that it is to be promoted."""
+        return self.limit is not None and self.promote is None
+
+    @property
+    def wanted(self) -> bool | None:
+        """Whether to promote what comes out; None leaves it to the comparison with the champion."""
+        return False if self.is_a_try else self.promote
 
     def parameters(self) -> dict[str, Any]:
         """Give what is kept with the version, to make it again."""
@@ -154,11 +165,10 @@ def train(
     report = on_progress or _silence
     clock = _Clock()
     with clock.time("import"):
-        scanned = _import(data, settings, options.layout, report)
+        scanned, folder = _import(data, settings, options, report)
         engine = open_database(settings)
         dataset.remember(engine, scanned.read)
         manifest = _limited(scanned.manifest, options.limit)
-    folder = resolve_backbone(options.backbone, settings, options.image_size)
     if options.fine_tune is not None:
         with clock.time("fine_tune"):
             folder = tune_backbone(folder, manifest, settings, options.fine_tune, partial(report, "fine_tune"))
@@ -171,13 +181,15 @@ def train(
         test = embedded["test"]
         measured = measure(fitted, test, manifest.classes, settings.unsure_below)
         promote, reason = decide(
-            manifest.classes, test, measured.probabilities, engine, settings, wanted=options.promote, backbone=backbone
+            manifest.classes, test, measured.probabilities, engine, settings, wanted=options.wanted, backbone=backbone
         )
         report("evaluate", 1, 1)
     engine.dispose()
     trained = Trained(manifest, embedded, backbone.info, backbone.precision, fitted, measured)
     store = ModelStore(settings.models_dir)
     version = save_version(trained, options.parameters(), store)
+    if options.is_a_try:
+        reason = f"trained on part of the pictures (--limit); to use it: catdog models promote {version.number}"
     if promote:
         store.promote(version.number, reason, backbone=backbone)
     result = TrainingResult(version, promote, reason, trained, clock.rounded())
@@ -196,16 +208,24 @@ def _check(options: TrainOptions) -> None:
             raise CatdogError(f"--{name} must be at least 1. Received: {value}.")
 
 
-def _import(data: Path, settings: Settings, layout: Layout, report: Progress) -> dataset.ScanResult:
-    def on_progress(done: int, total: int) -> None:
-        report("import", done, total)
+def _import(data: Path, settings: Settings, options: TrainOptions, report: Progress) -> tuple[dataset.ScanResult, Path]:
+    """Read the pictures and find the backbone. An archive enters `data/` only if both can be used."""
+    folder: Path | None = None
 
-    if not is_archive(data):
-        return dataset.scan(data, settings, layout=layout, on_progress=on_progress)
-    imported = import_pictures(data, settings, layout=layout, on_progress=on_progress)
-    result = dataset.scan(settings.data_dir, settings, on_progress=on_progress)
-    remarks = tuple(dict.fromkeys((*imported.remarks, *result.manifest.remarks)))
-    return replace(result, manifest=replace(result.manifest, remarks=remarks))
+    def accept(manifest: Manifest) -> None:
+        nonlocal folder
+        dataset.divide(manifest, settings)
+        folder = resolve_backbone(options.backbone, settings, options.image_size)
+
+    on_progress = partial(report, "import")
+    if data.is_file():
+        imported = import_pictures(data, settings, layout=options.layout, on_progress=on_progress, accept=accept)
+        result = dataset.scan(settings.data_dir, settings, on_progress=on_progress)
+        remarks = tuple(dict.fromkeys((*imported.remarks, *result.manifest.remarks)))
+        scanned = replace(result, manifest=replace(result.manifest, remarks=remarks))
+    else:
+        scanned = dataset.scan(data, settings, layout=options.layout, on_progress=on_progress)
+    return scanned, folder or resolve_backbone(options.backbone, settings, options.image_size)
 
 
 def _limited(manifest: Manifest, limit: int | None) -> Manifest:

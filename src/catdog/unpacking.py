@@ -1,68 +1,115 @@
-"""Archives from elsewhere: their regular files, whatever their names, sizes and counts claim."""
+"""Archives from elsewhere: their regular files, whatever their names, sizes and counts claim.
+
+What an archive may cost is known before it is unpacked: entries are counted in its list, sizes summed, and what is
+decompressed is bounded. Zips (stored and deflated) and tars (plain, gzip, bzip2, xz) are read.
+"""
 
 import contextlib
-import lzma
-import os
-import struct
-import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from catdog.archive_kinds import kind_of, nested_kind
 from catdog.clutter import is_clutter
 from catdog.errors import DatasetError
+from catdog.tar_reading import UNREADABLE as UNREADABLE_TAR
+from catdog.tar_reading import read_tar
 from catdog.wording import counted
+from catdog.zip_reading import open_zip
 
-MAX_ENTRY_BYTES: Final = 400
-"""Bytes of a zip's directory that an entry may take on average: 46, its name, and what its maker added."""
+MAX_MEMBERS: Final = 500_000
+"""Most entries of an archive that is imported; Python keeps about a kilobyte for each."""
 
-UNREADABLE: Final = (
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
-    *(EOFError, RuntimeError, NotImplementedError, UnicodeError),  # cut off; encrypted; unknown compression; names
-    OSError,  # a damaged gzip or bzip2, a file and a folder of one name, a full disk
-)
+MAX_DIRECTORY_BYTES: Final = 128 * 2**20
+MAX_RATIO: Final = 200
+"""Bytes that a byte of a large archive may unpack to. Pictures hardly shrink; bombs grow a thousandfold and more."""
 
-Member = tuple[str, int, Callable[[], IO[bytes]]]
+FREE_BYTES: Final = 2**30
+"""Bytes that any archive may unpack to, however small it is."""
+
+ENTRY_BYTES: Final = 1024
+"""Bytes of an uploaded zip's list that a file may take: 46, its name, what its maker added, and its folder's entry."""
+
+NESTED: Final = "It is an archive itself"
+"""How `why_nested` begins."""
+
+_UNREADABLE: Final = (*UNREADABLE_TAR, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file of an archive: its name, with slashes, the bytes that it says to have, and its content."""
+
+    name: str
+    size: int
+    content: IO[bytes]
+    is_sparse: bool = False
+
+    def read(self, most: int) -> bytes:
+        """Read at most so many bytes on.
+
+        Raises:
+            DatasetError: they cannot be read.
+        """
+        try:
+            return self.content.read(most)
+        except _UNREADABLE as error:
+            why = " Its checksum differs." if "CRC" in str(error) else ""
+            raise DatasetError(
+                f"{self.name[:200]!r} in it is broken off or damaged.{why} Copy or download it again."
+            ) from error
+
+
+def is_archive(path: Path) -> bool:
+    """Tell whether a file is an archive that is read, by content.
+
+    Raises:
+        DatasetError: it is one that is not; says what to do.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return kind_of(file) is not None
 
 
 @contextlib.contextmanager
-def open_members(archive: Path) -> Iterator[tuple[Iterator[Member], int]]:
-    """Open an archive: its regular files as (name, bytes, how to open), and their bytes together.
+def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None]]:
+    """Open a zip or tar: its regular files, each to be read before the next; and their bytes, for a zip.
+
+    Hidden files are passed over.
+
+    Args:
+        file: the archive, open for reading and seeking.
 
     Raises:
-        one of `UNREADABLE`, here or while a file is read.
+        DatasetError: it cannot be read, or has more files or bytes than are allowed for its size; says what to do.
     """
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            yield _zip_members(zipped)
+    limit = max(FREE_BYTES, MAX_RATIO * file.seek(0, 2))
+    if kind_of(file) == "zip":
+        with open_zip(file, max_files=MAX_MEMBERS, max_directory=MAX_DIRECTORY_BYTES) as zipped:
+            infos = _files(zipped)
+            _require_at_most(limit, total := sum(info.file_size for info in infos))
+            yield (member for info in infos for member in _open_member(zipped, info)), total
     else:
-        with tarfile.open(archive) as tar:
-            entries = [entry for entry in tar.getmembers() if entry.isreg()]
-            streams = ((e.name, e.size, lambda e=e: _tar_stream(tar, e)) for e in entries)
-            yield streams, sum(e.size for e in entries)
-
-
-def _zip_members(zipped: zipfile.ZipFile) -> tuple[Iterator[Member], int]:
-    infos = [info for info in zipped.infolist() if not info.is_dir()]
-    members = ((i.filename, i.file_size, lambda i=i: zipped.open(i)) for i in infos)
-    return members, sum(i.file_size for i in infos)
-
-
-def _tar_stream(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
-    stream = tar.extractfile(entry)
-    if stream is None:
-        raise tarfile.ReadError(f"{entry.name} is no regular file")
-    return stream
+        found = read_tar(file, max_files=MAX_MEMBERS, max_bytes=limit)
+        members = (Member(name, entry.size, content, entry.issparse()) for name, entry, content in found)
+        yield (member for member in members if not is_clutter(member.name)), None
 
 
 def is_zip(file: IO[bytes]) -> bool:
-    """Tell whether a file begins as a zip archive does; a picture with an archive behind it is a picture."""
+    """Tell whether a file is a zip; a picture with an archive behind it is a picture.
+
+    Raises:
+        DatasetError: it is an archive of another kind; says what to do.
+    """
+    kind = kind_of(file)
     file.seek(0)
-    start = file.read(4)
-    file.seek(0)
-    return start in (b"PK\x03\x04", b"PK\x05\x06")
+    if kind == "tar":
+        raise DatasetError("It is a tar, which is not read here. Send a zip of the pictures, or the pictures.")
+    return kind == "zip"
 
 
 def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes: int) -> Iterator[tuple[str, bytes]]:
@@ -80,33 +127,39 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
     Raises:
         DatasetError: it cannot be read, or is over `max_files` or `max_bytes`; files before that were yielded.
     """
-    require_small_directory(file, max_files)
+    entries = 20 * max_files + 1000  # folders and hidden files are listed too
+    with open_zip(file, max_files=entries, max_directory=max(64 * 1024, max_files * ENTRY_BYTES)) as zipped:
+        infos = _files(zipped)
+        if len(infos) > max_files:
+            raise DatasetError(f"It holds too many files; at most {max_files:,} are taken. It has {len(infos):,}.")
+        _require_at_most(max_bytes, sum(info.file_size for info in infos))
+        for info in infos:
+            for member in _open_member(zipped, info):
+                yield member.name, member.read(max_file_bytes + 1)
+
+
+def why_nested(start: bytes) -> str | None:
+    """Say why a member that is itself an archive, by its first bytes, is not used; None for any other."""
+    kind = nested_kind(start)
+    return f"{NESTED} ({kind}), and is not opened. Unpack it, and import what comes out." if kind else None
+
+
+def _files(zipped: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """List the entries that are files, and not hidden; in zips from Windows a folder's may end in a backslash."""
+    return [i for i in zipped.infolist() if not i.filename.endswith(("/", "\\")) and not is_clutter(i.filename)]
+
+
+def _open_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Member]:
     try:
-        with zipfile.ZipFile(file) as zipped:
-            members, total = _zip_members(zipped)
-            shown = [member for member in members if not is_clutter(member[0])]
-            if len(shown) > max_files or total > max_bytes:
-                raise DatasetError(
-                    f"The zip is too large; at most {max_files:,} files of {max_bytes:,} bytes together are allowed. "
-                    f"Received: {counted(len(shown), 'file')} of {counted(total, 'byte')}."
-                )
-            for name, _, open_member in shown:
-                with open_member() as stream:
-                    yield name, stream.read(max_file_bytes + 1)
-    except UNREADABLE as error:
-        raise DatasetError(f"The zip cannot be read further. Received: {str(error)[:200]}") from error
-
-
-def require_small_directory(file: IO[bytes], max_files: int) -> None:
-    """Refuse a zip whose directory would take much memory, before it is read: a few megabytes can list millions."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 2**16 - 42))
-    tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    directory = struct.unpack_from("<I", tail, at + 12)[0] if 0 <= at <= len(tail) - 22 else 0
-    # Zip64 states other sizes elsewhere; only archives far over the limits need it.
-    if directory > max_files * MAX_ENTRY_BYTES or b"PK\x06\x07" in tail[max(0, at - 20) : max(0, at)]:
+        content = zipped.open(info)
+    except _UNREADABLE as error:
         raise DatasetError(
-            f"The zip lists too many files; at most {max_files:,} are allowed. Received: a directory of "
-            f"{directory:,} bytes."
-        )
+            f"{info.filename[:200]!r} in it is not where the list says. Copy or download it again."
+        ) from error
+    with content:
+        yield Member(info.filename, info.file_size, content)
+
+
+def _require_at_most(limit: int, size: int) -> None:
+    if size > limit:
+        raise DatasetError(f"It would unpack to {counted(size, 'byte')}; at most {limit:,} are allowed for it.")

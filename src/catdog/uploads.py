@@ -159,7 +159,7 @@ class Shelf:
         Raises:
             UploadNotFoundError: there is no such batch.
         """
-        found = [] if "\0" in name else self.find(tables.uploads.c.batch == name)  # PostgreSQL knows no NUL
+        found = self.find(tables.uploads.c.batch == name) if database.is_storable(name) else []
         if not found:
             raise UploadNotFoundError(f"There is no such batch of pictures. Received: {name[:100]!r}")
         return found

@@ -22,7 +22,7 @@ def open_cache(path: Path, pictures: Sequence[Path], image_size: int) -> Pixels:
     if not path.exists():
         unfinished = path.with_name(f".{path.name}")
         array = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(pictures), side, side, 3))
-        decoded = bounded_map(lambda p: decode(read_picture(p), side), pictures, os.cpu_count() or 1)
+        decoded = bounded_map(lambda p: decode(read_picture(p, None), side), pictures, os.cpu_count() or 1)
         for index, picture in enumerate(decoded):
             array[index] = picture
         array.flush()

@@ -293,5 +293,5 @@ def _remaining(job: Job, percent: float) -> float | None:
     """Estimate the seconds to go from those that went; None at the start, where that would be a guess."""
     if job.started_at is None or percent < 5:
         return None
-    spent = time.time() - datetime.fromisoformat(job.started_at).timestamp()
+    spent = max(0.0, time.time() - datetime.fromisoformat(job.started_at).timestamp())  # the clock may be set back
     return round(spent * (100 - percent) / percent, 1)

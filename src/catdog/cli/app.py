@@ -1,11 +1,8 @@
-"""The commands of the main job: train, evaluate, predict; and how errors become exit codes."""
+"""The commands of the main job: train, evaluate, predict."""
 
 import logging
 import os
-import shutil
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,15 +12,27 @@ from rich.logging import RichHandler
 
 from catdog import __version__
 from catdog.cli import console
-from catdog.cli.console import JsonOption, LayoutOption, SplitNamesOption, notes, out, print_json, print_json_line, say
+from catdog.cli.console import (
+    MANY,
+    JsonOption,
+    LayoutOption,
+    SplitNamesOption,
+    VersionOption,
+    notes,
+    out,
+    print_json,
+    print_json_line,
+    say,
+)
 from catdog.cli.csv_answers import csv_writer
 from catdog.cli.data import data_commands
+from catdog.cli.ending import run, stoppable
 from catdog.cli.explain import explain
 from catdog.cli.jobs import job_commands, retrain, worker
 from catdog.cli.models import model_commands
 from catdog.cli.serve import serve
 from catdog.cli.uploads import upload_commands
-from catdog.errors import CatdogError, PictureError
+from catdog.errors import PictureError
 from catdog.settings import load_settings
 from catdog.wording import counted
 
@@ -47,47 +56,8 @@ app.command()(worker)
 
 
 def main() -> None:
-    """Run the command line; the one place where errors become messages and exit codes."""
-    try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except CatdogError as error:
-        _tell(str(error))
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _tell("Stopped. What was computed so far is kept; run the same command to go on.")
-        sys.exit(130)
-    except BrokenPipeError:  # `catdog predict … | head`
-        sys.stderr.close()
-        sys.exit(141)
-    except OSError as error:  # a full disk, a read-only home, a folder that is not there
-        _tell(_explain(error))
-        sys.exit(1)
-    except typer.TyperException as error:  # wrong usage
-        _tell(getattr(error, "format_message", error.__str__)())
-        sys.exit(getattr(error, "exit_code", 2))
-    except Exception as error:
-        from sqlalchemy.exc import DatabaseError, OperationalError  # which most commands need not wait for
-
-        # Of the first are also mistakes of catdog's own; itself it is a file that is no database, or a damaged one.
-        if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
-            raise
-        _tell(f"The database cannot be used: {error.orig}.")
-        sys.exit(1)
-
-
-def _explain(error: OSError) -> str:
-    if isinstance(error, shutil.Error):  # of several files; the first says enough
-        return f"{error.args[0][0][2]}."
-    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."
-
-
-def _tell(message: str) -> None:
-    if "--json" in sys.argv:
-        with suppress(OSError):  # stdout may be what is full
-            print_json_line({"error": message})
-    notes.print("[red]Error:[/] ", end="")
-    for line in message.split("\n"):
-        console.note(line)
+    """Run the command line."""
+    run(lambda: app(standalone_mode=False))
 
 
 def _show_version(wanted: bool) -> None:
@@ -121,22 +91,32 @@ def train(
     backbone: Annotated[
         str, typer.Option(help="starter, imagenet, a weights file (PATH.weights.h5), or the number of a version.")
     ] = "starter",
-    image_size: Annotated[int, typer.Option(help="Pixels a side, for imagenet and weights files.")] = 224,
+    image_size: Annotated[
+        int, typer.Option(min=32, max=2048, help="Pixels a side, for imagenet and weights files.")
+    ] = 224,
     fine_tune: Annotated[
         str | None,
         typer.Option(help="Tune the backbone end to end first: all layers, or so many of the last blocks (1 to 17)."),
     ] = None,
-    tune_epochs: Annotated[int, typer.Option(min=1, help="Epochs of the tuning.")] = 5,
-    views: Annotated[int, typer.Option(min=1, help="Views of each training picture: plain and augmented.")] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; early stopping may end sooner.")] = 30,
-    batch: Annotated[int, typer.Option(min=1, help="Features a step.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of shuffling, dropout and initial weights.")] = 42,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most training pictures a class.")] = None,
+    tune_epochs: Annotated[int, typer.Option(min=1, max=MANY, help="Epochs of the tuning.")] = 5,
+    views: Annotated[
+        int, typer.Option(min=1, max=1000, help="Views of each training picture: plain and augmented.")
+    ] = 4,
+    epochs: Annotated[int, typer.Option(min=1, max=MANY, help="Most epochs; early stopping may end sooner.")] = 30,
+    batch: Annotated[int, typer.Option(min=1, max=MANY, help="Features a step.")] = 256,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of shuffling, dropout and initial weights.")
+    ] = 42,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, max=MANY, help="Most training pictures a class, to try something; not promoted then."),
+    ] = None,
     promote: Annotated[
         bool | None,
         typer.Option(
             "--promote/--no-promote",
-            help="Serve the new version, or not, whatever it measures; by default if not significantly worse.",
+            help="Serve the new version, or not, whatever it measures; by default if it is not significantly worse and "
+            "--limit is not given.",
         ),
     ] = None,
     layout: LayoutOption = None,
@@ -146,13 +126,14 @@ def train(
     """Train on a folder of photographs: import, embed, fit, evaluate, save, promote."""
     from catdog.backbone_sources import parse_tuning
     from catdog.training import TrainOptions
-    from catdog.training import train as run
+    from catdog.training import train as run_training
 
     tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
     folders = console.layout_of(layout, split_names)
     options = TrainOptions(backbone, image_size, tuning, views, epochs, batch, seed, limit, promote, folders)
-    with console.progress_bars() as report:
-        result = run(data, load_settings(), options, report)
+    kept = "Features computed so far are kept; run the same command to go on."
+    with stoppable(kept), console.progress_bars() as report:
+        result = run_training(data, load_settings(), options, report)
     if as_json:
         print_json(result.as_dict())
         return
@@ -169,7 +150,7 @@ def train(
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Option(help="Labelled folder; its test split where it has one.")],
-    version: Annotated[int | None, typer.Option(help="Version to measure; the champion where not given.")] = None,
+    version: VersionOption = None,
     other: Annotated[
         Path | None, typer.Option(help="Folder of pictures that show none of the classes, to measure 'neither' with.")
     ] = None,
@@ -179,16 +160,16 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a version on labelled pictures, through the path that serves."""
-    from catdog.evaluation import evaluate as run
+    from catdog.evaluation import evaluate as run_evaluation
     from catdog.report import write_report
 
     settings = load_settings()
     if report and not report.absolute().parent.is_dir():
         raise typer.BadParameter(f"--report needs a folder that exists. Received: {report}")
     folders = console.layout_of(layout, split_names)
-    predictor = console.open_predictor(settings, version)
-    with console.progress_bars() as bars:
-        result, probabilities, labels = run(
+    with stoppable("Nothing was written."), console.progress_bars() as bars:
+        predictor = console.open_predictor(settings, version)
+        result, probabilities, labels = run_evaluation(
             predictor,
             data,
             settings,
@@ -230,7 +211,7 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="PATH…")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the answers to this CSV file too.")] = None,
-    version: Annotated[int | None, typer.Option(help="Version to ask; the champion where not given.")] = None,
+    version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer for pictures, one JSON line each; exit code 1 if one of them could not be read.
@@ -239,16 +220,17 @@ def predict(
     """
     from catdog.walking import find_pictures
 
-    predictor = console.open_predictor(load_settings(), version)
     show = print_json_line if as_json or not out.is_terminal else _show_answer
     failed, count = False, 0
-    sources, asked = tee(find_pictures(paths, recursive=recursive))
-    with csv_writer(csv_file, predictor.keys) as write:
-        for path, outcome in zip(sources, predictor.predict_stream(asked), strict=True):
-            row = {"path": str(path), **_as_row(outcome)}
-            failed, count = failed or isinstance(outcome, PictureError), count + 1
-            write(row)
-            show(row)
+    with stoppable("The answers so far are complete."):
+        predictor = console.open_predictor(load_settings(), version)
+        sources, asked = tee(find_pictures(paths, recursive=recursive))
+        with csv_writer(csv_file, predictor.keys) as write:
+            for path, outcome in zip(sources, predictor.predict_stream(asked), strict=True):
+                row = {"path": str(path), **_as_row(outcome)}
+                failed, count = failed or isinstance(outcome, PictureError), count + 1
+                write(row)
+                show(row)
     if not count:
         raise PictureError(
             f"There are no files in {', '.join(map(str, paths))}; --recursive enters folders in folders."

@@ -1,6 +1,7 @@
 """What commands share in talking to a person or a program: tables, progress, JSON, errors."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from catdog.layout import Layout
     from catdog.prediction import Predictor
 
+MAX_VERSION: Final = 2**31 - 1
+MANY: Final = 10**9
+"""Most of what is counted, in options."""
+
+VersionOption = Annotated[
+    int | None,
+    typer.Option("--version", min=1, max=MAX_VERSION, help="Number of the version; the champion where not given."),
+]
 LayoutOption = Annotated[
     str | None,
     typer.Option("--layout", help="What each level of folders is, such as splits/classes; guessed where not given."),
@@ -34,6 +43,9 @@ out: Final = Console()
 notes: Final = Console(stderr=True)
 """Progress and remarks go to stderr, so that stdout can be piped."""
 
+PLAIN: Final[Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How a sentence is printed: as it is, in one line."""
+
 _STAGES: Final = {
     "draw": "Drawing",
     "import": "Reading pictures",
@@ -43,6 +55,13 @@ _STAGES: Final = {
     "evaluate": "Evaluating",
     "predict": "Predicting",
 }
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse what is a number by name only, for options: no range holds it, and none refuses it."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":

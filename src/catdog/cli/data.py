@@ -9,6 +9,7 @@ import typer
 
 from catdog.cli import console
 from catdog.cli.console import JsonOption, LayoutOption, SplitNamesOption, out, print_json, say
+from catdog.cli.ending import stoppable
 from catdog.cli.sample import sample
 from catdog.settings import load_settings
 from catdog.wording import counted
@@ -59,7 +60,7 @@ def check(
     from catdog.layout_view import lines, rows
 
     settings, said = load_settings(), console.layout_of(layout, split_names)
-    with console.progress_bars() as bars:
+    with stoppable("Nothing was written."), console.progress_bars() as bars:
         result = read_folder(folder, settings, layout=said, on_progress=lambda done, total: bars("import", done, total))
     if as_json:
         manifest = divide(result.manifest, settings)
@@ -120,7 +121,7 @@ def _show_counts(title: str, manifest: "Manifest") -> None:
 
 def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
     """Bring pictures into data/ with a function of `importing`, under a bar, and tell what became of them."""
-    with console.progress_bars() as bars:
+    with stoppable("Nothing was added to data/."), console.progress_bars() as bars:
         result = bring(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
     _show_import(result, as_json)
 

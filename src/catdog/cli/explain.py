@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.cli.console import MANY, JsonOption, VersionOption, out, print_json, say
+from catdog.cli.ending import stoppable
 from catdog.errors import CatdogError
 from catdog.settings import load_settings
 from catdog.wording import listed
@@ -15,12 +16,14 @@ from catdog.wording import listed
 def explain(
     path: Annotated[Path, typer.Argument(help="The picture.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for heat_map.png, overlay.jpg and explanation.json.")],
-    version: Annotated[int | None, typer.Option(help="Version to ask; the champion where not given.")] = None,
+    version: VersionOption = None,
     class_name: Annotated[
         str | None, typer.Option("--class", help="Class to explain; the answered one where not given.")
     ] = None,
-    opacity: Annotated[float, typer.Option(min=0, max=1, help="How much the heat map hides, in the overlay.")] = 0.5,
-    similar: Annotated[int, typer.Option(min=0, help="How many similar training pictures to list.")] = 5,
+    opacity: Annotated[
+        float, typer.Option(min=0, max=1, callback=console.finite, help="How much the heat map hides, in the overlay.")
+    ] = 0.5,
+    similar: Annotated[int, typer.Option(min=0, max=MANY, help="How many similar training pictures to list.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
     """Show why a picture gets its answer: where the evidence lies, and which training pictures are most alike."""
@@ -29,12 +32,14 @@ def explain(
     from catdog.labels import match_class
     from catdog.preprocessing import decode_upright, read_picture
 
-    predictor = console.open_predictor(load_settings(), version, threads=1)
+    settings = load_settings()
+    predictor = console.open_predictor(settings, version, threads=1)
     class_id = None if class_name is None else match_class(class_name, predictor.version.classes)
     if class_name is not None and class_id is None:
         raise typer.BadParameter(f"--class must be one of {listed(predictor.keys)}. Received: {class_name}")
-    data = read_picture(path)
-    found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
+    data = read_picture(path, settings.max_picture_bytes)
+    with stoppable("Nothing was written."):
+        found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
     height, width, _ = decode_upright(data, explaining.OVERLAY_SIDE, predictor.limits).shape
     heat_map = explaining.render_heat_map(found.heat_map, (width, height))
     laid_over = explaining.overlay(data, found.heat_map, opacity, predictor.limits)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json, print_json_line, say
+from catdog.cli.console import MANY, JsonOption, out, print_json, print_json_line, say
 from catdog.errors import JobError
 from catdog.settings import load_settings
 from catdog.wording import counted
@@ -68,7 +68,7 @@ def retrain(
 
 @job_commands.command("list")
 def list_command(
-    limit: Annotated[int, typer.Option(min=1, help="Most jobs to list, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MANY, help="Most jobs to list, the newest first.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """List the jobs, the newest first."""

@@ -8,6 +8,7 @@ import typer
 from catdog.choices import ExportFormat
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.cli.ending import stoppable
 from catdog.settings import load_settings
 from catdog.wording import counted, listed
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
 
-VersionArgument = Annotated[int, typer.Argument(help="Number of the version.", metavar="V")]
+VersionArgument = Annotated[
+    int, typer.Argument(min=1, max=console.MAX_VERSION, help="Number of the version.", metavar="V")
+]
 
 
 def _store() -> "ModelStore":
@@ -93,7 +96,8 @@ def export(
     from catdog.parity import choose_pictures
 
     chosen = choose_pictures(pictures, shared)
-    made = export_version(_store().get(version), kind, target, load_settings(), chosen)
+    with stoppable("The export is not complete."):
+        made = export_version(_store().get(version), kind, target, load_settings(), chosen)
     if as_json:
         print_json(made.as_dict())
         return
@@ -118,7 +122,8 @@ def bundle(
     """Write a version and its backbone as a bundle, such as the one that comes with catdog."""
     from catdog.starter import write_bundle
 
-    size = write_bundle(_store().get(version), target)
+    with stoppable("The bundle is not complete."):
+        size = write_bundle(_store().get(version), target)
     if as_json:
         print_json({"path": str(target), "bytes": size})
     else:

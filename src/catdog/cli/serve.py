@@ -25,7 +25,8 @@ def serve(
     ] = None,
 ) -> None:
     """Open the page and the API, at http://127.0.0.1:5000 where nothing else is said; Ctrl-C ends it."""
-    settings = load_settings(serving=True, host=host, workers=workers)
+    overruled = frozenset({"port"} if port else ())
+    settings = load_settings(serving=True, passed_over=overruled, host=host, workers=workers)
     host, port = settings.resolved_host, port or settings.resolved_port
     _require_free(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
@@ -48,8 +49,8 @@ def _require_free(host: str, port: int) -> None:
         with socket.socket(family) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-    except OSError as error:
+    except (OSError, TypeError, ValueError, OverflowError) as error:  # names that are none, too
+        why = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"The server cannot listen there: {error.strerror or error}. Choose another --port or --host. "
-            f"Received: {host}, port {port}."
+            f"The server cannot listen there: {why}. Choose another --port or --host. Received: {host}, port {port}."
         ) from error

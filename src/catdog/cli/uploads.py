@@ -8,12 +8,15 @@ import typer
 
 from catdog.choices import PictureState
 from catdog.cli import console
-from catdog.cli.console import JsonOption, out, print_json, say
+from catdog.cli.console import PLAIN, JsonOption, notes, out, print_json, say
+from catdog.cli.ending import stoppable
+from catdog.errors import PictureError
 from catdog.settings import load_settings
 from catdog.wording import counted
 
 if TYPE_CHECKING:
     from catdog.collection import Collection
+    from catdog.intake import Added
 
 upload_commands = typer.Typer(help="Add, list, review and purge pictures for retraining.", no_args_is_help=True)
 
@@ -42,21 +45,45 @@ def add(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, zips, and folders of them.", metavar="PATH…")],
     category: Annotated[str, typer.Option(help="Their class, such as cats.")],
     batch: Annotated[str | None, typer.Option(help="Name to remove or restore them by together.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep pictures of one class for the next retraining."""
+    """Keep pictures of one class for the next retraining; exit code 1 if one of them could not be kept."""
     from catdog.walking import find_pictures
 
-    added = _open().add(_opened(find_pictures(paths)), category, batch)
-    rejected = [vars(refused) for refused in added.rejected]
+    collection = _open()
+    added = collection.begin(category, batch)
+    try:
+        with stoppable("What was added so far is kept; run the same command to add the rest."):
+            collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
+    except BaseException:
+        if added.files:  # what ends it is told behind this, on stdout too where that is JSON
+            (notes if as_json else out).print(f"{added}; the batch is {added.batch}.", **PLAIN)
+        raise
+    _tell(added, as_json)
+    passed_over = [] if recursive else _folders_in(paths)
+    if passed_over:
+        count = counted(len(passed_over), "folder was", "folders were")
+        notes.print(f"{count} passed over, such as {passed_over[0]}; --recursive enters them.", **PLAIN)
+    if added.rejected:
+        raise typer.Exit(1)
+    if not added.files:
+        raise PictureError(f"There are no files in {', '.join(map(str, paths))}.")
+
+
+def _tell(added: "Added", as_json: bool) -> None:
     if as_json:
         counts = {key: getattr(added, key) for key in ("folder", "batch", "accepted", "duplicates")}
-        print_json({**counts, "rejected": rejected})
-    else:
-        console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
-        say(f"{added}; the batch is {added.batch}.")
-    if rejected:
-        raise typer.Exit(1)
+        print_json({**counts, "rejected": [vars(refused) for refused in added.rejected]})
+        return
+    console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
+    say(f"{added}; the batch is {added.batch}.")
+
+
+def _folders_in(paths: Iterable[Path]) -> list[Path]:
+    """List the folders that lie in the folders that are named."""
+    inside = (entry for path in paths if path.is_dir() for entry in sorted(path.iterdir()))
+    return [entry for entry in inside if entry.is_dir() and not entry.name.startswith(".")]
 
 
 @upload_commands.command("list")
@@ -79,7 +106,7 @@ def review_command(as_json: JsonOption = False) -> None:
     """Find labels that look wrong and copies of test pictures, and keep them out of the next retraining."""
     from catdog.review import review
 
-    with console.progress_bars() as bars:
+    with stoppable("Features computed so far are kept."), console.progress_bars() as bars:
         findings = review(_open(), on_progress=lambda done, total: bars("embed", done, total))
     if as_json:
         print_json(findings)
@@ -92,7 +119,9 @@ def review_command(as_json: JsonOption = False) -> None:
 
 @upload_commands.command()
 def purge(
-    days: Annotated[float | None, typer.Option(min=0, help="Removed longer ago than that.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=36_500, callback=console.finite, help="Removed longer ago than that.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete for good what was removed longer ago than CATDOG_REMOVED_DAYS says."""
@@ -103,7 +132,17 @@ def purge(
         say(f"{counted(deleted, 'removed picture was', 'removed pictures were')} deleted")
 
 
-def _opened(paths: Iterable[Path]) -> Iterator[tuple[str, IO[bytes]]]:
+def _opened(paths: Iterable[Path], added: "Added") -> Iterator[tuple[str, IO[bytes]]]:
+    """Open one file after another; one that cannot be opened is counted as refused, and the others go on."""
+    from catdog.intake import Refused, shown_name
+    from catdog.regular_files import open_regular
+
     for path in paths:
-        with path.open("rb") as file:
+        try:
+            file = open_regular(path)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            added.rejected.append(Refused(shown_name(str(path)), f"The file cannot be read: {why}."))
+            continue
+        with file:
             yield path.name, file

@@ -34,14 +34,18 @@ def install_backbone(models_dir: Path) -> Path:
 
 
 def ensure_champion(models_dir: Path) -> None:
-    """Install the bundled model as version 1 of a store that has no version; otherwise do nothing."""
+    """Install the bundled model into a store where nothing was ever promoted, and promote it; otherwise do nothing.
+
+    It is version 1, or the next one where versions were trained that are not to be served. Where `champion.json` was
+    removed, nothing takes its place.
+    """
     store = ModelStore(models_dir)
     if store.champion() is not None:
         return
     models_dir.mkdir(parents=True, exist_ok=True)
     # Several processes may be the first at once: those that come later wait until there is a champion.
     with FileLock(models_dir / ".starter.lock"):
-        if not store.numbers():
+        if not (store.numbers() and store.has_promoted()):
             install_backbone(models_dir)
             version = store.adopt(BUNDLE / "version")
             store.promote(version.number, "the bundled model")

@@ -1,0 +1,34 @@
+"""The file `.env` in the working directory: whether its lines can be read at all."""
+
+from pathlib import Path
+from typing import Final
+
+from catdog.errors import SettingsError
+
+MAX_BYTES: Final = 1024 * 1024
+
+_MARKS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def is_readable(path: Path) -> bool:
+    """Tell whether there is a file of settings, which must be text in UTF-8; a folder or pipe of that name is none.
+
+    Raises:
+        SettingsError: it is not, or it cannot be read; says what to do.
+    """
+    try:
+        if not path.is_file():
+            return False
+        if path.stat().st_size > MAX_BYTES:
+            raise SettingsError(f"{path}: the file is too large; at most {MAX_BYTES:,} bytes of settings are read.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: the file cannot be read: {error.strerror or error}.") from error
+    try:
+        data.decode()
+        encoding = "UTF-16" if b"\0" in data else None
+    except UnicodeDecodeError:
+        encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "another encoding")
+    if encoding:
+        raise SettingsError(f"{path}: the file must be text in UTF-8, and is in {encoding}. Save it as UTF-8.")
+    return True

@@ -1,0 +1,212 @@
+"""Whatever a setting or an option is given: it is taken, or refused in one line that names it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from catdog.cli.app import app, main
+from catdog.errors import SettingsError
+from catdog.settings import Settings, load_settings, variable_name
+
+NUMBERS = ["", "-1", "0", "1.5", "nan", "inf", "1e400", "9" * 30, "9" * 5000, "abc"]
+TEXTS = ["", " ", "-1", "x" * 5000, "猫 🐶", "a\nb", "\udcff", "[bold]", "~nobody-of-this-name", "9" * 5000, "://"]
+
+
+@pytest.mark.parametrize("field", sorted(Settings.model_fields))
+def test_every_setting_is_taken_or_refused_in_a_line(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    name = variable_name(field)
+    for value in [*NUMBERS, *TEXTS]:
+        monkeypatch.setenv(name, value)
+        error = refusal()
+        if error:
+            assert error.startswith(f"{name}: "), value[:50]
+            assert (len(error.splitlines()), len(error) < 600, value != "") == (1, True, True), value[:50]
+
+
+def refusal() -> str:
+    """Read the settings; gives why they are refused."""
+    try:
+        load_settings(serving=True)
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("field", sorted(Settings.model_fields))
+def test_a_setting_that_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    unset = load_settings()
+    monkeypatch.setenv(variable_name(field), "")
+    assert load_settings() == unset
+
+
+def is_number(annotation: object) -> bool:
+    return annotation in (int, float, int | None, float | None)
+
+
+@pytest.mark.parametrize(
+    "field", sorted(name for name, field in Settings.model_fields.items() if is_number(field.annotation))
+)
+def test_every_number_has_its_bounds(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    for value in ("-1", "9" * 30, "nan", "inf"):
+        monkeypatch.setenv(variable_name(field), value)
+        with pytest.raises(SettingsError, match=variable_name(field)):
+            load_settings(serving=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REMOVED_DAYS", "36500"), ("MAX_KEPT_PICTURES", "1"), ("MIN_FREE_BYTES", "0"), ("THREADS", "1")],
+)
+def test_the_bounds_themselves_work(
+    bundled: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"CATDOG_{name}", value)
+    assert run(bundled, monkeypatch, ["uploads", "purge"]) == 0
+    capsys.readouterr()
+
+
+# .env
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("CATDOG_THREADS=2\n".encode("utf-16"), "UTF-16"),
+        ("CATDOG_THREADS=2\n".encode("utf-16-be"), "UTF-16"),
+        ("CATDOG_THREADS=2\n".encode("utf-16-le"), "UTF-16"),
+        ("# café\nCATDOG_THREADS=2\n".encode("latin-1"), "UTF-8"),
+        (b"CATDOG_THREADS=2\n" + bytes(2**20), "too large"),
+        (b"\xef\xbb\xbfCATDOG_THREADS=-2\n", "CATDOG_THREADS"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SettingsError, match=reason):
+        load_settings()
+
+
+def test_a_mark_before_an_env_file_and_what_is_no_file_make_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfCATDOG_THREADS=2\r\nCATDOG_WORKER=\r\nnonsense\r\n")
+    assert load_settings().threads == 2
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").mkdir()  # as `python -m venv .env` makes it
+    assert load_settings().threads == 0
+    (tmp_path / ".env").rmdir()
+    os.mkfifo(tmp_path / ".env")
+    assert load_settings().threads == 0
+
+
+def test_an_env_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("CATDOG_THREADS=2")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(SettingsError, match=r"\.env: the file cannot be read: Permission denied"):
+        load_settings()
+
+
+def test_a_port_that_is_none_beside_one_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "abc")
+    assert load_settings(serving=True, passed_over={"port"}).resolved_host == "127.0.0.1"
+    with pytest.raises(SettingsError, match="PORT"):
+        load_settings(serving=True)
+    monkeypatch.setenv("WEB_CONCURRENCY", "many")
+    assert load_settings(serving=True, passed_over={"port"}, workers=2).workers == 2
+
+
+# Options
+
+LEFT_OUT = {("serve",), ("worker",)}
+"""Commands that would go on for ever; their options are those of `test_what_the_server_is_told…`."""
+
+MINUTES = {("models", "export", "pictures")}
+"""Parameters whose values, if they are good, make a command work long."""
+
+REQUIRED = {
+    "data": "absent", "paths": "absent", "path": "absent", "folder": "out", "source": "absent", "name": "x",
+    "job_id": "x", "version": "1", "kind": "keras", "target": "out/x.keras", "category": "cats",
+}  # fmt: skip
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """List every command with its name."""
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from commands(inner, (*path, name))
+    elif path not in LEFT_OUT:
+        yield path, command
+
+
+CASES = [
+    pytest.param(path, command, parameter, id=" ".join((*path, parameter.name)))
+    for path, command in commands(typer.main.get_command(app))
+    for parameter in command.params
+    if (*path, parameter.name) not in MINUTES
+    and parameter.name not in ("help", "as_json", "shared")
+    and not getattr(parameter, "is_flag", False)
+]
+
+
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
+    """Run a command in this process; gives its exit code."""
+    monkeypatch.setenv("CATDOG_HOME", str(settings.home))
+    monkeypatch.setattr("sys.argv", ["catdog", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(("path", "command", "parameter"), CASES)
+def test_every_option_is_taken_or_refused_in_a_line(
+    bundled: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: tuple[str, ...],
+    command: Any,
+    parameter: Any,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    is_numeric = is_number(parameter.type_descriptor.annotation)
+    for value in NUMBERS if is_numeric else TEXTS:
+        given = [word for other in command.params for word in _given(other, parameter, value)]
+        code = run(bundled, monkeypatch, [*path, *given])
+        errors = capsys.readouterr().err
+        assert code in (0, 1, 2), (value[:50], errors)
+        if code and not any(other.name == "paths" for other in command.params):  # of those each has a line of its own
+            assert errors.splitlines()[-1].startswith("Error: "), (value[:50], errors)
+        if is_numeric and value not in ("0", "1.5"):
+            assert (code, parameter.opts[0].lstrip("-") in errors or "'V'" in errors) == (2, True), (value, errors)
+
+
+def _given(other: Any, parameter: Any, value: str) -> list[str]:
+    """Give the words that set one parameter to a value, and what else must be there."""
+    is_argument = not other.opts[0].startswith("-")
+    if other is not parameter and not other.required:
+        return []
+    word = value if other is parameter else REQUIRED[other.name]
+    return (["--", word] if word.startswith("-") else [word]) if is_argument else [f"{max(other.opts, key=len)}={word}"]
+
+
+def test_what_the_server_is_told_is_refused_before_it_starts(
+    bundled: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("it started"))
+    wrong = [("--port", value) for value in ("0", "-1", "70000", "abc", "", "9" * 30)]
+    wrong += [("--workers", value) for value in ("0", "-1", "257", "abc", "", "9" * 30)]
+    wrong += [("--host", value) for value in (" ", "256.1.1.1", "a\nb", "x" * 300, "猫" * 100, "no such host", "1:2:3")]
+    for option, value in wrong:
+        assert run(bundled, monkeypatch, ["serve", f"{option}={value}"]) == 2, value
+        assert capsys.readouterr().err.startswith("Error: ")
