@@ -12,6 +12,7 @@ import argparse
 import http.client
 import io
 import select
+import signal
 import socket
 import struct
 import sys
@@ -321,6 +322,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Attack, and print the table."""
     options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, as by Ctrl-C
     image = picture()
     heads = ["Before it", "Attack", *(f"longest {path}" for path in ASKED), "failed", "last one ended"]
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)

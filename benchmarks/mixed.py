@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, as by Ctrl-C
     with tempfile.TemporaryDirectory() as folder:
         port, log = free_port(), Path(folder, "log")
         variables = {"CATDOG_HOME": f"{folder}/home", "WEB_CONCURRENCY": "2", "CATDOG_RATE_LIMIT": "off"}
