@@ -59,9 +59,11 @@ def read_arrays(path: Path, names: Mapping[str, int], what: str, *, most_bytes: 
     try:
         if not path.is_file() or path.stat().st_size > 2 * most_bytes:
             raise ValueError(f"a file of at most {2 * most_bytes:,} bytes is needed")
-        with path.open("rb") as file:
-            with open_zip(file, max_files=MOST_MEMBERS, max_directory=MOST_LIST_BYTES) as archive:
-                return _read_members(archive, names, most_bytes)
+        with (
+            path.open("rb") as file,
+            open_zip(file, max_files=MOST_MEMBERS, max_directory=MOST_LIST_BYTES) as archive,
+        ):
+            return _read_members(archive, names, most_bytes)
     except _FAILURES as error:
         raise VersionCorruptError(f"The {what} cannot be read: {_reason(error)} ({path}).") from error
 
