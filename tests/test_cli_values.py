@@ -131,7 +131,7 @@ def test_a_port_that_is_none_beside_one_that_is_given(monkeypatch: pytest.Monkey
 LEFT_OUT = {("serve",), ("worker",)}
 """Commands that would go on for ever; their options are those of `test_what_the_server_is_told…`."""
 
-MINUTES = {("models", "export", "pictures")}
+MINUTES = {("models", "export", "pictures"), ("data", "sample", "folder")}
 """Parameters whose values, if they are good, make a command work long."""
 
 REQUIRED = {

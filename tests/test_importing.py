@@ -261,7 +261,7 @@ def test_a_file_where_another_member_has_a_folder_is_kept_apart(
     archive = write(tmp_path / "x", dict(list(members.items())[::order]))
     result = import_pictures(archive, settings)
     assert result.added == {"train": {"cats": 1, "dogs": 1}}
-    assert [item.reason for item in result.rejected] == ["It lies in no class folder."]
+    assert [item.reason for item in result.rejected] == ["It isn't in a class folder."]
 
 
 def test_links_in_a_tar_are_passed_over(settings: Settings, tmp_path: Path) -> None:

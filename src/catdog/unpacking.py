@@ -79,8 +79,6 @@ def is_archive(path: Path) -> bool:
 def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None]]:
     """Open a zip or tar: its regular files, each to be read before the next; and their bytes, for a zip.
 
-    Hidden files are passed over.
-
     Args:
         file: the archive, open for reading and seeking.
 
@@ -95,8 +93,7 @@ def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None
             yield (member for info in infos for member in _open_member(zipped, info)), total
     else:
         found = read_tar(file, max_files=MAX_MEMBERS, max_bytes=limit)
-        members = (Member(name, entry.size, content, entry.issparse()) for name, entry, content in found)
-        yield (member for member in members if not is_clutter(member.name)), None
+        yield (Member(name, entry.size, content, entry.issparse()) for name, entry, content in found), None
 
 
 def is_zip(file: IO[bytes]) -> bool:
@@ -129,7 +126,7 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
     """
     entries = 20 * max_files + 1000  # folders and hidden files are listed too
     with open_zip(file, max_files=entries, max_directory=max(64 * 1024, max_files * ENTRY_BYTES)) as zipped:
-        infos = _files(zipped)
+        infos = [info for info in _files(zipped) if not is_clutter(info.filename)]
         if len(infos) > max_files:
             raise DatasetError(f"It holds too many files; at most {max_files:,} are taken. It has {len(infos):,}.")
         _require_at_most(max_bytes, sum(info.file_size for info in infos))
@@ -145,8 +142,8 @@ def why_nested(start: bytes) -> str | None:
 
 
 def _files(zipped: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """List the entries that are files, and not hidden; in zips from Windows a folder's may end in a backslash."""
-    return [i for i in zipped.infolist() if not i.filename.endswith(("/", "\\")) and not is_clutter(i.filename)]
+    """List the entries that are files; in zips from Windows a folder's may end in a backslash."""
+    return [i for i in zipped.infolist() if not i.filename.endswith(("/", "\\"))]
 
 
 def _open_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Member]:

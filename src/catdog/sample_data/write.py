@@ -11,6 +11,7 @@ import numpy as np
 
 from catdog.errors import DatasetError
 from catdog.parallel import bounded_map
+from catdog.regular_files import absolute
 from catdog.sample_data import creatures, extras, pets, things
 from catdog.sample_data.camera import SIZES, Camera
 from catdog.sample_data.canvas import Canvas
@@ -103,7 +104,7 @@ def write_sample_data(
     counts = {"train": per_class, "test": -(-per_class // 3)}
     names = list(CLASSES)[:classes]
     images = [*_labelled(names, counts, seed), *_other(names, seed)]
-    with _new_folder(folder.expanduser().absolute()) as new:
+    with _new_folder(absolute(folder)) as new:
         for path in {new / image.path for image in images}:
             path.parent.mkdir(parents=True, exist_ok=True)
         files = bounded_map(_Image.render, images, available_cores())
