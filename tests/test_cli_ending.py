@@ -111,12 +111,12 @@ def test_a_stopped_command_says_what_is_left_of_its_work(
     command, sentence = STOPPED[case]
     home = tmp_path / "home"
     code = (  # a slow machine: whatever reads a picture takes its time, and says that it has begun
-        "import sys, time, catdog.preprocessing as p\n"
-        "inner = p._open\n"
+        "import sys, time, catdog.decoding as d\n"
+        "inner = d.inspect\n"
         "def slow(*given):\n"
         "    sys.stderr.write('begun\\n'); sys.stderr.flush(); time.sleep(0.3)\n"
         "    return inner(*given)\n"
-        "p._open = slow\n"
+        "d.inspect = slow\n"
         "from catdog.__main__ import main\n"
         "main()\n"
     )
