@@ -116,7 +116,8 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else FULL
     if (sentence := why_not_kept(error)) is not None:
         _note(503, error)
-        _log.error("Request %s could not use the database or a file: %s", request_id(), own_words(error), extra=_named())
+        told = "Request %s could not use the database or a file: %s"
+        _log.error(told, request_id(), own_words(error), extra=_named())
         return 503, without_paths(sentence, settings)
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
