@@ -97,7 +97,7 @@ def test_a_full_disk_is_said(bundled: Settings, monkeypatch: pytest.MonkeyPatch,
     assert problem["title"] == "Insufficient Storage"
     assert "secret" not in problem["error"]
     with monkeypatch.context() as patch:  # where it was told as something else
-        patch.setattr(ModelStore, "promote", lambda *_: _chain(StoreError("not saved"), error))
+        patch.setattr(ModelStore, "promote", lambda *_, **__: _chain(StoreError("not saved"), error))
         require_problem(client.post("/api/models/1/promote"), 507, "disk is full")
 
 

@@ -38,7 +38,6 @@ cost twenty times its size. A tensor of pixels, 224 x 224 x 3, stays under it, a
 JSON_BYTES: Final = 16 * 2**20
 """Most bytes of JSON in a request, unless one picture may be larger; a request with a binary tensor may have more."""
 
-_OVERHEAD: Final = 64 * 1024  # of JSON, beside a picture in base64
 
 _LENGTH_BYTES: Final = 4
 _FOREIGN_PARAMETERS: Final = ("classification", "shared_memory_region")
@@ -74,13 +73,11 @@ class InferRequest:
 
 
 def json_bytes(settings: Settings) -> int:
-    """Return the most bytes of JSON in a request; the largest single picture fits in, as base64.
+    """Return the most bytes of JSON in a request: an image of 12 MB in base64 fits in.
 
-    While JSON is read, it is in memory three times, and base64 is a third longer than its picture. A binary tensor
-    needs neither, and is held to the limit of all requests.
+    While JSON is read, it is in memory up to seven times. A binary tensor is not, and has the limit of all requests.
     """
-    one = -(-settings.max_upload_bytes // 3) * 4 + _OVERHEAD
-    return min(settings.max_request_bytes, max(one, JSON_BYTES))
+    return min(settings.max_request_bytes, JSON_BYTES)
 
 
 def parse(body: bytes, header_length: str | None, settings: Settings) -> InferRequest:
