@@ -147,7 +147,7 @@ def test_splits_without_classes_become_no_classes(tmp_path: Path) -> None:
         refused = run(home, *command, pets, code=1).stderr
         assert "Training Data/, test1/ look like splits, but hold no class folders." in refused
         assert refused.count("\n") == 1
-    assert not (home / "data").exists()
+    assert not [path for path in (home / "data").rglob("*") if path.is_file()]
 
 
 def test_names_with_brackets_are_shown_as_they_are(trained: Settings, tmp_path: Path) -> None:
