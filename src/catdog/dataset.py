@@ -26,7 +26,8 @@ from catdog.preprocessing import Limits, limits_of, read_picture, verify
 from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture, hold_out
-from catdog.split_words import SPLITS, Split
+from catdog.split_vocabulary import Split
+from catdog.split_words import SPLITS
 from catdog.walking import Listing, list_tree, walk
 from catdog.wording import counted, listed
 
