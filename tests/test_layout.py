@@ -9,6 +9,8 @@ import pytest
 from catdog.errors import DatasetError
 from catdog.layout import Layout, Reading, read_layout
 from catdog.layout_view import lines, rows
+from catdog.split_vocabulary import SPLIT_OF
+from catdog.split_words import split_of
 
 PETS = ("cats", "dogs")
 Expected = dict[str, set[str]]
@@ -237,6 +239,16 @@ TREES: dict[str, tuple[list[str], Expected]] = {
     "query and gallery": (tree("{query,gallery}/{001,002}"), classes("train", "test", of=["001", "002"])),
     "unknown names around digits": (tree("{foo,bar}/{0,1,2,3}"), classes("", of="0123")),
     "unknown names around padded numbers": (tree("{foo,bar}/{0001,0002,0003}"), classes("", of=["foo", "bar"])),
+    "numbers from 1 within classes": (tree("{cats,dogs}/{1,2,3}"), classes("")),
+    "patients that have one class each": (
+        tree("patient1/benign", "patient2/malignant"),
+        classes("", of=["patient1", "patient2"]),
+    ),
+    "domains of which one split lacks some": (
+        tree("train/{web,cam}/{a,b,c}", "test/web/{a,b,c}"),
+        classes("train", "test", of="abc"),
+    ),
+    "breeds in one split only": (tree("train/{cats,dogs}/{x,y,z}", "test/{cats,dogs}"), classes("train", "test")),
     "sessions within classes": (tree("{cats,dogs}/session_{1,2,3}"), classes("")),
     "patients within classes": (tree("{AD,CN}/patient{0,1,2}"), classes("", of=["AD", "CN"])),
     "patients within the classes of splits": (
@@ -290,6 +302,7 @@ SPOKEN = [
         "学習データ|評価データ",
         "学習用|検証用",
     ),
+    *("обучающая выборка|тестовая выборка", "Übung|Test"),
     *("训练集|测试集", "訓練|測試", "训练|验证", "훈련|테스트", "학습데이터|검증"),
 ]
 
@@ -304,6 +317,12 @@ def test_splits_are_known_in_languages_that_people_write(names: str, form: Liter
     assert len(reading) == 2
     assert all(split in ("train", "validation", "test") for split in reading)
     assert set().union(*reading.values()) == set(below.split(","))
+
+
+@pytest.mark.parametrize("word", sorted(SPLIT_OF))
+def test_every_word_of_the_vocabulary_is_known_alone_and_in_names(word: str) -> None:
+    names = (word, word.upper(), f"01_{word}", f"{word} (2)")
+    assert [split_of(name) for name in names] == [SPLIT_OF[word]] * len(names)
 
 
 @pytest.mark.parametrize("names", [*SPOKEN, "tr|te", "mytrain|mytest", "traindatagen|testdatagen", "pettrain|petvalid"])
@@ -429,6 +448,9 @@ def test_what_is_passed_over_is_said(name: str) -> None:
         ("patients that have some of the classes", "--layout classes"),
         ("the classes of one animal divided", "--layout classes/splits"),
         ("a hierarchy", "--layout '*/classes'"),
+        ("numbers from 1 within classes", "--layout '*/classes'"),
+        ("patients that have one class each", "--layout '*/classes'"),
+        ("breeds in one split only", "train/cats/, train/dogs/ hold the same folders"),
         ("a stray name", "--split-names skip=docs"),
         ("copies of classes", "--split-names 'skip=cats - Copy'"),
         ("old and new", "--layout classes"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from catdog.folder_tree import Folder
 from catdog.layout_roles import Roles, option
-from catdog.split_words import copy_of, folded, is_date, is_group, is_leftover, is_stray, is_variant
+from catdog.split_words import copy_of, folded, is_date, is_group, is_leftover, is_stray, is_variant, stem_of
 from catdog.wording import listed
 
 
@@ -60,7 +60,8 @@ def remark_on_classes(node: Folder, inner: Sequence[Folder], roles: Roles) -> No
     _remark_on_strays(inner, roles)
     _remark_on_hidden_letters(inner, roles)
     _remark_on_splits_within(inner, roles)
-    holders = [one for one in inner if len(_told_apart(roles.inside(one), roles)) > 1]
+    numbered = len({stem_of(one.name) for one in inner} - {()}) == 1  # patient1/benign, patient2/malignant
+    holders = [one for one in inner if len(_told_apart(roles.inside(one), roles)) > (0 if numbered else 1)]
     same = len({frozenset(folded(below.name) for below in roles.inside(one)) for one in holders}) == 1
     if len(inner) > 1 and 2 * len(holders) >= len(inner) and not (same and len(holders) > 1):
         roles.remark(

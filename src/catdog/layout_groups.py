@@ -47,7 +47,9 @@ class Groups(Shapes):
         those = [{name for one in inner for name in self.names_of(self.enter(one))} for inner in splits]
         if len(splits) < 2 or not _share(these) or found == ["this"] * len(found):
             return found
-        return found if len(set(found)) == 1 and _share(those) else ["this, but"] * len(found)
+        if _share(those) and (len(set(found)) == 1 or (are_alike(those) and not are_alike(these))):
+            return ["below"] * len(found) if "below" in found else found
+        return ["this" if level == "this" else "this, but" for level in found]
 
     def names_of(self, folder: Folder, *, own: bool = False) -> set[str]:
         """Name the folders in a folder as they are compared; or the folder itself."""
@@ -121,9 +123,9 @@ def _are_alone(names: Sequence[Set[str]]) -> bool:
 
 
 def _are_labels(folders: Sequence[Folder]) -> bool:
-    """Tell whether names are numbers from 0 or 1 on without leading zeros, as of digits and labels."""
+    """Tell whether names are the numbers from 0 on without leading zeros, as labels are; sessions begin with 1."""
     names = {one.name for one in folders}
-    return any(names == {str(number) for number in range(first, first + len(names))} for first in (0, 1))
+    return names == {str(number) for number in range(len(names))}
 
 
 def _share(names: Sequence[Set[str]]) -> bool:

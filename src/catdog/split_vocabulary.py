@@ -12,13 +12,13 @@ def words(text: str) -> frozenset[str]:
 
 WORDS: Final[dict[Split, frozenset[str]]] = {
     "train": words(
-        "train trains training trainings trn trainval trained trainieren lernen lern anlernen "  # English, German
+        "train trains training trainings trn trainval trained trainieren lernen lern anlernen ubung "  # English, German
         "apprentissage entrainement entrainer entraine "  # French
         "entrenamiento entrenar entreno aprendizaje "  # Spanish
         "addestramento allenamento apprendimento treino treinamento treinar treinos "  # Italian, Portuguese
         "trainen oefenen traning trening trenowanie treningowe treningowy treninkove trenovani "
         "uczenie uczace treniranje antrenament egitim ogrenme koulutus opetus tanitas tanulas "
-        "latihan pelatihan тренировка тренировки тренировочная обучение обучающая обучения навчання тренування "
+        "latihan pelatihan тренировка тренировочная тренировочныи обучение обучающая обучения навчання тренування "
         "εκπαιδευση 訓練 训练 学習 學習 学习 トレーニング 훈련 학습 트레이닝 تدريب אימון"
     ),
     "validation": words(
@@ -30,7 +30,8 @@ WORDS: Final[dict[Split, frozenset[str]]] = {
     "test": words(
         "test tests testing tst heldout holdout tested testen prufung prufen pruf testi teste testes testar testowe "
         "testowy testowanie testovani testovaci essai essais epreuve prueba pruebas probar prova prove collaudo proef "
-        "provning proba testare testaus teszt uji pengujian тест тесты тестовая тестирование тестовые тестування "
+        "provning proba testare testaus teszt uji pengujian тест тесты тестовая тестовыи "
+        "проверка проверочная тестирование тестовые тестування "
         "δοκιμη テスト 试验 測試 测试 試験 테스트 시험 اختبار בדיקה"
     ),
 }
@@ -46,7 +47,7 @@ SPLIT_OF: Final[dict[str, Split]] = {
 ENDINGS: Final = words(
     "set sets data dataset datasets image images img imgs pic pics picture pictures photo photos folder dir directory "
     "files split ds gen datagen generator batch daten datensatz datensatze bilder bild satz menge ordner fotos foto "
-    "aufnahmen donnees datos dati dados dane gegevens beelden imagenes immagini imagens"
+    "aufnahmen donnees datos dati dados dane gegevens beelden imagenes immagini imagens выборка данные набор"
 )
 """What is written behind a split's word without a space: `trainset`, `Trainingsdaten`, `testdatagen`."""
 

@@ -16,7 +16,8 @@ _NEUTRAL: Final = words(
     "directory directories split splits file files seg subset subsets the my our new final raw full all small large "
     "jpg jpeg png resized cropped original originals aug augmented balanced real public private out held hold "
     "class classes classification daten datensatz bilder bild satz menge ordner fotos foto aufnahmen donnees datos "
-    "dati dados dane gegevens beelden imagenes immagini imagens jeu conjunto zbior ds gen datagen generator"
+    "dati dados dane gegevens beelden imagenes immagini imagens jeu conjunto zbior "
+    "выборка данные набор ds gen datagen generator"
 ) | frozenset(SCRIPT_ENDINGS)
 """Words beside a split's that say nothing about the class: `train_images`, `hold-out set`."""
 
