@@ -54,12 +54,14 @@ LAYERS = [
         "unpacking",
         "version_files",
     },
+    {"layout_groups"},
     {
         "archive_kinds",
         "arrays",
         "avif",
         "figures",
         "jpeg",
+        "layout_doubts",
         "layout_levels",
         "layout_shapes",
         "metrics",
@@ -104,6 +106,7 @@ LAYERS = [
         "telemetry",
         "wording",
     },
+    {"split_vocabulary"},
 ]
 
 

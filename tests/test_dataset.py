@@ -10,6 +10,8 @@ import pytest
 from drawing import draw, encode, write_dataset, write_pictures
 from PIL import Image
 
+from catdog import dataset
+from catdog.cli.console import list_rejected
 from catdog.database import open_database
 from catdog.dataset import Scanned, read_folder, remember, scan
 from catdog.errors import DatasetError
@@ -269,13 +271,13 @@ def test_a_second_scan_reads_no_file(pets: Path, settings: Settings, monkeypatch
     remember(open_database(settings), first.read)
 
     read: list[Path] = []
-    original = Path.read_bytes
+    original = dataset.read_picture
 
-    def spy(self: Path) -> bytes:
-        read.append(self)
-        return original(self)
+    def spy(path: Path, max_bytes: int) -> bytes:
+        read.append(path)
+        return original(path, max_bytes)
 
-    monkeypatch.setattr(Path, "read_bytes", spy)
+    monkeypatch.setattr(dataset, "read_picture", spy)
     second = scan(pets, settings)
     assert second.manifest == first.manifest
     assert (second.read, read) == ([], [])
@@ -455,3 +457,20 @@ def test_a_folder_of_pictures_linked_twice_is_said(pets: Path, settings: Setting
     manifest = read_folder(pets, settings).manifest
     assert list(reasons(manifest)) == ["train/cats"]  # the second, in order of names
     assert "which is read already" in reasons(manifest)["train/cats"]
+
+
+def test_a_hidden_folder_with_images_is_told_and_not_read(pets: Path, settings: Settings) -> None:
+    (pets / "train" / "cats").rename(pets / "train" / ".cats")
+    (pets / ".git").mkdir()
+    remarks = read_folder(pets, settings).manifest.remarks
+    assert any(r.startswith("Hidden folders are passed over, with 12 files: train/.cats/.") for r in remarks), remarks
+
+
+def test_a_long_list_of_files_that_cannot_be_used_is_cut_and_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    items = [(f"cats/{i}", "It is empty." if i % 2 else "It is no image.") for i in range(1_500)]
+    said: list[str] = []
+    list_rejected(items, write=said.append)
+    assert len(said) == 23
+    assert said[20].startswith("  and 1,480 more; ")
+    assert said[21:] == ["    740: It is no image.", "    740: It is empty."]
+    assert capsys.readouterr().err == ""

@@ -1,12 +1,16 @@
 """Folders as people have them: what each tree is read as. Names only; no image is drawn."""
 
+import unicodedata
 from collections.abc import Iterable
+from typing import Literal
 
 import pytest
 
 from catdog.errors import DatasetError
 from catdog.layout import Layout, Reading, read_layout
 from catdog.layout_view import lines, rows
+from catdog.split_vocabulary import SPLIT_OF
+from catdog.split_words import split_of
 
 PETS = ("cats", "dogs")
 Expected = dict[str, set[str]]
@@ -223,7 +227,60 @@ TREES: dict[str, tuple[list[str], Expected]] = {
     "images and their segmentations": (tree("CUB/{images,segmentations}/{cats,dogs}"), classes("")),
     "two training folders": (tree("{train_1,train_2,test}/{cats,dogs}"), classes("train", "test")),
     "copies of folders": (tree("{train,train - Copy,test (1)}/{cats,dogs}"), classes("train", "test")),
-    "names of other languages beside": (tree("{Training,Validierung}/{cats,dogs}"), classes("train")),
+    "an unknown name beside the training split": (tree("{Training,Quiz}/{cats,dogs}"), classes("train")),
+    "an unknown name beside two splits": (tree("{train,test,Quiz}/{cats,dogs}"), classes("train", "test")),
+    "pairs of short names": (tree("{tr,va,te}/{cats,dogs}"), classes("train", "validation", "test")),
+    "pairs of short names, with digits": (tree("{tr,te}/{0,1,2,3}"), classes("train", "test", of="0123")),
+    "pairs by parts of names": (tree("{mytrain,mytest}/{cats,dogs}"), classes("train", "test")),
+    "pairs by parts of names, with digits": (tree("{xtrain,xtest}/{0,1,2}"), classes("train", "test", of="012")),
+    "pairs by parts of names, unlike": (tree("{pettrain1,mytestx}/{cats,dogs}"), classes("train", "test")),
+    "three parts of names": (tree("{xtrain,xvalid,xtest}/{a,b}"), classes("train", "validation", "test", of="ab")),
+    "generators": (tree("{traindatagen,testdatagen}/{cats,dogs}"), classes("train", "test")),
+    "query and gallery": (tree("{query,gallery}/{001,002}"), classes("train", "test", of=["001", "002"])),
+    "unknown names around digits": (tree("{foo,bar}/{0,1,2,3}"), classes("", of="0123")),
+    "unknown names around padded numbers": (tree("{foo,bar}/{0001,0002,0003}"), classes("", of=["foo", "bar"])),
+    "numbers from 1 within classes": (tree("{cats,dogs}/{1,2,3}"), classes("")),
+    "patients that have one class each": (
+        tree("patient1/benign", "patient2/malignant"),
+        classes("", of=["patient1", "patient2"]),
+    ),
+    "domains of which one split lacks some": (
+        tree("train/{web,cam}/{a,b,c}", "test/web/{a,b,c}"),
+        classes("train", "test", of="abc"),
+    ),
+    "breeds in one split only": (tree("train/{cats,dogs}/{x,y,z}", "test/{cats,dogs}"), classes("train", "test")),
+    "sessions within classes": (tree("{cats,dogs}/session_{1,2,3}"), classes("")),
+    "patients within classes": (tree("{AD,CN}/patient{0,1,2}"), classes("", of=["AD", "CN"])),
+    "patients within the classes of splits": (
+        tree("train/{AD,CN}/patient{0,1,2}", "test/{AD,CN}/patient{3,4}"),
+        classes("train", "test", of=["AD", "CN"]),
+    ),
+    "other breeds in each split": (
+        tree("train/{cats,dogs}/{a,b,c}", "test/{cats,dogs}/{d,e}"),
+        classes("train", "test"),
+    ),
+    "patients that have some of the classes": (
+        tree("patient_01/benign", "patient_02/malignant", "patient_03/{benign,malignant}", "patient_04/benign"),
+        classes("", of=["benign", "malignant"]),
+    ),
+    "the classes of one animal divided": (tree("cats/{train,test}", "dogs"), classes("")),
+    "a hierarchy": (tree("animals/{cats,dogs}", "vehicles/{car,bus}"), classes("", of=["animals", "vehicles"])),
+    "what tools write": (
+        tree("{cats,dogs,results,models,runs,logs,checkpoints}", "venv/lib", "node_modules/x"),
+        classes(""),
+    ),
+    "a stray name": (tree("{cats,dogs,docs}"), classes("", of=["cats", "dogs", "docs"])),
+    "a copy of the whole": (tree("{data,data - Kopie}/{cats,dogs}"), classes("")),
+    "a copy of the splits": (tree("{data,data (1)}/{train,test}/{cats,dogs}"), classes("train", "test")),
+    "copies of classes": (tree("{cats,cats - Copy,dogs}"), classes("", of=["cats", "cats - Copy", "dogs"])),
+    "the whole again, wrapped": (tree("faces/{fake,real}", "all/faces/{fake,real}"), classes("", of=["fake", "real"])),
+    "old and new": (tree("{old,new}/{cats,dogs}"), classes("")),
+    "main and backup": (tree("{main,backup}/{cats,dogs}"), classes("")),
+    "folds in names of splits": (tree("Fold{0,1,2}_{train,test}/{cats,dogs}"), classes("train", "test")),
+    "folds behind splits": (tree("{train,test}_fold_{0,1}/{cats,dogs}"), classes("train", "test")),
+    "sets in names of splits": (tree("set{1,2}_{train,test}/{cats,dogs}"), classes("train", "test")),
+    "cameras of splits": (tree("{roof,yard}/{train,test}/{cats,dogs}"), classes("train", "test")),
+    "letters that aren't shown": (tree("{cats,cats\u200b,dogs}"), classes("", of=["cats", "cats\u200b", "dogs"])),
     "pieces for domain adaptation": (tree("{amazon,webcam}/images/{a,b,c}"), classes("", of="abc")),
     "one split has other classes": (
         tree("train/{cats,dogs}", "test/{a,b}"),
@@ -231,6 +288,71 @@ TREES: dict[str, tuple[list[str], Expected]] = {
     ),
     "nothing": ([], {}),
 }  # fmt: skip
+
+SPOKEN = [
+    *("Trainingsdaten|Testdaten", "Trainingsbilder|Testbilder", "trainieren|testen", "Training|Prüfung", "Lernen|Test"),
+    *("Trainingsdatensatz|Validierungsdatensatz", "TRAINIEREN|TESTEN", "01_Training|02_Prüfung", "prüfung|Training"),
+    *("apprentissage|essai", "entraînement|test", "entrainement|test", "apprentissage|évaluation"),
+    *("Donnees_entrainement|Donnees_test", "entrenamiento|prueba", "addestramento|prova", "treino|teste"),
+    *(
+        "treinamento|validação",
+        "trening|test",
+        "обучение|тест",
+        "訓練|テスト",
+        "学習データ|評価データ",
+        "学習用|検証用",
+    ),
+    *("обучающая выборка|тестовая выборка", "Übung|Test"),
+    *("训练集|测试集", "訓練|測試", "训练|验证", "훈련|테스트", "학습데이터|검증"),
+]
+
+
+@pytest.mark.parametrize("below", ["cats,dogs", "0,1,2,3"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("names", SPOKEN)
+def test_splits_are_known_in_languages_that_people_write(names: str, form: Literal["NFC", "NFD"], below: str) -> None:
+    one, other = unicodedata.normalize(form, names).split("|")
+    reading = found(read(tree(f"{{{one},{other}}}/{{{below}}}")))
+    assert "train" in reading
+    assert len(reading) == 2
+    assert all(split in ("train", "validation", "test") for split in reading)
+    assert set().union(*reading.values()) == set(below.split(","))
+
+
+@pytest.mark.parametrize("word", sorted(SPLIT_OF))
+def test_every_word_of_the_vocabulary_is_known_alone_and_in_names(word: str) -> None:
+    names = (word, word.upper(), f"01_{word}", f"{word} (2)")
+    assert [split_of(name) for name in names] == [SPLIT_OF[word]] * len(names)
+
+
+@pytest.mark.parametrize("names", [*SPOKEN, "tr|te", "mytrain|mytest", "traindatagen|testdatagen", "pettrain|petvalid"])
+def test_splits_without_classes_are_no_classes_in_any_language(names: str) -> None:
+    with pytest.raises(DatasetError, match="look like splits"):
+        read(tree(*names.split("|")))
+
+
+BELOW = [
+    *("the same folders within classes", "a hierarchy", "patients within classes"),
+    *("patients within the classes of splits", "unknown names around padded numbers"),
+]
+
+
+@pytest.mark.parametrize("name", BELOW)
+@pytest.mark.parametrize("wrapper", ["", "archive/", "a/b/"])
+def test_the_layout_that_a_remark_names_reads_the_level_below(name: str, wrapper: str) -> None:
+    files = [f"{wrapper}{file}" for file in TREES[name][0]]
+    reading = read(files)
+    (named,) = {said.split("--layout '")[1].split("'")[0] for said in reading.remarks}
+    below = {file.split("/")[-2] for file in files}
+    assert set().union(*found(read(files, named)).values()) == below
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_options_in_remarks_are_quoted_for_a_shell(name: str) -> None:
+    for said in read(TREES[name][0]).remarks:
+        for word in ("--layout ", "--split-names "):
+            for rest in said.split(word)[1:]:
+                assert rest.startswith("'") or not set(rest.split()[0]) & set("*() ")
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -260,6 +382,9 @@ REFUSED = {
     "segmentation": (tree("{train,test}/{images,masks}"), "object detection or segmentation"),
     "folds without classes": (tree("fold_{0,1,2}"), "such as folds"),
     "batches": (tree("batch{1,2}"), "parts of one data set"),
+    "parts with the data set's name before": (tree("HAM10000_images_part_{1,2}"), "parts of one data set"),
+    "numbered images": (tree("images_00{1,2,3}"), "parts of one data set"),
+    "classes beside splits without any": (tree("{cats,dogs,birds,train,test}"), "look like splits"),
     "versions": (tree("{original,augmented}"), "versions of the same images"),
 }
 
@@ -289,6 +414,11 @@ PASSED_OVER = {
     "dogs against cats, with a test folder": {"test1"},
     "labels beside images of classes": {"labels"},
     "a repository": {"repo-main/docs"},
+    "what tools write": {"results", "models", "runs", "logs", "checkpoints", "venv", "node_modules"},
+    "a copy of the whole": {"data - Kopie"},
+    "a copy of the splits": {"data (1)"},
+    "the whole again, wrapped": {"all"},
+    "folds in names of splits": {f"Fold{i}_{split}" for i in (1, 2) for split in ("train", "test")},
 }
 
 
@@ -308,12 +438,31 @@ def test_what_is_passed_over_is_said(name: str) -> None:
     ("name", "remark"),
     [
         ("a training split without a name", "rps/ is read as the train split"),
-        ("names of other languages beside", "--split-names train=Validierung"),
+        ("an unknown name beside the training split", "--split-names test=Quiz"),
+        ("an unknown name beside two splits", "--split-names validation=Quiz"),
+        ("pairs of short names", "--layout classes"),
+        ("pairs by parts of names", "--layout classes"),
+        ("query and gallery", "--layout classes"),
+        ("unknown names around digits", "--layout classes"),
+        ("unknown names around padded numbers", "--layout '*/classes'"),
+        ("patients that have some of the classes", "--layout classes"),
+        ("the classes of one animal divided", "--layout classes/splits"),
+        ("a hierarchy", "--layout '*/classes'"),
+        ("numbers from 1 within classes", "--layout '*/classes'"),
+        ("patients that have one class each", "--layout '*/classes'"),
+        ("breeds in one split only", "train/cats/, train/dogs/ hold the same folders"),
+        ("a stray name", "--split-names skip=docs"),
+        ("copies of classes", "--split-names 'skip=cats - Copy'"),
+        ("old and new", "--layout classes"),
+        ("main and backup", "--layout classes"),
+        ("sets in names of splits", "are joined"),
+        ("cameras of splits", "are joined"),
+        ("letters that aren't shown", "look the same"),
         ("the classes again beside them", "holds the folders beside it again"),
         ("patients", "--layout classes"),
         ("a class called test", "--split-names skip=test"),
         ("folds", "--layout classes"),
-        ("the same folders within classes", "--layout */classes"),
+        ("the same folders within classes", "--layout '*/classes'"),
         ("versions of many classes", "--layout classes"),
         ("dogs against cats", "from the files' names: cat, dog"),
         ("spellings in two splits", "differ in case only"),

@@ -5,7 +5,7 @@ import pytest
 
 from catdog.settings import Settings, load_settings
 from catdog.split import MIN_HELD_OUT, Picture, hash_share, hold_out
-from catdog.split_words import Split
+from catdog.split_vocabulary import Split
 
 
 def made(count: int, label: int = 0, split: Split = "train", *, first: int = 0) -> list[Picture]:

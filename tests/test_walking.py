@@ -109,3 +109,28 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytes
 def test_names_that_are_no_text_are_listed(tmp_path: Path) -> None:
     write(tmp_path, [os.fsdecode(b"caf\xe9/\xff.jpg")])
     assert listed(tmp_path) == [os.fsdecode(b"caf\xe9/\xff.jpg")]
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "/"])
+def test_links_upwards_out_of_the_folder_are_said_and_not_entered(tmp_path: Path, target: str) -> None:
+    write(tmp_path, ["pets/cats/1.jpg", "pets/dogs/1.jpg"])
+    link = tmp_path / "pets" / "cats" / "loop"
+    link.symlink_to(target)
+    cats = tmp_path / "pets" / "cats"
+    assert list(find_pictures([cats], recursive=True)) == list_tree(cats).files == [cats / "1.jpg"]
+    real = (cats / target).resolve()
+    assert list_tree(cats).problems == [(link, f"It links to {real}, which holds the folder that is read.")]
+
+
+@pytest.mark.parametrize("target", ["/proc", "/proc/self", "/sys", "/dev", "/usr", "/etc"])
+def test_links_to_the_systems_own_folders_are_said_and_not_entered(tmp_path: Path, target: str) -> None:
+    write(tmp_path, ["cats/1.jpg"])
+    (tmp_path / "d").symlink_to(target)
+    listing = list_tree(tmp_path)
+    assert listed(tmp_path) == ["cats/1.jpg"]
+    assert [(path, "belongs to the system" in why) for path, why in listing.problems] == [(tmp_path / "d", True)]
+
+
+def test_hidden_folders_that_no_tool_made_are_told(tmp_path: Path) -> None:
+    write(tmp_path, [".cats/1.jpg", ".git/1.jpg", "dogs/.ipynb_checkpoints/1.jpg", "dogs/1.jpg"])
+    assert list_tree(tmp_path).hidden == [tmp_path / ".cats"]

@@ -16,6 +16,11 @@ _FOLDERS: Final = {
     "$recycle.bin",
     "system volume information",
 }
+_TOOLS: Final = {
+    *(".git", ".github", ".svn", ".hg", ".dvc", ".venv", ".cache", ".idea", ".vscode", ".ipynb_checkpoints"),
+    *(".trash", ".trashes", ".thumbnails", ".spotlight-v100", ".fseventsd", ".temporaryitems", ".mypy_cache"),
+    *(".pytest_cache", ".ruff_cache", ".tox", ".cargo", ".config", ".local"),
+}
 _FILES: Final = {
     *("_ds_store", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r"),
     *("readme", "license", "licence", "copying", "notice", "authors", "source", "changelog", "md5sums", "sha256sums"),
@@ -30,6 +35,11 @@ _SUFFIXES: Final = {
 def is_clutter_folder(name: str) -> bool:
     """Tell whether a folder is hidden or a system's own."""
     return name.startswith(".") or name.casefold() in _FOLDERS
+
+
+def is_hidden_folder(name: str) -> bool:
+    """Tell whether a folder is hidden and no tool's own: `.cats` may be meant as a class, `.git` isn't."""
+    return name.startswith(".") and name.casefold() not in _TOOLS
 
 
 def is_clutter_file(name: str) -> bool:

@@ -10,6 +10,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -25,13 +26,17 @@ from catdog.preprocessing import Limits, limits_of, read_picture, verify
 from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture, hold_out
-from catdog.split_words import SPLITS, Split
-from catdog.walking import list_tree
+from catdog.split_vocabulary import Split
+from catdog.split_words import SPLITS
+from catdog.walking import Listing, list_tree, walk
 from catdog.wording import counted, listed
 
 MIN_CLASSES: Final = 2
 MIN_PICTURES: Final = 10
 """Fewest usable pictures in a class: under that, neither a fit nor a measurement means anything."""
+
+MAX_COUNTED: Final = 10_000
+"""Most files that are counted in a hidden folder, only to be told of."""
 
 MAX_PATH_BYTES: Final = 2000
 """A file whose path is longer is used, and read anew at each scan."""
@@ -130,7 +135,7 @@ def read_folder(
         if on_progress:
             on_progress(len(scanned), len(placed))
     manifest = _merge(root, placed, scanned, rejected)
-    manifest = replace(manifest, remarks=_remarks(reading, manifest), clutter=listing.clutter, layout=layout)
+    manifest = replace(manifest, remarks=_remarks(reading, manifest, listing), clutter=listing.clutter, layout=layout)
     return ScanResult(manifest, reading, [s for s in scanned if known.get(str(s.path)) != s])
 
 
@@ -140,11 +145,19 @@ def _is_own(folders: Sequence[tuple[str, ...]]) -> bool:
     return fits and any(len(parts) == 2 for parts in folders)
 
 
-def _remarks(reading: Reading, manifest: Manifest) -> tuple[str, ...]:
+def _remarks(reading: Reading, manifest: Manifest, listing: Listing) -> tuple[str, ...]:
+    remarks = list(reading.remarks)
     unusable = {place.folder for place in reading.places.values()} - set(manifest.classes)
-    if not unusable:
-        return reading.remarks
-    return (*reading.remarks, f"Without a usable image: {listed(sorted(unusable))}.")
+    if unusable:
+        remarks.append(f"Without a usable image: {listed(sorted(unusable))}.")
+    hidden = {folder: sum(1 for _ in islice(walk(folder), MAX_COUNTED)) for folder in listing.hidden}
+    if sum(hidden.values()):
+        names = [f"{folder.relative_to(manifest.root)}/" for folder, count in hidden.items() if count]
+        remarks.append(
+            f"Hidden folders are passed over, with {counted(sum(hidden.values()), 'file')}: {listed(names)}. Rename "
+            "them if they are classes."
+        )
+    return tuple(remarks)
 
 
 def _missing(manifest: Manifest) -> list[str]:

@@ -16,7 +16,8 @@ from catdog.labels import class_name, is_text
 from catdog.layout_levels import follow_levels, parse_levels
 from catdog.layout_roles import Role, Roles
 from catdog.layout_rules import Rules
-from catdog.split_words import Split, folded, parse_split_names
+from catdog.split_vocabulary import Split
+from catdog.split_words import folded, parse_split_names
 from catdog.wording import listed
 
 NO_CLASS: Final = "It isn't in a class folder."

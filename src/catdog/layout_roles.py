@@ -1,13 +1,15 @@
 """What each folder of a data set was taken for, gathered while its layout is read."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from catdog.errors import DatasetError
 from catdog.folder_tree import Folder, Parts
-from catdog.split_words import Split, folded, is_images, is_labels, split_of
-from catdog.wording import listed
+from catdog.split_vocabulary import Split
+from catdog.split_words import folded, is_images, is_labels, split_of
+from catdog.wording import listed, visible
 
 Kind = Literal["wrapper", "group", "split", "class", "passed over"]
 
@@ -31,6 +33,11 @@ class Role:
     why: str = ""
 
 
+def option(name: str, value: str) -> str:
+    """Write an option as it is typed in a shell, which would take `*` for files: `--layout '*/classes'`."""
+    return f"{name} {shlex.quote(visible(value))}"
+
+
 class Roles:
     """What was found so far: a role for each folder, and remarks."""
 
@@ -38,12 +45,15 @@ class Roles:
         self.of: dict[Parts, Role] = {}
         self.remarks: list[str] = []
         self.has_labels = False
+        self.paired: dict[Parts, Split] = {}
         self._split_names = split_names
 
     def split(self, folder: Folder) -> Split | None:
         """Return the split that a folder's name names, as a person said or by the vocabulary."""
         key = folded(folder.name)
-        return self._split_names[key] if key in self._split_names else split_of(folder.name)
+        if key in self._split_names:
+            return self._split_names[key]
+        return split_of(folder.name) or self.paired.get(folder.parts)
 
     def is_named(self, folder: Folder) -> bool:
         """Tell whether a person said what split a folder is."""

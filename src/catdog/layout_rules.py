@@ -3,25 +3,29 @@
 from collections.abc import Iterable, Sequence, Set
 
 from catdog.file_prefixes import prefixes
-from catdog.folder_tree import Folder
-from catdog.layout_roles import Role
-from catdog.layout_shapes import Shapes, are_alike
+from catdog.folder_tree import Folder, all_folders
+from catdog.layout_doubts import layout_at, remark_on_classes, without_copies
+from catdog.layout_groups import Groups, Level
+from catdog.layout_roles import Role, option
+from catdog.layout_shapes import are_alike
+from catdog.split_vocabulary import Split
 from catdog.split_words import (
-    Split,
+    are_parts,
+    beside_split,
     folded,
     is_date,
     is_evaluation,
+    is_fold,
     is_group,
     is_stray,
     is_variant,
     rest_label,
     rest_of,
-    stem_of,
 )
 from catdog.wording import listed
 
 
-class Rules(Shapes):
+class Rules(Groups):
     """Guess what each folder of a tree is."""
 
     def read(self, top: Folder) -> None:
@@ -30,6 +34,7 @@ class Rules(Shapes):
         Raises:
             DatasetError: folders look like splits, but hold no classes.
         """
+        self.pair_splits(all_folders(top))
         node = self.enter(top)
         inner = self.roles.inside(node)
         if not inner:
@@ -56,13 +61,21 @@ class Rules(Shapes):
         if not (stated or self._convince(filled, others)):
             self._remark_on_names(named)
             return False
+        if any(one.parts in self.roles.paired for one in named):
+            self.roles.remark(
+                f"{listed([one.shown for one in named])} are read as splits, since they lie side by side; "
+                f"{option('--layout', layout_at(node, self.roles, 0))} makes them the classes instead."
+            )
+        named, filled = self._one_fold(named, filled)
         names = {one.parts: self.names_in(one) for one in filled}
+        cores = []
         for one, split in self._resolved(named).items():
             if one not in filled:
                 self.roles.pass_over(one, "holds images, but no class folders")
                 continue
             self.roles.set(one, Role("split", split))
-            self._one_split(one, {name for at, found in names.items() if at != one.parts for name in found})
+            cores += self._enter_split(one, {name for at, found in names.items() if at != one.parts for name in found})
+        self._classes_of(cores)
         known = set().union(*names.values())
         if "train" not in map(self.roles.split, filled):
             others = self._find_training(others, known)
@@ -70,15 +83,31 @@ class Rules(Shapes):
         self.roles.note_empty(one for one in node.empty if self.roles.split(one))
         return True
 
-    def _one_split(self, folder: Folder, elsewhere: Set[str]) -> None:
+    def _one_fold(self, named: list[Folder], filled: list[Folder]) -> tuple[list[Folder], list[Folder]]:
+        """Keep one of several folds in names: fold0_train, fold0_test, fold1_train; other such sets are joined."""
+        sets: dict[tuple[str, ...], list[Folder]] = {}
+        for one in filled:
+            sets.setdefault(beside_split(one.name), []).append(one)
+        if len(sets) < 2 or any(len({self.roles.split(one) for one in found}) < 2 for found in sets.values()):
+            return named, filled
+        first, *others = sets.values()
+        if all(is_fold(one.name) for one in filled):
+            for one in (one for found in others for one in found):
+                self.roles.pass_over(one, f"splits the same images in another way than {first[0].shown}")
+            return [one for one in named if one not in filled or one in first], first
+        self.roles.remark(f"{listed([one.shown for one in filled])} are joined, each with the split that it names.")
+        return named, filled
+
+    def _enter_split(self, folder: Folder, elsewhere: Set[str]) -> list[Folder]:
+        """Enter a split; return the folder that holds its classes, unless it was split once more and read."""
         core = self.core(folder)
         for depth in range(len(folder.parts) + 1, len(core.parts) + 1):
             self.roles.of[core.parts[:depth]] = Role("wrapper")
         inner = self.roles.inside(core)
         if len({self.roles.split(one) for one in inner if self.is_filled_split(one)}) > 1:
             self._splits(core, inner)
-        else:
-            self._classes(self.enter(core, elsewhere))
+            return []
+        return [self.enter(core, elsewhere)]
 
     def _resolved(self, named: Sequence[Folder]) -> dict[Folder, Split]:
         """Return the split of each folder; `eval` is validation where another is the test split."""
@@ -107,7 +136,7 @@ class Rules(Shapes):
         if len(alike) != 1:
             return list(others)
         self.roles.set(alike[0], Role("split", "train"))
-        self._one_split(alike[0], classes)
+        self._classes_of(self._enter_split(alike[0], classes))
         self.roles.remark(
             f"{listed([alike[0].shown])} is read as the train split: it holds the same class folders as the others."
         )
@@ -121,8 +150,8 @@ class Rules(Shapes):
             elif are_alike([classes, self.names_in(one)]):
                 self.roles.pass_over(
                     one,
-                    "holds the same class folders as the splits, but isn't named like one; --split-names "
-                    f"train={one.name} makes it one",
+                    "holds the same class folders as the splits, but isn't named like one; "
+                    f"{option('--split-names', f'{self.missing_split(one)}={one.name}')} makes it one",
                 )
             else:
                 self.roles.pass_over(one, "lies beside the splits and isn't one")
@@ -131,8 +160,11 @@ class Rules(Shapes):
         others = [one for one in others if not is_stray(one.name)]
         splits = {self.roles.split(one) for one in named}
         rests = {rest_of(one.name) for one in named}
-        told_apart = () not in rests and len(rests) == len(named) > 1  # bullet_train, test_tube
-        if not stated and (told_apart or (others and (len(splits) == 1 or len(others) > len(named)))):
+        paired = any(one.parts in self.roles.paired for one in named)
+        told_apart = not paired and () not in rests and len(rests) == len(named) > 1  # bullet_train, test_tube
+        if not stated and (
+            told_apart or (others and (len(splits) == 1 or (() not in rests and len(others) > len(named))))
+        ):
             self._remark_on_names(named)
             return False
         cores = {one: self.core(one) for one in named}
@@ -152,7 +184,7 @@ class Rules(Shapes):
         for one in named:
             self.roles.remark(
                 f"{listed([one.shown])} is read as a class, since what lies beside it isn't named like a split. "
-                f"--split-names skip={one.name} leaves it out."
+                f"{option('--split-names', f'skip={one.name}')} leaves it out."
             )
 
     def _groups_of_splits(self, inner: Sequence[Folder]) -> bool:
@@ -160,8 +192,11 @@ class Rules(Shapes):
         strong = [one for one in inner if self.has_splits(one)]
         if len(strong) < 2 or any(self.roles.inside(one) for one in inner if one not in strong):
             return False
-        folds = all(is_group(one.name) for one in strong)
-        for one in inner:
+        strong = without_copies(strong, self.roles)
+        folds = all(is_fold(one.name) for one in strong)
+        if not folds and len(strong) > 1:
+            self.roles.remark(f"{listed([one.shown for one in strong])} are joined, each with the splits in it.")
+        for one in self.left(inner):
             if one not in strong:
                 self.roles.pass_over(one, "holds images, but no class folders")
             elif folds and one is not strong[0]:
@@ -203,57 +238,47 @@ class Rules(Shapes):
         return True
 
     def _classes(self, node: Folder) -> None:
-        """Read the folders of a split, or of a data set without any, as classes, or as groups of the same classes."""
-        inner = self._without_repeated(self.roles.inside(node))
-        if not inner:
-            self._by_file_names(node)
-        elif self._are_groups(inner):
-            for one in inner:
-                self.roles.set(one, Role("group"))
-                self._plain(self.enter(one))
-            self.roles.remark(
-                f"{listed([one.shown for one in inner])} hold the same folders, which are read as the classes; "
-                "--layout classes makes them the classes instead."
-            )
-        else:
+        self._classes_of([node])
+
+    def _classes_of(self, nodes: Sequence[Folder]) -> None:
+        """Read the folders of splits, or of a data set without any, as classes, or as groups of the same classes."""
+        nodes = [self.without_doubles(node) for node in nodes]
+        found = {node: self.roles.inside(node) for node in nodes}
+        full = [node for node in nodes if found[node]]
+        for node in nodes:
+            if node not in full:
+                self._by_file_names(node)
+        for node, level in zip(full, self.levels([found[node] for node in full]), strict=True):
+            self._at_level(node, found[node], level)
+
+    def _at_level(self, node: Folder, inner: Sequence[Folder], level: Level) -> None:
+        shown = listed([one.shown for one in inner])
+        if level != "below":
+            if level == "this, but":
+                self.roles.remark(
+                    f"{shown} hold the same folders, and are read as the classes; "
+                    f"{option('--layout', layout_at(node, self.roles, 1))} makes those in them the classes instead."
+                )
             self._plain(node)
-
-    def _without_repeated(self, inner: Sequence[Folder]) -> list[Folder]:
-        """Leave out a folder that holds all of the others again, as some archives on Kaggle have it."""
-        names = {folded(one.name) for one in inner}
-        again = [one for one in inner if len(inner) > 2 and are_alike([names - {folded(one.name)}, self.names_in(one)])]
-        for one in again:
-            self.roles.pass_over(one, "holds the folders beside it again")
-        return [one for one in inner if one not in again]
-
-    def _are_groups(self, inner: Sequence[Folder]) -> bool:
-        names = [{folded(below.name) for below in self.roles.inside(self.enter(one))} for one in inner]
-        if len(inner) < 2 or min(map(len, names)) < 2 or not are_alike(names):
-            return False
-        below = [one for folder in inner for one in self.roles.inside(folder)]
-        stems = {stem_of(one.name) for one in inner}
-        numbered = len(stems) == 1 and () not in stems and ("class",) not in stems  # patient_1, patient_2
-        if numbered or all(is_group(one.name) or is_variant(one.name) or one.name.isdigit() for one in inner):
-            return True
-        if all(is_variant(one.name) or one.name.isdigit() for one in below):
-            return False
-        if max(map(len, names)) > len(inner):
-            return True
+            return
+        for one in inner:
+            self.roles.set(one, Role("group"))
+            self._plain(self.enter(one))
         self.roles.remark(
-            f"{listed([one.shown for one in inner])} hold the same folders, and are read as the classes; --layout "
-            "*/classes makes those in them the classes instead."
+            f"{shown} hold the same folders, which are read as the classes; "
+            f"{option('--layout', layout_at(node, self.roles, 0))} makes them the classes instead."
         )
-        return False
 
     def _plain(self, node: Folder) -> None:
         inner = self.roles.inside(node)
         if len(inner) > 1 and not any(self.roles.inside(one) for one in inner):
-            if all(is_group(one.name) for one in inner):
+            if all(is_group(one.name) for one in inner) or are_parts([one.name for one in inner]):
                 self.roles.refuse(inner, "parts of one data set, such as folds")
             if all(is_variant(one.name) and not is_date(one.name) for one in inner):
                 self.roles.refuse(inner, "versions of the same images")
         for one in inner:
             self.roles.set(one, Role("class"))
+        remark_on_classes(node, inner, self.roles)
         self.roles.note_empty(node.empty)
 
     def _by_file_names(self, node: Folder) -> None:

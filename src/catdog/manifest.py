@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from catdog.layout import GUESSED, Layout
 from catdog.split import Picture
-from catdog.split_words import SPLITS, Split
+from catdog.split_vocabulary import Split
+from catdog.split_words import SPLITS
 
 
 @dataclass(frozen=True)

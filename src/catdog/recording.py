@@ -15,7 +15,7 @@ from catdog.manifest import Manifest
 from catdog.replay import Replay
 from catdog.report import write_report
 from catdog.settings import Settings
-from catdog.split_words import Split
+from catdog.split_vocabulary import Split
 from catdog.store import ModelStore, ModelVersion
 
 

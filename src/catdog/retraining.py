@@ -33,7 +33,7 @@ from catdog.recording import Trained, save_version, track_version
 from catdog.replay import GROWN, Replay
 from catdog.review import review
 from catdog.settings import Settings
-from catdog.split_words import Split
+from catdog.split_vocabulary import Split
 from catdog.store import ModelStore, ModelVersion
 from catdog.wording import counted
 

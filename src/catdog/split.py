@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from catdog.settings import Settings
-from catdog.split_words import Split
+from catdog.split_vocabulary import Split
 
 MIN_HELD_OUT: Final = 2
 """Fewest pictures of a class in a split that is held out by hash, however small its share."""

@@ -25,7 +25,8 @@ from catdog.manifest import Manifest, Rejected
 from catdog.preprocessing import IMAGE_SIZE, limits_of
 from catdog.recording import Trained, save_version, track_version
 from catdog.settings import Settings
-from catdog.split_words import SPLITS, Split
+from catdog.split_vocabulary import Split
+from catdog.split_words import SPLITS
 from catdog.starter import STARTER
 from catdog.store import ModelStore, ModelVersion
 from catdog.tuning import FineTuneOptions

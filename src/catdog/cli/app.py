@@ -140,7 +140,8 @@ def train(
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     console.note_all(result.trained.manifest.remarks)
     console.show_metrics(f"Version {result.version.number}", result.metrics, result.trained.manifest.classes)
-    images = ", ".join(f"{count} {name}" for name, count in result.images.items())
+    fitted = {**result.images, "train": result.images["train"] - result.images["validation"]}  # as `data check` counts
+    images = ", ".join(f"{count:,} {name}" for name, count in fitted.items())
     say(f"Pictures: {images}; {result.embedded} embedded, the others from the cache")
     say("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
     say(("Promoted: " if result.promoted else "Not promoted: ") + result.reason)

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -204,12 +205,23 @@ def confusions_table(matrix: list[list[int]], names: Sequence[str], *, most: int
     return table(title, ("Class", "Predicted", "Images"), rows) if rows else None
 
 
-def list_rejected(rejected: Iterable[tuple[str, str]], *, most: int = 20) -> None:
-    """Tell on stderr which files were not used and why, the first few of them."""
+def list_rejected(
+    rejected: Iterable[tuple[str, str]], *, most: int = 20, write: Callable[[str], None] | None = None
+) -> None:
+    """Tell which files were not used and why: the first few of them, then how many more for which reason.
+
+    Args:
+        rejected: path and reason of each.
+        most: how many are listed one by one.
+        write: says a line; on stderr where not given.
+    """
     items = list(rejected)
-    if items:
+    if items and write is None:
         note(f"{counted(len(items), 'file was', 'files were')} not used:", style="yellow")
+    write = write or note
     for path, reason in items[:most]:
-        note(f"  {path}: {reason}")
+        write(f"  {path}: {reason}")
     if len(items) > most:
-        note(f"  and {len(items) - most:,} more; `catdog data check` lists all")
+        write(f"  and {len(items) - most:,} more; `catdog data check DIR --json` lists all. They are, by reason:")
+    for reason, count in Counter(reason for _, reason in items[most:]).most_common(5):
+        write(f"    {count:,}: {reason}")

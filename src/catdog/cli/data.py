@@ -77,8 +77,7 @@ def check(
         _show_counts(f"Pictures in {folder}", manifest)
         for remark in manifest.remarks:
             say(f"Note: {remark}")
-        for item in manifest.rejected:
-            say(f"  {item.path}: {item.reason}")
+        console.list_rejected(((str(item.path), item.reason) for item in manifest.rejected), write=say)
 
 
 @data_commands.command()
