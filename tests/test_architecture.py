@@ -69,6 +69,7 @@ LAYERS = [
         "webp",
     },
     {
+        "vp8l",
         "compressed",
         "content_types",
         "decode_gate",

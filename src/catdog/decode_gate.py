@@ -9,7 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from catdog.errors import ServerBusyError
@@ -27,6 +27,9 @@ SERVER_BYTES: Final = 172_000_000
 
 SERVER_LARGE: Final = 3
 """Most large images that a web process has at once, those that wait too, so that a thread is left for others."""
+
+INSPECTED_BYTES: Final = 1_000_000
+"""A file that is longer is inspected alone: that is done in Python, where only one thread runs."""
 
 _PER_CORE: Final = 80_000_000
 
@@ -46,6 +49,7 @@ class DecodeGate:
         self._used = 0
         self._condition = threading.Condition()
         self._waiting: deque[object] = deque()
+        self._inspecting = threading.Lock()
         self._large = threading.Semaphore(large_at_once)
         self._places = threading.Semaphore(most_large or 1_000_000)
 
@@ -67,6 +71,10 @@ class DecodeGate:
                 yield
         finally:
             self._places.release()
+
+    def inspecting(self, size: int) -> AbstractContextManager[object]:
+        """Return a context in which a file of `size` bytes is inspected: one long one at a time."""
+        return self._inspecting if size > INSPECTED_BYTES else nullcontext()
 
     @contextmanager
     def _taken(self, size: int) -> Iterator[None]:

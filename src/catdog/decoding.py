@@ -67,7 +67,8 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     if kind is None:
         raise PictureFormatError(f"The file is not a {SPOKEN} picture that can be read. Received: {describe(data)}.")
     try:
-        image = _INSPECT[kind](data, limits)
+        with gate().inspecting(len(data)):
+            image = _INSPECT[kind](data, limits)
     except (LookupError, ValueError, OverflowError, struct.error) as error:
         raise broken(_SPOKEN_KINDS.get(kind, kind), "a senseless structure") from error
     require_memory(image, limits)
