@@ -58,6 +58,7 @@ LAYERS = [
         "archive_kinds",
         "arrays",
         "avif",
+        "decoding_apart",
         "figures",
         "jpeg",
         "layout_levels",

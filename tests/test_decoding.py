@@ -30,6 +30,7 @@ from hostile_images import (
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from catdog import decode_gate
 from catdog.decode_gate import LARGE_BYTES, DecodeGate
 from catdog.errors import PictureBrokenError, PictureError, PictureTooLargeError, ServerBusyError
 from catdog.preprocessing import Limits, decode, decode_kept, decode_upright, verify
@@ -282,6 +283,58 @@ def test_more_large_images_than_may_wait_are_told_to_come_back() -> None:
             pass
     with gate.reserve(2 * LARGE_BYTES):
         pass
+
+
+@pytest.fixture
+def server_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode as a web process does."""
+    monkeypatch.setattr(decode_gate, "_gate", decode_gate.gate())
+    decode_gate.serve()
+
+
+@pytest.mark.usefixtures("server_gate")
+@pytest.mark.parametrize("kind", ["progressive", "WEBP", "AVIF", "PNG"])
+def test_the_heaviest_images_of_a_server_are_decoded_in_a_process_of_their_own(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = corner(draw((3200, 2400)))
+    options = {"progressive": True, "subsampling": 0} if kind == "progressive" else {}
+    data = encode(image, "JPEG" if kind == "progressive" else kind, exif=exif, **options)
+    kept, upright = decode_kept(data), decode_upright(data, 1000)
+    monkeypatch.setattr(decode_gate, "SERVER_BYTES", 5_000_000)
+    decode_gate.serve()
+    started: list[object] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *given, **named: started.append(given) or popen(*given, **named))
+    assert np.array_equal(np.asarray(decode_kept(data)), np.asarray(kept))
+    assert np.array_equal(decode_upright(data, 1000), upright)
+    assert len(started) == 2
+    with pytest.raises(PictureBrokenError, match="truncated or damaged"):
+        decode_kept(data[: len(data) // 2])
+
+
+@pytest.mark.usefixtures("server_gate")
+def test_a_decoder_that_dies_takes_only_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_gate, "SERVER_BYTES", 100_000)
+    decode_gate.serve()
+    assert decode_kept(JPEG).size == (640, 480)
+    monkeypatch.setattr("catdog.decoding_apart._COMMAND", "import os; os._exit(1)")
+    for _ in range(5):
+        with pytest.raises(PictureBrokenError, match="its decoder ended"):
+            decode_kept(JPEG)
+    monkeypatch.setattr("catdog.decoding_apart._COMMAND", "import time; time.sleep(60)")
+    monkeypatch.setattr("catdog.decoding_apart.TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(PictureBrokenError, match="its decoder ended"):
+        decode_kept(JPEG)
+
+
+@pytest.mark.usefixtures("server_gate")
+def test_what_a_server_decodes_itself_fits_into_its_memory() -> None:
+    gate = decode_gate.gate()
+    assert gate.is_apart(Limits().max_memory)
+    assert 240e6 + decode_gate.SERVER_BYTES < 350e6
 
 
 # Colours
