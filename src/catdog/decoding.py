@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -52,6 +52,7 @@ _END_MARK: Final = b"\xff\xd9"
 _COMPARED_PIXELS: Final = 16_000_000
 
 Size = tuple[int, int]
+Used = TypeVar("Used")
 
 
 def inspect(data: bytes, limits: Limits) -> Encoded:
@@ -92,23 +93,30 @@ def decode_to(image: Encoded, size: Size, gap: float = _REDUCING_GAP) -> Image.I
     Raises:
         PictureBrokenError: truncated or corrupt.
     """
+    return decode_with(image, size, gap, lambda small: small)
+
+
+def decode_with(image: Encoded, size: Size, gap: float, use: Callable[[Image.Image], Used]) -> Used:
+    """Do what `decode_to` does, and give what `use` makes of it while its memory still counts as taken."""
     if gate().is_apart(_needed(image, size, gap)):
-        return _decode_apart(image, size, gap)
+        # A large one: they are decoded one at a time.
+        with gate().reserve(8 * size[0] * size[1], max(image.work, 2 * LARGE_WORK)):
+            return use(_decode_apart(image, size, gap))
     with _room(image, size, gap), _explaining(image):
-        small, orientation = _shrink(_load(image, size), size, image, gap)
         # Turning what is small costs a tenth of turning the photograph.
-        transposition = _TRANSPOSITIONS.get(orientation)
-        return small if transposition is None else small.transpose(transposition)
+        return use(_upright(*_shrink(_load(image, size), size, image, gap)))
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
 
 
 def _decode_apart(image: Encoded, size: Size, gap: float) -> Image.Image:
     limits = Limits(image.pixels, max(image.width, image.height), image.memory(1))
-    with gate().reserve(4 * size[0] * size[1], max(image.work, 2 * LARGE_WORK)):
-        small = decode_apart(image.data, limits, size, gap)
+    small = decode_apart(image.data, limits, size, gap)
     # The other process has the bytes without metadata; an AVIF's own turn is in its container, and was done there.
-    orientation = 1 if image.kind == "AVIF" else read_orientation(image.exif, image.xmp)
-    transposition = _TRANSPOSITIONS.get(orientation)
-    return small if transposition is None else small.transpose(transposition)
+    return _upright(small, 1 if image.kind == "AVIF" else read_orientation(image.exif, image.xmp))
 
 
 def serve_one() -> None:
