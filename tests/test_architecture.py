@@ -69,8 +69,8 @@ LAYERS = [
         "tar_reading",
         "webp",
     },
+    {"vp8l"},
     {
-        "vp8l",
         "compressed",
         "content_types",
         "decode_gate",

@@ -19,6 +19,10 @@ _HEADER: Final = 33
 _STRIPS: Final = 0.5
 """Bytes a pixel for the smaller copy that is made of an image while it is there."""
 
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_MOST_RATIO: Final = 1032
+"""Most bytes that one packed byte becomes (https://zlib.net/zlib_tech.html)."""
+
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
 _MOST_TEXT: Final = 1 << 20
@@ -71,6 +75,9 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     chunks = _read(data)
     if not chunks.pixels:
         raise broken("PNG", "there are no pixels")
+    packed = sum(end - begin for begin, end in chunks.pixels)
+    if width * height * depth * _CHANNELS[colour] // 8 > _MOST_RATIO * packed:
+        raise broken("PNG", "it ends in its pixels")
     held = (2 if depth == 16 else 1) if colour in (0, 3) else 4
     label = f"PNG ({_MODES[colour]}{', 16 bits a channel' if depth == 16 else ''})"
     return Encoded(
