@@ -1,6 +1,6 @@
 """What hostile images cost a server, and the heaviest that are accepted: seconds, memory, and what others notice.
 
-    python benchmarks/hostile.py [--at-once 4] [--way predict|explain|upload] [--only WORD]
+    python benchmarks/hostile.py [--at-once 4] [--way predict|explain|feedback|upload] [--only WORD]
 
 Starts `catdog serve` with one web process on an empty home and sends each image of `hostile_images`. For each it prints
 the status, the seconds of its answer, the peak of the web process's memory (VmHWM, which is reset before each), and the
@@ -26,7 +26,10 @@ from processes import free_port, running, wait_for_answer
 
 PAUSE_SECONDS = 0.02
 FORM = "multipart/form-data; boundary=x"
-WAYS = {"predict": "/api/predict", "explain": "/api/explain?overlay=1", "upload": "/api/retrain/upload"}
+WAYS = {
+    "predict": "/api/predict", "explain": "/api/explain", "feedback": "/api/feedback?right=true",
+    "upload": "/api/retrain/upload",
+}  # fmt: skip
 
 
 def ask(port: int, path: str, body: bytes | None = None, kind: str = "image/jpeg") -> tuple[int, float]:

@@ -113,6 +113,53 @@ def png_with(png: bytes, extra: bytes) -> bytes:
     return png[:33] + extra + png[33:]
 
 
+def lossless_stream(side: int, groups: int) -> bytes:
+    """Make a lossless stream of WebP whose blocks of 4 x 4 pixels name groups of codes in turn."""
+    one = "1000"  # a code of the one symbol 0
+    wide = "0" + format(8, "04b")[::-1] + "000000100" + "0" * 24 + "100" + "0"  # lengths of 0 or 8, a bit each
+    green, red = (wide + "1" * 256 + "0" * others for others in (24, 0))
+    blocks = -(-side // 4)
+    names = (number % groups for number in range(blocks * blocks))
+    named = "".join(format(name & 255, "08b") + format(name >> 8, "08b") for name in names)
+    text = "00" + "1000" + "0" + green + red + one * 3 + named + one * 5 * groups + "0" * 64
+    return int(text[::-1], 2).to_bytes(-(-len(text) // 8), "little")
+
+
+def webp_of_groups(side: int, groups: int, place: str = "VP8L") -> bytes:
+    """Make a WebP of many groups of codes: in its pixels, in its transparency (ALPH), or in a frame (ANMF)."""
+    stream = lossless_stream(side, groups)
+    last = struct.pack("<I", side - 1)[:3] * 2
+    head = (side - 1 | side - 1 << 14).to_bytes(4, "little")
+    pixels = riff(b"VP8L", b"\x2f" + head + stream)
+    if place == "VP8L":
+        return webp_of(pixels)
+    if place == "ALPH":
+        colours = encode(Image.new("RGB", (side, side)), "WEBP", method=0)[12:]
+        return webp_of(riff(b"VP8X", b"\x10\0\0\0" + last), riff(b"ALPH", b"\x01" + stream), colours)
+    frame = riff(b"ANMF", bytes(6) + last + bytes(4) + pixels)
+    return webp_of(riff(b"VP8X", b"\x02\0\0\0" + last), riff(b"ANIM", bytes(6)), frame)
+
+
+def avif_of_units(items: int, units: int) -> bytes:
+    """Make an AVIF of items that are nothing but empty units."""
+
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body) + 8) + kind + body
+
+    numbers = range(1, items + 1)
+    infos = b"".join(box(b"infe", b"\2\0\0\0" + struct.pack(">HH", number, 0) + b"av01\0") for number in numbers)
+    start = box(b"ftyp", b"avif\0\0\0\0avifmif1miaf") + box(b"mdat", b"\x7a\0" * units * items)
+    begin = len(start) - 2 * units * items
+    places = b"".join(struct.pack(">HHHII", n, 0, 1, begin + (n - 1) * 2 * units, 2 * units) for n in numbers)
+    meta = (
+        box(b"hdlr", bytes(8) + b"pict" + bytes(13))
+        + box(b"iinf", bytes(4) + struct.pack(">H", items) + infos)
+        + box(b"iloc", b"\0\0\0\0\x44\0" + struct.pack(">H", items) + places)
+        + box(b"iprp", box(b"ipco", box(b"ispe", bytes(4) + struct.pack(">II", 300, 300))))
+    )
+    return start + box(b"meta", bytes(4) + meta)
+
+
 def floods() -> dict[str, Callable[[], bytes]]:
     """Return small images that take long, or much memory, to read where nobody counts: what each is, and its maker."""
     small = draw((640, 480))
@@ -121,6 +168,9 @@ def floods() -> dict[str, Callable[[], bytes]]:
     frame = riff(b"ANMF", bytes(6) + struct.pack("<I", 639)[:3] + struct.pack("<I", 479)[:3] + bytes(4) + webp[12:])
     zeros = zlib.compress(bytes(100_000_000), 9)
     pixels = jpeg.index(b"\xff\xda") + 14
+    progressive = encode(small, progressive=True)
+    scanned = progressive.index(b"\xff\xda") + 600
+    profile, lines = b"Raw profile type exif", zlib.compress(b"\n" * (1 << 20), 9)
     still = riff(b"VP8X", bytes(4) + canvas[12:])
     return {
         "JPEG, 3,000 scans": lambda: scan_bomb((4896, 4896), 3000),
@@ -141,6 +191,20 @@ def floods() -> dict[str, Callable[[], bytes]]:
         "JPEG, restart marks in its pixels": lambda: jpeg[:pixels] + b"\xff\xd0" * 4_000_000 + jpeg[pixels:],
         "JPEG, comments between scans": lambda: encode(small, progressive=True)[:-2]
         + segment(0xFE, b"") * 2_000_000 + b"\xff\xd9",
+        "JPEG, 4 million marks before its segments": lambda: behind_start(jpeg, b"\xff\x01" * 4_000_000),
+        "JPEG, 4 million restarts before its segments": lambda: behind_start(jpeg, b"\xff\xd3" * 4_000_000),
+        "JPEG, 4 million stuffed bytes before its segments": lambda: behind_start(jpeg, b"\xff\0" * 4_000_000),
+        "JPEG, 4 million marks behind its pixels": lambda: jpeg[:-2] + b"\xff\x01" * 4_000_000,
+        "JPEG, 4 million starts behind its scans": lambda: encode(small, progressive=True)[:-2]
+        + b"\xff\xd8" * 4_000_000 + b"\xff\xd9",
+        "JPEG, 8 MB of padding in its pixels": lambda: jpeg[:pixels + 600] + b"\xff" * 8_000_000 + jpeg[pixels + 600 :],
+        "JPEG, 8 MB of padding in a scan": lambda: progressive[:scanned] + b"\xff" * 8_000_000 + b"\0"
+        + progressive[scanned:],
+        "AVIF, 2 million units": lambda: avif_of_units(500, 4000),
+        "PNG, 4,000 texts of 1 MB packed": lambda: png_with(png, chunk(b"zTXt", profile + b"\0\0" + lines) * 4000),
+        "PNG, 4,000 packets of 1 MB packed": lambda: png_with(
+            png, chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + lines) * 4000
+        ),
         "PNG, 300,000 texts": lambda: png_with(png, chunk(b"tEXt", b"k\0v") * 300_000),
         "PNG, 300,000 texts behind": lambda: png[:-12] + chunk(b"tEXt", b"k\0v") * 300_000 + png[-12:],
         "PNG, 500,000 empty chunks of pixels": lambda: png_with(png, chunk(b"IDAT", b"") * 500_000),

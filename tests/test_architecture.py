@@ -59,6 +59,7 @@ LAYERS = [
         "archive_kinds",
         "arrays",
         "avif",
+        "decoding_apart",
         "figures",
         "jpeg",
         "layout_doubts",
@@ -70,6 +71,7 @@ LAYERS = [
         "tar_reading",
         "webp",
     },
+    {"vp8l"},
     {
         "compressed",
         "content_types",

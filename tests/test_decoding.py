@@ -15,10 +15,22 @@ from pathlib import Path
 import hostile_images
 import numpy as np
 import pytest
-from hostile_images import behind_start, chunk, draw, encode, png_of, png_of_zeros, png_with, scan_bomb, segment
+from hostile_images import (
+    behind_start,
+    chunk,
+    draw,
+    encode,
+    png_of,
+    png_of_zeros,
+    png_with,
+    scan_bomb,
+    segment,
+    webp_of_groups,
+)
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from catdog import decode_gate
 from catdog.decode_gate import LARGE_BYTES, DecodeGate
 from catdog.errors import PictureBrokenError, PictureError, PictureTooLargeError, ServerBusyError
 from catdog.preprocessing import Limits, decode, decode_kept, decode_upright, verify
@@ -29,7 +41,8 @@ PROGRESSIVE = encode(PHOTO, quality=90, progressive=True)
 PNG = encode(PHOTO, "PNG")
 HARMLESS = {
     "JPEG, 8 MB of EXIF", "JPEG, Photoshop resources", "JPEG, restart marks in its pixels", "WebP, 300,000 frames",
-    "PNG, 100 MB of text packed", "PNG, 100 MB of profile packed",
+    "PNG, 100 MB of text packed", "PNG, 100 MB of profile packed", "PNG, 4,000 texts of 1 MB packed",
+    "PNG, 4,000 packets of 1 MB packed",
 }  # fmt: skip
 """Floods of what is passed over without being read, or that nothing repeats."""
 
@@ -182,6 +195,38 @@ def test_what_takes_too_much_memory_is_refused_with_the_limit_of_its_kind(
     assert "155 MB are allowed (CATDOG_MAX_DECODE_BYTES)" in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["VP8L", "ALPH", "ANMF"])
+def test_groups_of_codes_of_a_lossless_webp_count_as_memory(place: str) -> None:
+    with pytest.raises(PictureTooLargeError, match="MB of memory"):
+        decode(webp_of_groups(1024, 60_000, place))
+    assert decode(webp_of_groups(1024, 300, place)).shape == (224, 224, 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc to know the peak of memory")
+def test_as_many_groups_as_are_accepted_take_the_memory_that_is_allowed() -> None:
+    data = webp_of_groups(800, 5900)
+    finished = subprocess.run([sys.executable, "-c", PEAK, "decode"], input=data, capture_output=True, check=True)
+    assert int(finished.stdout) < Limits().max_memory * 1.1
+
+
+@pytest.mark.parametrize("method", [0, 4, 6])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_lossless_webp_as_encoders_write_it_is_read(mode: str, method: int) -> None:
+    image = draw((500, 400), "RGBA" if mode == "RGBA" else "RGB")
+    for colours in (2, 9, 200) if mode == "P" else (0,):
+        shown = image.quantize(colours).convert("RGB") if colours else image.convert(mode)
+        data = encode(shown, "WEBP", lossless=True, exact=True, method=method, quality=60)
+        assert np.array_equal(decode(data), plainly(shown))
+        assert decode(encode(image, "WEBP", quality=60, method=method)).shape == (224, 224, 3)
+
+
+def test_a_lossless_webp_that_is_cut_in_its_codes_is_damaged() -> None:
+    data = webp_of_groups(1024, 60_000)
+    for length in (40, 100, 200, 5000):
+        with pytest.raises(PictureBrokenError):
+            decode(data[:length])
+
+
 @pytest.mark.parametrize("size", [(5712, 4284), (8064, 6048), (9248, 6920)])
 def test_phones_of_today_are_read(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, (200, 30, 30))
@@ -238,6 +283,58 @@ def test_more_large_images_than_may_wait_are_told_to_come_back() -> None:
             pass
     with gate.reserve(2 * LARGE_BYTES):
         pass
+
+
+@pytest.fixture
+def server_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode as a web process does."""
+    monkeypatch.setattr(decode_gate, "_gate", decode_gate.gate())
+    decode_gate.serve()
+
+
+@pytest.mark.usefixtures("server_gate")
+@pytest.mark.parametrize("kind", ["progressive", "WEBP", "AVIF", "PNG"])
+def test_the_heaviest_images_of_a_server_are_decoded_in_a_process_of_their_own(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = corner(draw((3200, 2400)))
+    options = {"progressive": True, "subsampling": 0} if kind == "progressive" else {}
+    data = encode(image, "JPEG" if kind == "progressive" else kind, exif=exif, **options)
+    kept, upright = decode_kept(data), decode_upright(data, 1000)
+    monkeypatch.setattr(decode_gate, "SERVER_BYTES", 5_000_000)
+    decode_gate.serve()
+    started: list[object] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *given, **named: started.append(given) or popen(*given, **named))
+    assert np.array_equal(np.asarray(decode_kept(data)), np.asarray(kept))
+    assert np.array_equal(decode_upright(data, 1000), upright)
+    assert len(started) == 2
+    with pytest.raises(PictureBrokenError, match="truncated or damaged"):
+        decode_kept(data[: len(data) // 2])
+
+
+@pytest.mark.usefixtures("server_gate")
+def test_a_decoder_that_dies_takes_only_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_gate, "SERVER_BYTES", 100_000)
+    decode_gate.serve()
+    assert decode_kept(JPEG).size == (640, 480)
+    monkeypatch.setattr("catdog.decoding_apart._COMMAND", "import os; os._exit(1)")
+    for _ in range(5):
+        with pytest.raises(PictureBrokenError, match="its decoder ended"):
+            decode_kept(JPEG)
+    monkeypatch.setattr("catdog.decoding_apart._COMMAND", "import time; time.sleep(60)")
+    monkeypatch.setattr("catdog.decoding_apart.TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(PictureBrokenError, match="its decoder ended"):
+        decode_kept(JPEG)
+
+
+@pytest.mark.usefixtures("server_gate")
+def test_what_a_server_decodes_itself_fits_into_its_memory() -> None:
+    gate = decode_gate.gate()
+    assert gate.is_apart(Limits().max_memory)
+    assert 240e6 + decode_gate.SERVER_BYTES < 350e6
 
 
 # Colours
@@ -324,6 +421,13 @@ def test_orientation_in_a_raw_profile_turns_the_image_as_pillow_does(number: int
             assert not np.array_equal(decode_upright(data, 200), decode_upright(png, 200))
 
 
+def test_of_several_texts_the_last_turns_the_image_as_in_pillow() -> None:
+    png = encode(corner(draw((200, 200))), "PNG")
+    data = png_with(png, b"".join(chunk(b"tEXt", raw_profile(number)) for number in (3, 8, 6)))
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(decode_upright(data, 200), np.asarray(expected))
+
+
 def test_exif_outranks_xmp_as_in_pillow() -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
@@ -333,7 +437,7 @@ def test_exif_outranks_xmp_as_in_pillow() -> None:
 
 @pytest.mark.parametrize("data", [JPEG, PROGRESSIVE, encode(PHOTO.convert("L")), encode(draw((1999, 1501)))])
 def test_a_jpeg_without_its_end_mark_is_read(data: bytes) -> None:
-    for end in (b"", b"\0" * 9):
+    for end in (b"", b"\0" * 9, b"\xff"):
         assert np.array_equal(decode(data[:-2] + end), decode(data))
         assert verify(data[:-2] + end).format == "JPEG"
 

@@ -195,6 +195,7 @@ def test_feedback_that_makes_no_sense(client: FlaskClient, drawn: Path) -> None:
 
     require_problem(client.post("/api/feedback"), 400)
     require_problem(send(CATS[0]), 400, "cats, dogs")
+    require_problem(send(b"hello"), 400, "cats, dogs")  # said before the picture is looked at
     require_problem(send(CATS[0], **{"class": "bird"}), 400, "bird")
     require_problem(send(b"hello", **{"class": "cat"}), 415)
     require_problem(send(CATS[0][:-2000], **{"class": "cat"}), 422)

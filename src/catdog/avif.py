@@ -16,6 +16,9 @@ from catdog.encoded import Encoded, Limits, broken, over_budget, require_size
 MOST_ITEMS: Final = 512
 """Most items of a file: a grid has at most 256 tiles, each with its transparency."""
 
+MOST_UNITS: Final = 8192
+"""Most units of all items: an item has about 3. Also the most parts into which all items are cut."""
+
 MOST_FRAMES: Final = 4
 """Most frames of an item: the layers of a progressive one."""
 
@@ -60,10 +63,10 @@ def _inspect(data: bytes, limits: Limits) -> Encoded:
         raise broken("AVIF", "a senseless header")
     require_size(width, height, limits)
     kinds = _read_kinds(data, *inner[b"iinf"])
-    area, planes = 0, _SUBSAMPLED
+    area, planes, units = 0, _SUBSAMPLED, 0
     for number, payload in _read_items(data, inner):
         if kinds.get(number) == b"av01":
-            pixels, profile = _measure(payload)
+            pixels, profile, units = _measure(payload, units)
             area += pixels
             planes = _FULL if profile else planes
             if area > _WORST_AREA * width * height + 3_000_000:
@@ -147,7 +150,7 @@ def _read_items(data: bytes, inner: dict[bytes, tuple[int, int]]) -> Iterator[tu
     count = fields.take(4 if version == 2 else 2)
     if count > MOST_ITEMS:
         raise over_budget("AVIF", f"it has more than {MOST_ITEMS} items")
-    total = 0
+    total = all_parts = 0
     for _ in range(count):
         number = fields.take(4 if version == 2 else 2)
         method = fields.take(2) & 15 if version in (1, 2) else 0
@@ -155,7 +158,11 @@ def _read_items(data: bytes, inner: dict[bytes, tuple[int, int]]) -> Iterator[tu
         base = fields.take(base_size)
         start = base + (inner[b"idat"][0] if method == 1 else 0)
         parts = []
-        for _ in range(fields.take(2)):
+        number_of_parts = fields.take(2)
+        all_parts += number_of_parts
+        if all_parts > MOST_UNITS:
+            raise over_budget("AVIF", f"its items are cut into more than {MOST_UNITS:,} parts")
+        for _ in range(number_of_parts):
             fields.take(index_size)
             offset, length = fields.take(offset_size), fields.take(length_size)
             part = data[start + offset : start + offset + (length or _LARGE)]
@@ -166,9 +173,13 @@ def _read_items(data: bytes, inner: dict[bytes, tuple[int, int]]) -> Iterator[tu
         yield number, b"".join(parts)
 
 
-def _measure(payload: bytes) -> tuple[int, int]:
-    """Add up the pixels of all frames of an item; returns that and its profile, 0 if its chroma is subsampled."""
-    at, frames, units, largest, profile = 0, 0, 0, 0, 0
+def _measure(payload: bytes, units: int) -> tuple[int, int, int]:
+    """Add up the pixels of all frames of an item.
+
+    Returns:
+        The pixels, the profile, 0 if its chroma is subsampled, and `units` with those of this item.
+    """
+    at, frames, largest, profile = 0, 0, 0, 0
     while at < len(payload):
         head = payload[at]
         kind, has_extension, has_size = head >> 3 & 15, head >> 2 & 1, head >> 1 & 1
@@ -181,10 +192,12 @@ def _measure(payload: bytes) -> tuple[int, int]:
             largest = max(largest, _sequence_area(payload[at : at + min(size, 64)]))
         frames += kind in (3, 6)
         units += 1
-        if frames > MOST_FRAMES or units > 4096:
+        if units > MOST_UNITS:
+            raise over_budget("AVIF", f"it has more than {MOST_UNITS:,} units")
+        if frames > MOST_FRAMES:
             raise over_budget("AVIF", f"an item has more than {MOST_FRAMES} frames")
         at += size
-    return frames * largest, profile
+    return frames * largest, profile, units
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 from catdog import avif, jpeg, png, webp
 from catdog.content_types import accepted_kind, describe
-from catdog.decode_gate import gate
+from catdog.decode_gate import LARGE_WORK, gate
+from catdog.decoding_apart import decode_apart, read_request, write_error, write_image
 from catdog.encoded import Encoded, Limits, broken, require_memory
 from catdog.errors import PictureError, PictureFormatError
 from catdog.orientation import read_orientation
@@ -51,6 +52,7 @@ _END_MARK: Final = b"\xff\xd9"
 _COMPARED_PIXELS: Final = 16_000_000
 
 Size = tuple[int, int]
+Used = TypeVar("Used")
 
 
 def inspect(data: bytes, limits: Limits) -> Encoded:
@@ -67,7 +69,8 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     if kind is None:
         raise PictureFormatError(f"The file is not a {SPOKEN} picture that can be read. Received: {describe(data)}.")
     try:
-        image = _INSPECT[kind](data, limits)
+        with gate().inspecting(len(data)):
+            image = _INSPECT[kind](data, limits)
     except (LookupError, ValueError, OverflowError, struct.error) as error:
         raise broken(_SPOKEN_KINDS.get(kind, kind), "a senseless structure") from error
     require_memory(image, limits)
@@ -90,11 +93,41 @@ def decode_to(image: Encoded, size: Size, gap: float = _REDUCING_GAP) -> Image.I
     Raises:
         PictureBrokenError: truncated or corrupt.
     """
+    return decode_with(image, size, gap, lambda small: small)
+
+
+def decode_with(image: Encoded, size: Size, gap: float, use: Callable[[Image.Image], Used]) -> Used:
+    """Do what `decode_to` does, and give what `use` makes of it while its memory still counts as taken."""
+    if gate().is_apart(_needed(image, size, gap)):
+        # A large one: they are decoded one at a time.
+        with gate().reserve(8 * size[0] * size[1], max(image.work, 2 * LARGE_WORK)):
+            return use(_decode_apart(image, size, gap))
     with _room(image, size, gap), _explaining(image):
-        small, orientation = _shrink(_load(image, size), size, image, gap)
         # Turning what is small costs a tenth of turning the photograph.
-        transposition = _TRANSPOSITIONS.get(orientation)
-        return small if transposition is None else small.transpose(transposition)
+        return use(_upright(*_shrink(_load(image, size), size, image, gap)))
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
+
+
+def _decode_apart(image: Encoded, size: Size, gap: float) -> Image.Image:
+    limits = Limits(image.pixels, max(image.width, image.height), image.memory(1))
+    small = decode_apart(image.data, limits, size, gap)
+    # The other process has the bytes without metadata; an AVIF's own turn is in its container, and was done there.
+    return _upright(small, 1 if image.kind == "AVIF" else read_orientation(image.exif, image.xmp))
+
+
+def serve_one() -> None:
+    """Decode the image that `decode_apart` asks for, in the process that it starts."""
+    data, limits, size, gap = read_request()
+    try:
+        image = decode_to(inspect(data, limits), size, gap)
+    except PictureError as error:
+        write_error(error)
+    else:
+        write_image(image)
 
 
 def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits) -> Size:
@@ -110,14 +143,18 @@ def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits)
 
 
 def _room(image: Encoded, size: Size, gap: float) -> AbstractContextManager[None]:
-    """Wait for the memory that decoding an image takes, at the lowest scale of its format that is not under `size`."""
+    """Wait for the memory that decoding an image takes."""
+    return gate().reserve(_needed(image, size, gap), image.work)
+
+
+def _needed(image: Encoded, size: Size, gap: float) -> int:
+    """Return the bytes that decoding an image takes, at the lowest scale of its format that is not under `size`."""
     ratio = min(8, max(1, min(image.width // size[0], image.height // size[1])))
     scale = 1 if image.is_open and image.has_scans else 1 << ratio.bit_length() - 1
     decoded = image.pixels / (scale**2 if image.is_scalable else 1)
     across, down = _factors((image.width, image.height), size, gap)
     converted = 0 if image.is_scalable else 4 * decoded / (across * down)
-    needed = max(image.memory(scale), image.held * decoded + converted, 8 * size[0] * size[1])
-    return gate().reserve(int(needed), image.work)
+    return int(max(image.memory(scale), image.held * decoded + converted, 8 * size[0] * size[1]))
 
 
 @contextmanager

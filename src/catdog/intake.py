@@ -5,7 +5,6 @@ sender hears of it. Sending again what was kept adds nothing.
 """
 
 import hashlib
-import io
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from catdog.choices import PictureState
 from catdog.errors import CollectionError, CollectionFullError
 from catdog.files import telling_a_full_disk, write_atomically
 from catdog.patience import BUSY, why_no_database
-from catdog.preprocessing import decode_kept, limits_of
+from catdog.preprocessing import encode_kept, limits_of
 from catdog.settings import Settings
 from catdog.split import hash_share
 from catdog.uploads import MISSING, Shelf, UploadedPicture, now
@@ -84,9 +83,7 @@ def reencode(data: bytes, settings: Settings) -> bytes:
     Raises:
         PictureError: it cannot be used; says why.
     """
-    buffer = io.BytesIO()
-    decode_kept(data, limits_of(settings)).save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()
+    return encode_kept(data, QUALITY, limits_of(settings))
 
 
 def shown_name(name: str) -> str:

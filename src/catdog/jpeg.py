@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from catdog.encoded import MOST_JUNK, MOST_PIECES, Encoded, Limits, Span, broken, join, over_budget, require_size
-from catdog.errors import PictureBrokenError
+from catdog.errors import PictureBrokenError, PictureError
 
 MOST_SCANS: Final = 100
 """Most scans, as libjpeg-turbo's own tools advise. Encoders write about 10; optimisers search among up to 64."""
@@ -160,7 +160,9 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     if is_open := end is None:
         if not is_whole and not scans.is_complete(frame):
             raise broken("JPEG", "it ends before its last scan")
-        end = len(data)
+        end = len(data.rstrip(b"\xff"))  # half an end mark
+    first_end = data.find(b"\xff\xd9", after, end) if is_whole else -1
+    _require_little_padding(data, after, end if first_end < 0 else first_end)
     header.kept.append((scan - 2, end))
     # A decoder keeps all coefficients, 2 bytes each, until the last scan is read.
     coefficients = 0 if is_whole else sum(frame.blocks(component) for component in frame.sampling) * 128
@@ -187,9 +189,7 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
 def _read_header(data: bytes, header: _Header) -> int:
     """Read the segments before the first scan; returns where the length of its header stands."""
     try:
-        for number, (marker, at) in enumerate(_segments(data)):
-            if number > MOST_PIECES:
-                raise over_budget("JPEG", f"it has more than {MOST_PIECES:,} segments")
+        for marker, at in _segments(data):
             if marker == _SOS:
                 return at
             header.take(data, marker, at + 2, at + _length(data, at))
@@ -200,7 +200,7 @@ def _read_header(data: bytes, header: _Header) -> int:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield each marker with a segment before the pixels, and where its length stands."""
-    at, junk = 2, 0
+    at, junk, pieces = 2, 0, 0
     while True:
         begin = at
         if data[at] != 0xFF:
@@ -212,6 +212,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         junk += at - begin - 2
         if junk > MOST_JUNK:
             raise over_budget("JPEG", f"more than {MOST_JUNK:,} bytes between its segments belong to none")
+        pieces += 1
+        if pieces > MOST_PIECES:
+            raise _too_many_pieces()
         marker = data[at - 1]
         if marker == _EOI:
             return
@@ -248,11 +251,11 @@ def _find_end(data: bytes, at: int, frame: _Frame, scans: _Scans) -> int | None:
         at += 2
         if marker == _EOI:
             return at
-        if marker in _ALONE:
-            continue
         pieces += 1
         if pieces > MOST_PIECES:
-            raise over_budget("JPEG", f"it has more than {MOST_PIECES:,} segments")
+            raise _too_many_pieces()
+        if marker in _ALONE:
+            continue
         if at + 2 > len(data):
             return None
         end = at + int.from_bytes(data[at : at + 2], "big")
@@ -260,6 +263,16 @@ def _find_end(data: bytes, at: int, frame: _Frame, scans: _Scans) -> int | None:
             scans.add(frame, data[at + 2 : end])
         at = max(at + 2, end)
     return None
+
+
+def _too_many_pieces() -> PictureError:
+    return over_budget("JPEG", f"it has more than {MOST_PIECES:,} segments")
+
+
+def _require_little_padding(data: bytes, begin: int, end: int) -> None:
+    """Refuse megabytes of padding among the pixels: Pillow reads a block anew for every 64 kB that come."""
+    if 2 * data.count(b"\xff\xff", begin, end) > MOST_JUNK:
+        raise over_budget("JPEG", f"its pixels are padded with more than {MOST_JUNK:,} bytes")
 
 
 def _next_marker(data: bytes, at: int) -> int:

@@ -27,7 +27,7 @@ def read_orientation(exif: bytes | None, xmp: bytes | None) -> int:
 def read_raw_profile(text: bytes) -> bytes | None:
     """Decode what ImageMagick stores as `Raw profile type exif`: after three lines, hexadecimal digits."""
     try:
-        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("latin-1"))
+        return bytes.fromhex(b"".join(text.split(b"\n", 3)[3:]).replace(b"\n", b"").decode("latin-1"))
     except ValueError:
         return None
 

@@ -11,13 +11,17 @@ from typing import Final
 from catdog.encoded import MOST_PIECES, Encoded, Limits, Span, broken, join, over_budget, require_size
 from catdog.orientation import read_raw_profile
 
-MOST_PIXEL_CHUNKS: Final = 65_536
-"""Most chunks of pixels: at 8 KiB each, as libpng writes them, half a gigabyte."""
+MOST_PIXEL_CHUNKS: Final = 16_384
+"""Most chunks of pixels: at 8 KiB each, as libpng writes them, 134 MB."""
 
 _SIGNATURE: Final = 8
 _HEADER: Final = 33
 _STRIPS: Final = 0.5
 """Bytes a pixel for the smaller copy that is made of an image while it is there."""
+
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_MOST_RATIO: Final = 1032
+"""Most bytes that one packed byte becomes (https://zlib.net/zlib_tech.html)."""
 
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
@@ -27,21 +31,32 @@ _MOST_TEXT: Final = 1 << 20
 _MODES: Final = {0: "grey", 2: "colour", 3: "palette", 4: "grey with transparency", 6: "colour with transparency"}
 
 
+Text = tuple[bytes, bytes]
+"""The kind of a chunk and its contents, as they are stored: only the last of a name is read, as in Pillow."""
+
+
 @dataclass
 class _Chunks:
     """What is of use among the chunks of a PNG."""
 
     before: list[Span] = field(default_factory=lambda: [(0, _HEADER)])
     pixels: list[Span] = field(default_factory=list)
-    texts: dict[bytes, bytes] = field(default_factory=dict)
-    exif: bytes | None = None
+    texts: dict[bytes, Text] = field(default_factory=dict)
+    exif: Text | None = None
     others: int = 0
     end: int = 0
 
-    @property
-    def raw_exif(self) -> bytes | None:
+    def read_exif(self) -> bytes | None:
+        """Read EXIF from its own chunk, or from the text that stands for it."""
+        if self.exif is not None and (exif := _read_text(self.exif)):
+            return exif
         profile = self.texts.get(b"Raw profile type exif")
-        return read_raw_profile(profile) if profile else None
+        return read_raw_profile(_read_text(profile)) if profile else None
+
+    def read_xmp(self) -> bytes | None:
+        """Read the XMP packet."""
+        packet = self.texts.get(b"XML:com.adobe.xmp")
+        return _read_text(packet) if packet else None
 
 
 def inspect(data: bytes, limits: Limits) -> Encoded:
@@ -60,11 +75,14 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     chunks = _read(data)
     if not chunks.pixels:
         raise broken("PNG", "there are no pixels")
+    packed = sum(end - begin for begin, end in chunks.pixels)
+    if width * height * depth * _CHANNELS[colour] // 8 > _MOST_RATIO * packed:
+        raise broken("PNG", "it ends in its pixels")
     held = (2 if depth == 16 else 1) if colour in (0, 3) else 4
     label = f"PNG ({_MODES[colour]}{', 16 bits a channel' if depth == 16 else ''})"
     return Encoded(
         "PNG", width, height, _rebuild(data, chunks), held + _STRIPS, held, label,
-        exif=chunks.exif or chunks.raw_exif, xmp=chunks.texts.get(b"XML:com.adobe.xmp"),
+        exif=chunks.read_exif(), xmp=chunks.read_xmp(),
     )  # fmt: skip
 
 
@@ -101,28 +119,32 @@ def _take(data: bytes, kind: bytes, begin: int, end: int, found: _Chunks) -> Non
         if not found.pixels:
             found.before.append((begin, end + 4))
     elif kind == b"eXIf":
-        found.exif = data[begin + 8 : end]
+        found.exif = kind, data[begin + 8 : end]
     elif kind in _TEXTS:
         _take_text(kind, data, begin + 8, end, found)
 
 
 def _take_text(kind: bytes, data: bytes, begin: int, end: int, found: _Chunks) -> None:
-    """Read a text in which an orientation may stand; any other is passed over, however long."""
+    """Note a text in which an orientation may stand; any other is passed over, however long."""
     name, separator, _ = data[begin : min(end, begin + 80)].partition(b"\0")
     if not separator or name not in (b"Raw profile type exif", b"XML:com.adobe.xmp", b"exif"):
         return
     at = begin + len(name) + 1
-    text = data[at : min(end, at + _MOST_TEXT)]
-    if kind == b"zTXt":
-        text = _decompress(text[1:])
-    elif kind == b"iTXt":
-        is_packed, _, rest = text[:1] == b"\1", text[1:2], text[2:]
-        text = rest.split(b"\0", 2)[-1]
-        text = _decompress(text) if is_packed else text
+    text = kind, data[at : min(end, at + _MOST_TEXT)]
     if name == b"exif":
         found.exif = text
     else:
         found.texts[name] = text
+
+
+def _read_text(given: Text) -> bytes:
+    kind, text = given
+    if kind == b"zTXt":
+        return _decompress(text[1:])
+    if kind == b"iTXt":
+        is_packed, inner = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+        return _decompress(inner) if is_packed else inner
+    return text
 
 
 def _decompress(packed: bytes) -> bytes:

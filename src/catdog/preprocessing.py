@@ -7,7 +7,8 @@ found no difference between this, a centre crop and padding (12, 12 and 10 mista
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from PIL import Image
 
 from catdog import decoding
 from catdog.augmentation import Augmenter
-from catdog.decoding import FORMATS
+from catdog.decoding import FORMATS, Used
 from catdog.encoded import Limits
 from catdog.errors import PictureError, PictureTooLargeError
 from catdog.parallel import bounded_map
@@ -35,6 +36,7 @@ __all__ = [
     "decode_kept",
     "decode_upright",
     "decode_views",
+    "encode_kept",
     "limits_of",
     "prepare_dataset",
     "read_picture",
@@ -132,9 +134,24 @@ def decode_kept(data: bytes, limits: Limits = Limits()) -> Image.Image:
     Raises:
         PictureError: as `decode` does.
     """
+    return _use_kept(data, limits, lambda image: image)
+
+
+def encode_kept(data: bytes, quality: int, limits: Limits = Limits()) -> bytes:
+    """Decode an image as `decode_kept` does, and write it as a JPEG without metadata; raises the same."""
+
+    def encode(image: Image.Image) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        return buffer.getvalue()
+
+    return _use_kept(data, limits, encode)
+
+
+def _use_kept(data: bytes, limits: Limits, use: Callable[[Image.Image], Used]) -> Used:
     image = decoding.inspect(data, limits)
     size = decoding.largest_size(image, limits.max_side, MOST_KEPT_PIXELS, limits)
-    return decoding.decode_to(image, size, gap=1.0)
+    return decoding.decode_with(image, size, 1.0, use)
 
 
 def read_picture(source: bytes | str | Path, max_bytes: int | None = MAX_PICTURE_BYTES) -> bytes:

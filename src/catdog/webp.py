@@ -4,10 +4,15 @@ Source: https://developers.google.com/speed/webp/docs/riff_container
 """
 
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from catdog import vp8l
 from catdog.encoded import Encoded, Limits, Span, broken, join, over_budget, require_size
+
+_MOST_LOSSLESS: Final = 4
+"""Most lossless streams that are decoded for one image: its pixels, or their transparency."""
 
 MOST_CHUNKS: Final = 16_384
 """Most chunks; each frame of an animation is one."""
@@ -46,7 +51,7 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
         kept = _rebuild(data, chunks)
     # The decoder keeps a copy of what it is given, and so does Pillow.
     return Encoded(
-        "WEBP", *size, kept, _PEAK, 4, "WebP", buffers=2 * len(kept),
+        "WEBP", *size, kept, _PEAK, 4, "WebP", buffers=2 * len(kept) + _tables_bytes(data, chunks, size),
         exif=chunks.metadata.get(b"EXIF"), xmp=chunks.metadata.get(b"XMP "),
     )  # fmt: skip
 
@@ -85,6 +90,41 @@ def _read(data: bytes) -> _Chunks:
             found.is_animated |= kind == b"ANMF"
             found.kept.append((at, min(end, len(data))))
         at = end
+    raise over_budget("WebP", f"it has more than {MOST_CHUNKS:,} chunks")
+
+
+def _tables_bytes(data: bytes, chunks: _Chunks, size: tuple[int, int]) -> int:
+    """Return the bytes of the tables of codes that a decoder needs for what is lossless."""
+    found = list(_lossless(data, chunks.kept, size))
+    if len(found) > _MOST_LOSSLESS:
+        raise over_budget("WebP", f"it has more than {_MOST_LOSSLESS} lossless parts")
+    return max((vp8l.tables_bytes(data, *stream) for stream in found), default=0)
+
+
+def _lossless(
+    data: bytes, spans: Sequence[Span], size: tuple[int, int]
+) -> Iterator[tuple[int, int, tuple[int, int] | None]]:
+    """Yield where each lossless stream begins and ends, and its size where it does not say that itself."""
+    for begin, end in spans:
+        kind, length = struct.unpack_from("<4sI", data, begin)
+        start, stop = begin + 8, min(end, begin + 8 + length)
+        if kind == b"VP8L":
+            yield start, stop, None
+        elif kind == b"ALPH" and start < stop and data[start] & 3 == 1:
+            yield start + 1, stop, size
+        elif kind == b"ANMF" and stop - start > 16:
+            frame = (1 + int.from_bytes(data[start + at : start + at + 3], "little") for at in (6, 9))
+            yield from _lossless(data, list(_inner(data, start + 16, stop)), (next(frame), next(frame)))
+
+
+def _inner(data: bytes, at: int, end: int) -> Iterator[Span]:
+    """Yield the chunks in a frame of an animation."""
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > end:
+            return
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        yield at, min(end, at + 8 + length)
+        at += 8 + length + (length & 1)
     raise over_budget("WebP", f"it has more than {MOST_CHUNKS:,} chunks")
 
 

@@ -85,8 +85,11 @@ def feedback() -> Document:
     """
     read_body(request, keep=True)  # kept, so that the fields beside the picture can be read, too
     picture = read_one(request, service().settings)
+    named, is_right = _said_class()  # before a picture is decoded for nothing
     prediction = service().look(picture)
-    kept = collection().feedback(picture, _right_class(prediction), prediction, request.remote_addr or "unknown")
+    kept = collection().feedback(
+        picture, _right_class(named, is_right, prediction), prediction, request.remote_addr or "unknown"
+    )
     was_right = kept.folder == collection().classes[prediction.class_id]
     return {
         "message": "The answer was right." if was_right else "The picture is kept until its class is confirmed.",
@@ -193,14 +196,18 @@ def report() -> Document:
     return review.report(collection())
 
 
-def _right_class(prediction: Prediction) -> str:
-    """Read which class is said to be right, in the query or the form; whatever is said there must make sense.
+def _said_class() -> tuple[dict[int, str], bool]:
+    """Read what is said to be right, in the query or the form; whatever is said there must make sense.
+
+    Returns:
+        The class that is named, by its number, and whether the answer is said to be right.
 
     Raises:
-        RequestError: a name of a class or `right` is none, or two of them contradict each other.
+        RequestError: a name of a class or `right` is none, two classes are named, or nothing is said.
     """
     classes = collection().classes
     named: dict[int, str] = {}
+    is_right = False
     for name in (name for field in ("class", "category") for name in request.values.getlist(field) if name):
         index = match_class(name, classes)
         if index is None:
@@ -209,11 +216,24 @@ def _right_class(prediction: Prediction) -> str:
     for said in request.values.getlist("right"):
         if said.casefold() not in _SAID:
             raise RequestError(f"`right` must be true or false. Received: {said[:100]!r}")
-        if _SAID[said.casefold()]:
-            named[prediction.class_id] = prediction.class_name
+        is_right |= _SAID[said.casefold()]
+    if not named and not is_right:
+        raise RequestError(f"The class must be one of {listed(classes, most=20)}. Received: ''")
+    _require_one(named)
+    return named, is_right
+
+
+def _right_class(named: dict[int, str], is_right: bool, prediction: Prediction) -> str:
+    """Name the class that is right; raises RequestError if the answer is said to be right, and another class too."""
+    if is_right:
+        named = {**named, prediction.class_id: prediction.class_name}
+        _require_one(named)
+    return "".join(named.values())
+
+
+def _require_one(named: dict[int, str]) -> None:
     if len(named) > 1:
         raise RequestError(f"One class can be right for a picture. Received: {', '.join(named.values())[:200]}.")
-    return "".join(named.values())
 
 
 def _read_files() -> list[FileStorage]:

@@ -103,7 +103,7 @@ class Service:
 
     def start(self) -> None:
         """Load the champion, the bundled model where there is no version yet, and start looking for new ones."""
-        decode_gate.serve()
+        decode_gate.serve(release_memory)
         self._bundled = self._install_bundle()
         self.refresh()
         works: tuple[tuple[Callable[[], None], float], ...] = (
