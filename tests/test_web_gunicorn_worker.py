@@ -110,7 +110,8 @@ def test_an_application_that_fails_is_a_problem_too(tmp_path: Path) -> None:
         )  # fmt: skip
         try:
             for path in ("/header", "/"):
-                status, headers, body = converse(listener.getsockname()[1], f"GET {path} HTTP/1.1\r\n\r\n".encode())
+                asked = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                status, headers, body = converse(listener.getsockname()[1], asked)
                 assert (status, headers["content-type"]) == (500, "application/problem+json")
                 assert "log says more" in json.loads(body)["error"]
         finally:

@@ -59,6 +59,7 @@ class Connection:
         self.phase = Phase.HEAD
         self.received = bytearray()
         self.has_ended = False
+        self.is_gone = False
         self.interest = 0
         self.request: Any = None
         self.body: Body | None = None

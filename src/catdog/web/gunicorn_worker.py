@@ -160,13 +160,18 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             size = connection.socket.recv_into(self._scratch)
         except (BlockingIOError, InterruptedError):
             return
+        except OSError as gone:
+            self.log.debug("A client has gone: %s", gone)
+            connection.is_gone = connection.has_ended = True
+            return
         if size == 0:
             connection.has_ended = True
         elif connection.phase not in (Phase.LAST, Phase.LINGER):
             connection.take(self._scratch[:size])
 
     def _advance(self, connection: Connection) -> None:
-        if connection.sock.is_broken and connection.phase is not Phase.ANSWER:
+        # Of the thread that answers it are its body and its socket until that thread gives them back.
+        if (connection.is_gone or connection.sock.is_broken) and connection.phase is not Phase.ANSWER:
             self._close(connection)
             return
         if connection.phase is Phase.HEAD and not connection.sock.unsent and connection.read_head(self.cfg):
@@ -265,14 +270,15 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._serve(0.2)
         self._lanes.stop(max(0.0, end - time.monotonic()) + STOP_SECONDS)
         for connection in list(self._connections):
-            self._close(connection)
+            if connection.phase is not Phase.ANSWER:  # a thread is at it, and ends with the process
+                self._close(connection)
         self.poller.close()
         self.method_queue.close()
 
     # The threads.
 
     def _work(self, connection: Connection) -> None:
-        keeps = self._answer(connection)
+        keeps = not connection.is_gone and self._answer(connection)
         connection.drop_request()
         if keeps and self.alive and not (connection.sock.unsent or connection.sock.is_broken):
             connection.rest(self.cfg.keepalive)
