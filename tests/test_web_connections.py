@@ -233,7 +233,7 @@ def test_bodies_arrive_whole_however_they_are_cut(server: int, piece: int) -> No
     "body",
     [
         b"zz\r\n", b"\r\n", b"-1\r\n", b"1\r\nabc\r\n0\r\n\r\n", b"5\r\nhel", b"0\r\nnonsense\r\n\r\n",
-        b"f" * 2000, b"1\r\na\r\n" * 5000, b"5\nhello\r\n0\r\n\r\n", b"1" * 30 + b"\r\nx",
+        b"f" * 2000, b"f" * 17 + b"\r\n", b"1\r\na\r\n" * 5000, b"5\nhello\r\n0\r\n\r\n", b"1" * 30 + b"\r\nx",
     ],
     ids=lambda given: repr(given[:12]),
 )  # fmt: skip
@@ -241,7 +241,7 @@ def test_what_are_no_chunks_is_refused(server: int, body: bytes) -> None:
     with connected(server, 1, CHUNKED + body) as (client,):
         client.shutdown(socket.SHUT_WR)
         received = read_all(client)
-    assert received.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413")) or (not received and body.startswith(b"1" * 30))
+    assert received.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
 
 
 def test_large_bodies_go_over_the_disk(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from catdog.web.connection import LINGER_SECONDS, READ_AHEAD, Connection, Phase
 from catdog.web.lanes import Lanes
 from catdog.web.limits_by_path import LEAST_BYTES, LimitByPath
 from catdog.web.problems import new_request_id
-from catdog.web.refusals import BodyEndsEarlyError, TooSlowError, refusal, status_of
+from catdog.web.refusals import BodyEndsEarlyError, ChunkTooLargeError, TooSlowError, refusal, status_of
 
 RECEIVE_BYTES: Final = 256 * 2**10
 SEND_BUFFER_BYTES: Final = 128 * 2**10
@@ -198,14 +198,21 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             connection.sock.flush()
 
     def _may_answer(self, connection: Connection) -> bool:
-        """Tell whether a request is complete, or so large that the application refuses it whatever follows."""
+        """Tell whether a request is complete, or so large that the application refuses it whatever follows.
+
+        Raises:
+            ChunkTooLargeError: it will be, once the chunk at hand has arrived; the application could not tell.
+        """
         if connection.has_body:
             return True
-        if connection.promised <= LEAST_BYTES:
+        promised = max(connection.promised, connection.promised_by_chunk)
+        if promised <= LEAST_BYTES:
             return False
         request = connection.request
-        if connection.promised <= self._limits(request.method, request.path):
+        if promised <= (limit := self._limits(request.method, request.path)):
             return False
+        if connection.promised <= limit:
+            raise ChunkTooLargeError
         request.force_close()
         return True
 
