@@ -48,7 +48,7 @@ def test_what_is_missing_is_named(store: ModelStore) -> None:
     with pytest.raises(VersionNotFoundError, match="catdog train DATA"):
         store.get()
     save(store)
-    with pytest.raises(VersionNotFoundError, match=r"no version 7 .* Received: versions \[1\]"):
+    with pytest.raises(VersionNotFoundError, match=r"no version 7 .* There are: 1\."):
         store.get(7)
     with pytest.raises(VersionNotFoundError):
         store.promote(7, "test")

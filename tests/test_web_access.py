@@ -197,6 +197,11 @@ NAMES = """
     X-Envoy-Internal X-Envoy-Expected-Rq-Timeout-Ms X-Request-Start X-Queue-Start X-Scheme X-Host X-Port X-Proto
     X-Forwarded-Port X-Url-Scheme X-SSL-Client-Verify SSL-Client-Cert Front-End-Https WL-Proxy-Client-IP
     WL-Proxy-SSL Proxy-Client-IP Proxy-Connection X-Sendfile-Type X-Accel-Mapping X-Nginx-Proxy X-Auth-Request-User
+    DO-Connecting-IP X-Bluecoat-Via X-GitHub-Request-Id X-Replaced-Path X-Traefik X-Traefik-Router Max-Forwards
+    X-IMForwards Acme-Connecting-IP Acme-Client-IP Acme-Real-IP X-Acme-Client-IP-Country X-Acme-ClientIP X-Acme-IPs
+    X-Acme-Forwarded-For Acme-Forwarded X-AcmeForwarded-For X-Acme-Via X-Acme-Via-Host X-Acme-Original-URI
+    Acme-Original-Host X-Acme-Replaced-Query X-Acme-Remote-Addr X-Acme-Proxy X-Acme-Proxied X-Kong-Request-Id
+    X-Consumer-Username X-Gateway-Id
     Ali-Cdn-Real-Ip EagleEye-TraceId Incap-Client-IP X-Sucuri-ClientIP Early-Data X-Haproxy-Current-Date
 """
 """What proxies, content networks, balancers and tunnels add to a request, by their documentation."""
@@ -212,6 +217,8 @@ CLIENTS = [
         "Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "DNT": "1",
         "Sec-Fetch-User": "?1", "If-None-Match": "x", "Cookie": "a=b", "Referer": f"{OWN}/", "X-Requested-With": "x",
     },
+    {"User-Agent": "kiosk/1", "X-Requested-By": "kiosk", "X-Correlation-ID": "1", "X-Trip": "1", "X-Device-Id": "1",
+     "X-Viability": "1", "Equip": "1", "Device-Memory": "8", "Sec-WebSocket-Key": "x"},
     {"User-Agent": "okhttp/4.12", "traceparent": "00-1-2-01", "X-B3-TraceId": "1", "X-Request-ID": "1", "Expect": ""},
 ]  # fmt: skip
 """What clients send of themselves, directly."""

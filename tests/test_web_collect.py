@@ -121,7 +121,11 @@ def test_uploads_that_make_no_sense(client: FlaskClient) -> None:
     require_problem(client.post("/api/retrain/upload"), 400, "files[]")
     require_problem(client.post("/api/retrain/upload", data={"category": "cats"}), 400, "files[]")
     require_problem(upload(client, CATS[0], category="bird"), 400, "bird", "cats, dogs")
-    require_problem(upload(client, CATS[0], category=""), 400, "cats, dogs")
+    for without in ({}, {"category": ""}, {"category": " "}):
+        files = {"files[]": (io.BytesIO(CATS[0]), "a.jpg")}
+        response = client.post("/api/retrain/upload", data={**files, **without})
+        require_problem(response, 400, "field `category` is missing", "cats, dogs")
+    require_problem(client.post("/api/retrain/images/relabel", json={"ids": [1]}), 400, "field `category` is missing")
     require_problem(upload(client, CATS[0], batch="../x"), 400, "batch")
 
 

@@ -16,6 +16,7 @@ CAT = encode(draw("cat", 4032))
 SECRET = b"secretsecretsecret"
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 REFUSED = [
     (SECRET + b"\r\n\r\n", 400, "breaks the protocol"),
     (b"GET /livez HTTP/3.0\r\nHost: x\r\n\r\n", 400, "breaks the protocol"),
@@ -32,6 +33,15 @@ REFUSED = [
     (GET + b"".join(b"X-%d: 1\r\n" % number for number in range(120)) + b"\r\n", 431, "100 of"),
     (POST + b"Transfer-Encoding: " + SECRET + b"\r\n\r\n", 501, "chunked"),
     (CAT, 400, "breaks the protocol"),
+    (b"GET /livez HTTP/1.1\r\n\r\n", 400, "`Host`"),
+    (GET + b"Host: y\r\n\r\n", 400, "breaks the protocol"),
+    (b"GET /livez HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", 400, "breaks the protocol"),
+    (b"GET /livez HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "`Host`"),
+    (b"GET /livez HTTP/1.1\r\nHost: \xff\r\n\r\n", 400, "`Host`"),
+    (CHUNKED + b"f" * 17 + b"\r\nabc", 400, "breaks the protocol"),
+    (CHUNKED + b"8" + b"0" * 15 + b"\r\nabc", 400, "breaks the protocol"),
+    (CHUNKED + b"7" + b"f" * 15 + b"\r\nabc", 413, "too large"),
+    (CHUNKED + b"3\r\nabc\r\n40000000\r\nabc", 413, "too large"),
 ]
 
 
@@ -92,6 +102,19 @@ def test_rest_of_a_picture_is_not_taken_for_a_request_that_is_logged(server: tup
     assert "InvalidRequestLine" in log.read_text()
 
 
+HOSTS = ["x", "", "localhost:8000", "127.0.0.1", "[::1]:80", "a_b.example", "xn--ktzchen-5wa.example:"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_may_be_any_name_or_address(server: tuple[int, Path], host: str) -> None:
+    asked = f"GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    assert converse(server[0], asked)[0] == 200
+
+
+def test_http_1_0_needs_no_host(server: tuple[int, Path]) -> None:
+    assert converse(server[0], b"GET /livez HTTP/1.0\r\n\r\n")[0] == 200
+
+
 def test_an_application_that_fails_is_a_problem_too(tmp_path: Path) -> None:
     """Outside of Flask's own handling of errors: here as its answer is handed on."""
     (tmp_path / "failing.py").write_text(
@@ -110,7 +133,8 @@ def test_an_application_that_fails_is_a_problem_too(tmp_path: Path) -> None:
         )  # fmt: skip
         try:
             for path in ("/header", "/"):
-                status, headers, body = converse(listener.getsockname()[1], f"GET {path} HTTP/1.1\r\n\r\n".encode())
+                asked = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                status, headers, body = converse(listener.getsockname()[1], asked)
                 assert (status, headers["content-type"]) == (500, "application/problem+json")
                 assert "log says more" in json.loads(body)["error"]
         finally:

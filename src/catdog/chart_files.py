@@ -8,6 +8,7 @@ starts `python -m catdog.chart_files` the first time, and reads files afterwards
 """
 
 import argparse
+import errno
 import gzip
 import hashlib
 import json
@@ -103,7 +104,19 @@ class ChartFiles:
                 if not target.exists():
                     _run(arguments)
         except (OSError, Timeout) as error:
-            raise ChartError(f"The charts cannot be prepared in {self.folder}. Received: {error}.") from error
+            raise ChartError(_why_not(self.folder, error)) from error
+
+
+def _why_not(folder: Path, error: OSError | Timeout) -> str:
+    """Say why charts cannot be prepared in a folder, and what to do."""
+    if isinstance(error, Timeout):
+        return f"The charts are being prepared by another process for {PATIENCE_SECONDS} s now. Try again in a minute."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The charts cannot be prepared: the disk is full. Free some space for {folder}."
+    return (
+        f"The charts cannot be prepared in {folder}: {error.strerror or error}. "
+        "Let the server write to that folder, or name another with CATDOG_HOME."
+    )
 
 
 _LIBRARIES: Final = ("altair", "vl-convert-python", "catdog")

@@ -133,6 +133,9 @@ class ModelStore:
         self.folder = folder
         self._digests = DigestMemory()
 
+    def _named(self) -> str:
+        return ", ".join(map(str, self.numbers())) or "none"
+
     def numbers(self) -> list[int]:
         """List the numbers of all versions, lowest first."""
         if not self.folder.is_dir():
@@ -151,13 +154,11 @@ class ModelStore:
             if number is None:
                 raise VersionNotFoundError(
                     f"No model yet in {self.folder}. Train one with `catdog train DATA`, or promote one that is "
-                    f"there. Received: versions {self.numbers() or 'none'}."
+                    f"there. There are: {self._named()}."
                 )
         folder = self.folder / str(number)
         if not _NUMBER.fullmatch(str(number)) or not folder.is_dir():
-            raise VersionNotFoundError(
-                f"There is no version {number} in {self.folder}. Received: versions {self.numbers() or 'none'}."
-            )
+            raise VersionNotFoundError(f"There is no version {number} in {self.folder}. There are: {self._named()}.")
         metadata = read_metadata(folder)
         require_checksums(folder, metadata["checksums"])
         return ModelVersion(number, folder, metadata)

@@ -189,7 +189,7 @@ def _one_of_many(picture: bytes) -> Document:
             raise RequestError("There is no picture. Received: 0 bytes.")
         if error := too_large(picture, settings):
             raise error
-        prediction, milliseconds = service().predict(picture)
+        prediction, milliseconds = service().predict(picture, listed=True)
         return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
     except (PictureError, RequestError) as error:
         return problem(*describe(error, settings))

@@ -3,7 +3,7 @@
 from typing import Final
 
 from gunicorn.http.body import ChunkedReader
-from gunicorn.http.errors import ChunkMissingTerminator, ParseException
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
@@ -14,6 +14,9 @@ TRAILER_BYTES: Final = 8192
 FREE_CHUNKS: Final = 1000
 LEAST_CHUNK: Final = 128
 """Beyond the first 1,000, chunks must have this many bytes on average: each costs the event loop microseconds."""
+
+MOST_CHUNK: Final = 2**63
+"""No file has so many bytes: a chunk of this size never arrives whole."""
 
 
 class TinyChunksError(ParseException):  # type: ignore[misc]  # gunicorn has no types
@@ -44,9 +47,13 @@ class Chunks:
     """Where a body in chunks stands."""
 
     def __init__(self, request: Request) -> None:
+        """Begin a body.
+
+        `left` tells how many bytes of the chunk at hand are still to come, `is_complete` whether all have.
+        """
         self._lines = ChunkedReader(request, Received(b""))
         self._lines.limit_chunk_size_line, self._lines.limit_trailer_section = LINE_BYTES, TRAILER_BYTES
-        self._left = 0
+        self.left = 0
         self._needs_end = False
         self._count = self._bytes = 0
         self.is_complete = False
@@ -61,12 +68,12 @@ class Chunks:
         position = 0
         view = bytes(data)
         while not self.is_complete and position < len(view):
-            if self._left:
-                piece = view[position : position + self._left]
+            if self.left:
+                piece = view[position : position + self.left]
                 contents.append(piece)
-                self._left -= len(piece)
+                self.left -= len(piece)
                 position += len(piece)
-                self._needs_end = not self._left
+                self._needs_end = not self.left
             else:
                 after = self._next(view, position)
                 if after == position:
@@ -91,7 +98,7 @@ class Chunks:
             left, rest = self._size(line)
         except IncompleteError:
             return position
-        self._left, self._needs_end = left, False
+        self.left, self._needs_end = left, False
         self.is_complete = not left
         return len(view) - len(rest) if is_last else end + 2
 
@@ -99,6 +106,8 @@ class Chunks:
         """Read one line, and after the last chunk the trailers; return the size and what follows the trailers."""
         source = Received(b"")
         size, _ = self._lines.parse_chunk_size(source, data=line)
+        if size >= MOST_CHUNK:
+            raise InvalidChunkSize(line[:20])
         if size:
             self._count += 1
             self._bytes += size

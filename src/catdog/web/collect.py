@@ -63,6 +63,7 @@ def upload() -> Document:
     files = _read_files()
     category = request.form.get("category", "")
     batch = request.form.get("batch") or None
+    _require_category(category)
     added = collection().add(_named(files), category, batch, request.remote_addr or "unknown")
     return {
         "message": f"{added}, {counted(len(added.rejected), 'was refused', 'were refused')}.",
@@ -145,6 +146,7 @@ def relabel() -> Document:
     category = document.get("category", "")
     if not isinstance(category, str):
         raise RequestError(f"`category` must be a string, the name of a class. Received: {str(category)[:100]}")
+    _require_category(category)
     return _changed(collection().relabel(ids, category))
 
 
@@ -301,3 +303,8 @@ def _listed(name: str) -> list[int] | None:
 
 def _changed(count: int) -> dict[str, Any]:
     return {"changed": count}
+
+
+def _require_category(category: str) -> None:
+    if not category.strip():
+        raise RequestError(f"The field `category` is missing; it must be one of {', '.join(collection().classes)}.")

@@ -17,7 +17,7 @@ from gunicorn.http.message import Request
 from catdog.web.buffers import Body, Budget
 from catdog.web.chunks import Chunks, IncompleteError, Received
 from catdog.web.outgoing import Outgoing
-from catdog.web.refusals import HEAD_BYTES
+from catdog.web.refusals import HEAD_BYTES, require_host
 
 HEAD_SECONDS: Final = 10.0
 """A request line and its headers must arrive within this time, from the connection or from their first byte on."""
@@ -59,6 +59,7 @@ class Connection:
         self.phase = Phase.HEAD
         self.received = bytearray()
         self.has_ended = False
+        self.is_gone = False
         self.interest = 0
         self.request: Any = None
         self.body: Body | None = None
@@ -109,6 +110,7 @@ class Connection:
             self.request = Request(config, source, self.client, self._count + 1)
         except IncompleteError:
             return False
+        require_host(self.request)
         del data[: end - len(source.take_buffered())]
         self._count += 1
         self._searched = self._tried = 0
@@ -131,9 +133,9 @@ class Connection:
         return self.body.size + self._left
 
     @property
-    def is_chunked(self) -> bool:
-        """Whether the body comes in chunks."""
-        return self._chunks is not None
+    def promised_by_chunk(self) -> int:
+        """Size of the body once the chunk at hand has arrived; 0 if it does not come in chunks."""
+        return self.body.size + self._chunks.left if self.body and self._chunks else 0
 
     @property
     def has_body(self) -> bool:

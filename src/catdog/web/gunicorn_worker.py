@@ -22,7 +22,7 @@ from catdog.web.connection import LINGER_SECONDS, READ_AHEAD, Connection, Phase
 from catdog.web.lanes import Lanes
 from catdog.web.limits_by_path import LEAST_BYTES, LimitByPath
 from catdog.web.problems import new_request_id
-from catdog.web.refusals import BodyEndsEarlyError, TooSlowError, refusal, status_of
+from catdog.web.refusals import BodyEndsEarlyError, ChunkTooLargeError, TooSlowError, refusal, status_of
 
 RECEIVE_BYTES: Final = 256 * 2**10
 SEND_BUFFER_BYTES: Final = 128 * 2**10
@@ -160,13 +160,18 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             size = connection.socket.recv_into(self._scratch)
         except (BlockingIOError, InterruptedError):
             return
+        except OSError as gone:
+            self.log.debug("A client has gone: %s", gone)
+            connection.is_gone = connection.has_ended = True
+            return
         if size == 0:
             connection.has_ended = True
         elif connection.phase not in (Phase.LAST, Phase.LINGER):
             connection.take(self._scratch[:size])
 
     def _advance(self, connection: Connection) -> None:
-        if connection.sock.is_broken and connection.phase is not Phase.ANSWER:
+        # Of the thread that answers it are its body and its socket until that thread gives them back.
+        if (connection.is_gone or connection.sock.is_broken) and connection.phase is not Phase.ANSWER:
             self._close(connection)
             return
         if connection.phase is Phase.HEAD and not connection.sock.unsent and connection.read_head(self.cfg):
@@ -193,14 +198,21 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             connection.sock.flush()
 
     def _may_answer(self, connection: Connection) -> bool:
-        """Tell whether a request is complete, or so large that the application refuses it whatever follows."""
+        """Tell whether a request is complete, or so large that the application refuses it whatever follows.
+
+        Raises:
+            ChunkTooLargeError: it will be, once the chunk at hand has arrived; the application could not tell.
+        """
         if connection.has_body:
             return True
-        if connection.promised <= LEAST_BYTES:
+        promised = max(connection.promised, connection.promised_by_chunk)
+        if promised <= LEAST_BYTES:
             return False
         request = connection.request
-        if connection.promised <= self._limits(request.method, request.path):
+        if promised <= (limit := self._limits(request.method, request.path)):
             return False
+        if connection.promised <= limit:
+            raise ChunkTooLargeError
         request.force_close()
         return True
 
@@ -265,14 +277,15 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._serve(0.2)
         self._lanes.stop(max(0.0, end - time.monotonic()) + STOP_SECONDS)
         for connection in list(self._connections):
-            self._close(connection)
+            if connection.phase is not Phase.ANSWER:  # a thread is at it, and ends with the process
+                self._close(connection)
         self.poller.close()
         self.method_queue.close()
 
     # The threads.
 
     def _work(self, connection: Connection) -> None:
-        keeps = self._answer(connection)
+        keeps = not connection.is_gone and self._answer(connection)
         connection.drop_request()
         if keeps and self.alive and not (connection.sock.unsent or connection.sock.is_broken):
             connection.rest(self.cfg.keepalive)

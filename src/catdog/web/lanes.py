@@ -5,12 +5,27 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import IO, Final
+from urllib.parse import unquote
 
 from catdog.web.connection import Connection
 
-_PREDICTING: Final = re.compile(r"/(api/(predict(/batch)?|explain)|v2/models/.+/infer)")
+LONG_THREADS: Final = 2
+"""For lists of pictures, and for uploads: each takes long, and more at once would only share the processor."""
+
 _PIPELINED: Final = "pipelined"
+_INFERENCE: Final = "inference"
+_LANES: Final = {
+    "predicting": re.compile(r"/|/api/predict"),
+    "lists": re.compile(r"/api/predict/batch"),
+    "explaining": re.compile(r"/api/explain"),
+    "uploads": re.compile(r"(/api)?/retrain/upload|/api/feedback"),
+    _INFERENCE: re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?/infer"),
+}
+"""Kinds of requests that take pictures, by their paths."""
+
+_HEAD_BYTES: Final = 4096
+_SHAPE: Final = re.compile(rb'"shape"\s*:\s*\[([^\]]*)')
 
 Jobs = queue.SimpleQueue[Connection | None]
 
@@ -23,11 +38,14 @@ class Lanes:
 
         Args:
             work: answers one request, and never raises.
-            threads: for predictions, and as many for everything else.
+            threads: for predictions of one picture, and as many for everything that takes no picture.
         """
         self._work = work
         # `/readyz` may wait for a database, and `/livez` never does.
-        self._sizes = {"/livez": 1, "/readyz": 1, "predicting": threads, "other": threads, _PIPELINED: 1}
+        self._sizes = {
+            "/livez": 1, "/readyz": 1, "predicting": threads, "other": threads, _PIPELINED: 1,
+            "lists": LONG_THREADS, "uploads": LONG_THREADS, "explaining": 1,
+        }  # fmt: skip
         self._jobs: dict[str, Jobs] = {name: queue.SimpleQueue() for name in self._sizes}
         self._threads: list[threading.Thread] = []
 
@@ -53,13 +71,33 @@ class Lanes:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _name(self, connection: Connection) -> str:
-        path = connection.request.path
-        if path in self._sizes and path.startswith("/"):
-            return str(path)
-        if connection.is_pipelined:  # sent ahead of the answer before: others come first
+        request = connection.request
+        if request.path in ("/livez", "/readyz"):
+            return str(request.path)
+        name = lane_of(request.method, request.path, request.body)
+        if connection.is_pipelined and name in ("predicting", "other"):  # sent ahead of the answer before
             return _PIPELINED
-        return "predicting" if _PREDICTING.fullmatch(path) else "other"
+        return name
 
     def _run(self, jobs: Jobs) -> None:
         while (connection := jobs.get()) is not None:
             self._work(connection)
+
+
+def lane_of(method: str, path: str, body: IO[bytes]) -> str:
+    """Name the lane of a request that is no probe."""
+    if method != "POST":
+        return "other"
+    path = unquote(path)
+    name = next((name for name, paths in _LANES.items() if paths.fullmatch(path)), "other")
+    if name != _INFERENCE:
+        return name
+    return "predicting" if _has_one_picture(body) else "lists"
+
+
+def _has_one_picture(body: IO[bytes]) -> bool:
+    """Tell whether a body of the V2 protocol says at its front, as clients do, that it has one picture."""
+    head = body.read(_HEAD_BYTES)
+    body.seek(0)
+    shapes = _SHAPE.findall(head)
+    return bool(shapes) and all(shape.strip() == b"1" for shape in shapes)

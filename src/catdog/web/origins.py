@@ -1,6 +1,7 @@
 """Where a request comes from: this machine or another, this site's page or another's."""
 
 import ipaddress
+import re
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,17 +18,26 @@ _MARKS: Final = tuple(f"HTTP_{name}" for name in (
     "X_SSL_", "X_TLS_", "X_URL_",
     # When, and through what.
     "PROXY", "SURROGATE_", "WL_PROXY_", "X_ACCEL_", "X_ENVOY_", "X_HAPROXY_", "X_ISTIO_", "X_NGINX_", "X_PROXY",
-    "X_QUEUE_", "X_REQUEST_START", "X_REVERSE_PROXY", "X_SENDFILE_", "X_TRAEFIK_", "X_VARNISH", "X_AUTH_REQUEST_",
-    "X_WEBAUTH_",
+    "X_QUEUE_", "X_REQUEST_START", "X_REVERSE_PROXY", "X_SENDFILE_", "X_TRAEFIK", "X_VARNISH", "X_AUTH_REQUEST_",
+    "X_WEBAUTH_", "MAX_FORWARDS",
     # Networks, hosts and tunnels by name.
     "AKAMAI_", "ALI_", "CDN_", "CF_", "CLOUDFRONT_", "DISGUISED_HOST", "EAGLEEYE_", "FASTLY_", "FLY_", "INCAP_",
     "NGROK_", "RENDER_", "RNDR_", "TAILSCALE_", "X_AKAMAI_", "X_AMZ_CF_", "X_AMZN_", "X_APPENGINE_", "X_ARR_",
-    "X_AZURE_", "X_CDN_", "X_CLOUD_TRACE_", "X_FASTLY_", "X_FLY_", "X_GFE_", "X_GOOG_", "X_GOOGLE_", "X_HEROKU_",
-    "X_INCAP_", "X_MS_CLIENT_", "X_NF_", "X_NGROK_", "X_RAILWAY_", "X_SUCURI_", "X_TAILSCALE_", "X_VERCEL_",
+    "X_AZURE_", "X_BLUECOAT_", "X_CDN_", "X_CLOUD_TRACE_", "X_CONSUMER_", "X_FASTLY_", "X_FLY_", "X_GATEWAY_", "X_GFE_",
+    "X_GITHUB_", "X_GOOG_", "X_GOOGLE_", "X_HEROKU_", "X_INCAP_", "X_KONG_", "X_MS_CLIENT_", "X_NF_", "X_NGROK_",
+    "X_RAILWAY_", "X_SUCURI_", "X_TAILSCALE_", "X_VERCEL_",
     "X_WAWS_",
 ))  # fmt: skip
 """How the names of headers begin that proxies, balancers and tunnels add, as WSGI writes them. Browsers, curl and
 clients of the API send none of them. Trusting a proxy doesn't take them out of a request."""
+
+_MARK_INSIDE: Final = re.compile(
+    # An address of somebody: DO-Connecting-IP, X-Anything-Client-IP, X-Src-Addr.
+    r"HTTP_.*(_(IP|IPS|IPADDRESS|CLIENTIP|REALIP|REMOTEIP|SRCIP|USERIP|PEERIP|REMOTE_ADDR|SRC_ADDR|CLIENT_ADDR)$"
+    # Whom, by which way, or what was asked before: X-Anything-Forwarded-Host, X-Bluecoat-Via, X-Anything-Original-URI.
+    r"|_(CONNECTING|CLIENT|REAL)_IP_|FORWARDED|FORWARDS($|_)|_VIA($|_)|_(ORIGINAL|REPLACED|REWRITTEN)_|_PROX(Y|IED)($|_))"
+)
+"""What stands anywhere in such a name, whoever added it: new proxies and networks name theirs alike."""
 
 
 @lru_cache(maxsize=256)
@@ -43,7 +53,7 @@ def is_loopback(host: str | None) -> bool:
 
 def is_proxied(received: Request) -> bool:
     """Tell whether a request bears a mark of a proxy, trusted or not."""
-    return any(name.startswith(_MARKS) for name in received.environ)
+    return any(name.startswith(_MARKS) or _MARK_INSIDE.match(name) for name in received.environ)
 
 
 def may_be_proxied(received: Request) -> bool:

@@ -1,9 +1,10 @@
 """What the server refuses before the application sees a request: in the form of all other problems (RFC 9457)."""
 
 import json
+import re
 import ssl
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from gunicorn.http import errors
 
@@ -23,15 +24,25 @@ class TooSlowError(CatdogError):
     """A client took too long to send its request."""
 
 
+class ChunkTooLargeError(CatdogError):
+    """The size of a chunk says that the body will be larger than is allowed."""
+
+
+class HostError(errors.ParseException):  # type: ignore[misc]  # gunicorn has no types
+    """A request does not say once for which host it is (RFC 9112, section 3.2)."""
+
+
 class BodyEndsEarlyError(CatdogError):
     """A client ended its request before all of it was sent."""
 
 
 _REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ParseException: (400, _BROKEN),
+    HostError: (400, "A request of HTTP/1.1 needs one `Host` header, with a host and perhaps a port."),
     BodyEndsEarlyError: (400, "The body ends early: less arrived than Content-Length or the last chunk promises."),
     TinyChunksError: (400, "The body has too many small chunks. Send chunks of at least 128 bytes."),
     TooSlowError: (408, "The request took too long to arrive. Send it again over a faster connection."),
+    ChunkTooLargeError: (413, "The request is too large: with the chunk that it announces, it is over the limit."),
     errors.LimitRequestLine: (414, "The address is too long: 4,094 bytes are allowed for the first line of a request."),
     errors.ExpectationFailed: (417, "Of expectations, `Expect: 100-continue` is met and no other."),
     errors.LimitRequestHeaders: (
@@ -49,6 +60,8 @@ _REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
 }
 """Status and sentence for each error; a class that is not listed has those of the nearest above it."""
 
+_HOST: Final = re.compile(r"([\w.~!$&'()*+,;=%-]*|\[[\w.:%]+\])(:\d*)?", re.ASCII)
+
 RETRY_SECONDS: Final = 60
 
 
@@ -57,6 +70,18 @@ def status_of(error: Exception) -> tuple[int, str]:
     if is_disk_full(error):
         return 507, FULL
     return next((_REFUSALS[kind] for kind in type(error).__mro__ if kind in _REFUSALS), (500, FAILED))
+
+
+def require_host(request: Any) -> None:
+    """Check the header `Host` of a request, as gunicorn has read it.
+
+    Raises:
+        HostError: it is missing where HTTP/1.1 needs it, stands there twice, or names no host.
+    """
+    hosts = [value for name, value in request.headers if name == "HOST"]
+    least = 1 if request.version >= (1, 1) else 0
+    if not least <= len(hosts) <= 1 or not all(map(_HOST.fullmatch, hosts)):
+        raise HostError
 
 
 def refusal(status: int, sentence: str, request_id: str) -> bytes:

@@ -37,6 +37,7 @@ from catdog.web import STARTED_VARIABLE
 from catdog.web.condition import LOOK_SECONDS, Condition
 from catdog.web.exposition import Exposition
 from catdog.web.memory import release_memory
+from catdog.web.turn import Turn
 from catdog.web.uploads import numbered
 
 POLL_SECONDS: Final = 0.25
@@ -97,7 +98,7 @@ class Service:
         self._loading = threading.Lock()
         # The network takes one picture at a time: more would not be faster. Decoding is outside this turn, so that one
         # that takes long keeps no other waiting; `decode_gate` bounds how many are decoded at once.
-        self._turn = threading.Lock()
+        self._turn = Turn()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -149,14 +150,18 @@ class Service:
         """Whether a model is loaded and was tried."""
         return self._predictor is not None
 
-    def predict(self, picture: bytes) -> tuple[Prediction, float]:
+    def predict(self, picture: bytes, *, listed: bool = False) -> tuple[Prediction, float]:
         """Answer for a picture; gives the milliseconds that it took, too.
+
+        Args:
+            picture: the bytes of its file.
+            listed: it is one of several that came together; those that came alone have their turn first.
 
         Raises:
             NoModelError: there is no model.
             PictureError: the picture cannot be used; says why.
         """
-        answer = self._answer(self.predictor, picture)
+        answer = self._answer(self.predictor, picture, listed=listed)
         self._count(answer)
         return answer.prediction, answer.milliseconds
 
@@ -183,7 +188,7 @@ class Service:
         answers = []
         for number, picture in enumerate(pictures, start=1):
             try:
-                answers.append(self._answer(predictor, picture))
+                answers.append(self._answer(predictor, picture, listed=len(pictures) > 1))
             except PictureError as error:
                 raise numbered(error, number, len(pictures)) from None
         for answer in answers:
@@ -199,7 +204,7 @@ class Service:
         predictor = self.predictor
         training = SimilarPictures.of(predictor)  # it may wait for the database, while others have their turn
         pixels = predictor.pixels(picture)
-        with self._turn:
+        with self._turn.taken():
             return explain(predictor, picture, class_id=class_id, training=training, pixels=pixels)
 
     def refresh(self) -> None:
@@ -302,10 +307,10 @@ class Service:
         """Seconds since the server started."""
         return max(0.0, time.time() - self.started_at)
 
-    def _answer(self, predictor: Predictor, picture: bytes) -> "_Answer":
+    def _answer(self, predictor: Predictor, picture: bytes, *, listed: bool = False) -> "_Answer":
         started = time.perf_counter()
         pixels = predictor.pixels(picture)
-        with self._turn:
+        with self._turn.taken(listed=listed):
             features = predictor.embed(pixels)
             prediction = predictor.answer(features)
         return _Answer(predictor, features, prediction, (time.perf_counter() - started) * 1000)
