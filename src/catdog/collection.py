@@ -266,7 +266,7 @@ class Collection:
             if added.files == before:
                 added.rejected.append(Refused(shown_name(name), "The zip is empty: there are no pictures in it."))
         except DatasetError as error:
-            added.rejected.append(Refused(shown_name(name), f"The archive cannot be read: {error}"))
+            added.rejected.append(Refused(shown_name(name), f"The {_kind(name)} cannot be used. {error}"))
         return added.files - before
 
     def _prepare(
@@ -305,6 +305,11 @@ class Collection:
                 raise NoModelError(f"Pictures are kept under the classes of a model. {error}") from error
             self._champion = version, frozenset(version.test_hashes() | _replayed(version))
         return self._champion
+
+
+def _kind(name: str) -> str:
+    """Say what a file that cannot be opened as an archive is meant to be, by its name."""
+    return "zip" if name.casefold().endswith(".zip") else "archive"
 
 
 def _replayed(version: ModelVersion) -> set[str]:
