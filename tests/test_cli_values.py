@@ -191,6 +191,38 @@ def test_every_option_is_taken_or_refused_in_a_line(
             assert (code, parameter.opts[0].lstrip("-") in errors or "'V'" in errors) == (2, True), (value, errors)
 
 
+PATHS = [
+    pytest.param(path, command, parameter, id=" ".join((*path, parameter.name)))
+    for path, command in commands(typer.main.get_command(app))
+    for parameter in command.params
+    if hasattr(parameter, "type_descriptor") and "Path" in str(parameter.type_descriptor.annotation)
+]
+
+
+@pytest.mark.parametrize(("path", "command", "parameter"), PATHS)
+def test_an_empty_path_is_refused_and_not_taken_for_this_folder(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: tuple[str, ...],
+    command: Any,
+    parameter: Any,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [word for other in command.params for word in _given(other, parameter, "")]
+    assert run(settings, monkeypatch, [*path, *given]) == 2
+    assert "The path is empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_home_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, monkeypatch, ["--home", "", "models", "list"]) == 2
+    assert "The path is empty" in capsys.readouterr().err
+
+
 def _given(other: Any, parameter: Any, value: str) -> list[str]:
     """Give the words that set one parameter to a value, and what else must be there."""
     is_argument = not other.opts[0].startswith("-")

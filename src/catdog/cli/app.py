@@ -70,7 +70,7 @@ def _show_version(wanted: bool) -> None:
 def catdog(
     home: Annotated[
         Path | None,
-        typer.Option(help="Where catdog keeps everything; otherwise CATDOG_HOME, or this folder."),
+        typer.Option(help="Where catdog keeps everything; otherwise CATDOG_HOME, or this folder.", parser=console.path),
     ] = None,
     version: Annotated[
         bool,
@@ -87,7 +87,9 @@ def catdog(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder, zip or tar of photographs, in class folders.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder, zip or tar of photographs, in class folders.", parser=console.path)
+    ],
     backbone: Annotated[
         str, typer.Option(help="starter, imagenet, a weights file (PATH.weights.h5), or the number of a version.")
     ] = "starter",
@@ -149,12 +151,15 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Labelled folder; its test split where it has one.")],
+    data: Annotated[Path, typer.Option(help="Labelled folder; its test split where it has one.", parser=console.path)],
     version: VersionOption = None,
     other: Annotated[
-        Path | None, typer.Option(help="Folder of pictures that show none of the classes, to measure 'neither' with.")
+        Path | None,
+        typer.Option(
+            help="Folder of pictures that show none of the classes, to measure 'neither' with.", parser=console.path
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.", parser=console.path)] = None,
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
@@ -208,9 +213,13 @@ def evaluate(
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="PATH…")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="PATH…", parser=console.path)
+    ],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the answers to this CSV file too.")] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the answers to this CSV file too.", parser=console.path)
+    ] = None,
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:

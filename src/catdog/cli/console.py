@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -62,6 +63,13 @@ def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
+
+
+def path(value: str) -> Path:
+    """Read the path that an argument or option is given: the parser of each. An empty one would mean this folder."""
+    if not value:
+        raise typer.BadParameter("The path is empty. Name a file or folder; this folder is a dot.")
+    return Path(value)
 
 
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":

@@ -42,7 +42,9 @@ def _open() -> "Collection":
 
 @upload_commands.command()
 def add(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, zips, and folders of them.", metavar="PATH…")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, zips, and folders of them.", metavar="PATH…", parser=console.path)
+    ],
     category: Annotated[str, typer.Option(help="Their class, such as cats.")],
     batch: Annotated[str | None, typer.Option(help="Name to remove or restore them by together.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
