@@ -69,6 +69,7 @@ LAYERS = [
         "webp",
     },
     {
+        "archive_links",
         "compressed",
         "content_types",
         "decode_gate",

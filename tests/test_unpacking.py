@@ -22,7 +22,7 @@ from archives import (
 )
 from drawing import add_drawings, draw, encode
 
-from catdog import unpacking
+from catdog import importing, unpacking
 from catdog.collection import Collection
 from catdog.database import open_database
 from catdog.errors import DatasetError
@@ -351,3 +351,100 @@ def test_an_upload_keeps_what_came_before_a_damaged_picture(home: Settings, tmp_
     added = upload(home, damaged)
     assert added.accepted == 3
     assert "dogs/0.png" in added.rejected[0].reason
+
+
+# Links
+
+
+def linked_tar(path: Path, links: dict[str, tuple[bytes, str]], *, first: bool = False) -> Path:
+    """Write a tar of the pets and of links, name -> kind and target, which come first or last."""
+    with tarfile.open(path, "w") as tar:
+        for name in (*links, *PETS) if first else (*PETS, *links):
+            entry = tarfile.TarInfo(name)
+            if name in links:
+                entry.type, entry.linkname = links[name]
+                tar.addfile(entry)
+            else:
+                entry.size = len(PETS[name])
+                tar.addfile(entry, io.BytesIO(PETS[name]))
+    return path
+
+
+def linked_zip(path: Path, links: dict[str, str]) -> Path:
+    """Write a zip of the pets and of symbolic links."""
+    write_plain_zip(path, PETS)
+    with zipfile.ZipFile(path, "a") as zipped:
+        for name, target in links.items():
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = 3, 0o120777 << 16
+            zipped.writestr(info, target)
+    return path
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("kind", ["hard", "symbolic", "chain"])
+def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path, kind: str, first: bool) -> None:
+    links = {
+        f"test/{name}": (tarfile.LNKTYPE, name) if kind == "hard" else (tarfile.SYMTYPE, f"../../{name}")
+        for name in PETS
+    }
+    if kind == "chain":
+        links |= {f"again/{name}": (tarfile.SYMTYPE, f"../../test/{name}") for name in PETS}
+    archive = linked_tar(tmp_path / "x.tar", links, first=first)
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    assert importing._unpack(archive, unpacked, 2**20) == []
+    for name in links:
+        assert (unpacked / name).read_bytes() == PETS[name.split("/", 1)[1]]
+
+
+def test_a_split_that_is_links_is_not_lost(settings: Settings, tmp_path: Path) -> None:
+    links = {f"test/{name}": (tarfile.LNKTYPE, f"train/{name}") for name in PETS}
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name, data in PETS.items():
+            entry = tarfile.TarInfo(f"train/{name}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+        for name, (kind, target) in links.items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, target
+            tar.addfile(entry)
+    result = import_pictures(tmp_path / "x.tar", settings)
+    assert (result.added, result.duplicates) == ({"test": {"cats": 3, "dogs": 3}}, 6)
+
+
+LOST = {"cats/out.png": "/etc/passwd", "cats/up.png": "../../x", "cats/none.png": "9.png", "birds": "cats"}
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_links_that_lead_to_no_file_of_the_archive_are_named(settings: Settings, tmp_path: Path, kind: str) -> None:
+    loop = {"cats/a.png": "b.png", "cats/b.png": "a.png"}
+    if kind == "tar":
+        links = {name: (tarfile.SYMTYPE, target) for name, target in {**LOST, **loop}.items()}
+        archive = linked_tar(tmp_path / "x.tar", links | {"cats/hard.png": (tarfile.LNKTYPE, "/etc/passwd")})
+    else:
+        archive = linked_zip(tmp_path / "x.zip", {**LOST, **loop, "cats/hard.png": "../../../etc/passwd"})
+    result = import_pictures(archive, settings)
+    assert result.added == WHOLE
+    lost = {str(item.path.relative_to(archive)) for item in result.rejected if "a link" in item.reason}
+    assert lost == {*LOST, *loop, "cats/hard.png"}
+
+
+def test_links_in_a_zip_are_the_files_that_they_lead_to(settings: Settings, home: Settings, tmp_path: Path) -> None:
+    archive = linked_zip(tmp_path / "x.zip", {f"cats/l{i}.png": f"../cats/{i}.png" for i in range(3)})
+    result = import_pictures(archive, settings)
+    assert (result.rejected, result.added, result.duplicates) == ((), WHOLE, 3)
+    added = upload(home, archive.read_bytes())
+    assert (added.accepted, added.duplicates, added.rejected) == (6, 3, [])
+
+
+def test_links_that_stand_for_too_many_bytes_are_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "FREE_BYTES", 2**10)
+    monkeypatch.setattr(unpacking, "MAX_RATIO", 1)
+    links = {f"cats/l{i}.png": (tarfile.LNKTYPE, "cats/0.png") for i in range(500)}
+    data = max(PETS.values(), key=len)
+    monkeypatch.setitem(PETS, "cats/0.png", data * 20)
+    with pytest.raises(DatasetError, match="links stand for more bytes"):
+        import_pictures(linked_tar(tmp_path / "x.tar", links), settings)

@@ -13,9 +13,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from catdog.archive_links import Links
 from catdog.dataset import read_folder
 from catdog.errors import DatasetError, DownloadError, MissingDependencyError
 from catdog.labels import require_distinct
@@ -25,7 +27,7 @@ from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture
 from catdog.staging import Staging, prepare
-from catdog.unpacking import NESTED, Member, is_archive, open_archive, why_nested
+from catdog.unpacking import NESTED, Member, is_archive, most_unpacked, open_archive, why_nested
 from catdog.wording import counted, visible
 
 MAX_NAME_BYTES: Final = 200
@@ -34,6 +36,7 @@ MAX_NAME_BYTES: Final = 200
 Progress = Callable[[int, int], None]
 Accept = Callable[[Manifest], None]
 
+_LINK: Final = "It is a link that leads to no file of the archive, and is passed over."
 _CHUNK: Final = 1024 * 1024
 _DRIVE: Final = re.compile(r"^/*[A-Za-z]:(?=/)")
 
@@ -204,14 +207,21 @@ def _require_disk(folder: Path, needed: int) -> None:
 def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
     """Unpack regular files; names from the archive never lead out of `target`, and none takes another's place."""
     taken: dict[Path, int] = {}
+    links = Links()
     try:
         with archive.open("rb") as file, open_archive(file) as (members, total):
             _require_disk(target, total or 0)
             rejected = []
             for member in members:
                 _require_disk(target, 0 if total else member.size)
-                if reason := _unpack_one(member, _safe_path(target, member.name), max_bytes, taken):
+                path = _safe_path(target, member.name)
+                if path and member.leads_to is not None:
+                    links.add(member.name, path, _safe_path(target, member.leads_to))
+                elif reason := _unpack_one(member, path, max_bytes, taken):
                     rejected.append(Rejected(archive / member.name, reason))
+            most = most_unpacked(archive.stat().st_size)
+            lost = links.settle(partial(_make_room, taken=taken), most)
+            rejected.extend(Rejected(archive / name, _LINK) for name in lost)
     except DatasetError as error:
         raise DatasetError(f"The archive cannot be read: {error} Received: {archive}.") from error
     return rejected
