@@ -379,7 +379,7 @@ def test_nothing_usable_is_an_error_and_leaves_nothing(
     settings: Settings, tmp_path: Path, members: dict[str, bytes]
 ) -> None:
     write_zip(tmp_path / "x.zip", members)
-    with pytest.raises(DatasetError, match=rf"No usable pictures in class folders.*{len(members)} files? that cannot"):
+    with pytest.raises(DatasetError, match=r"No usable pictures in class folders.*(1 file that cannot|is empty)"):
         import_pictures(tmp_path / "x.zip", settings)
     assert tree(settings.home) == {}
     assert list(settings.data_dir.iterdir()) == []
@@ -387,7 +387,7 @@ def test_nothing_usable_is_an_error_and_leaves_nothing(
 
 def test_an_error_about_an_archive_names_the_archive(settings: Settings, tmp_path: Path) -> None:
     write_zip(tmp_path / "x.zip", {"readme.txt": b"x"})
-    with pytest.raises(DatasetError, match=r"Received: .*/x\.zip, with 1 file"):
+    with pytest.raises(DatasetError, match=r"1 file that .* Received: .*/x\.zip\."):
         import_pictures(tmp_path / "x.zip", settings)
 
 

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import struct
 import tarfile
 import zipfile
@@ -71,6 +72,8 @@ READ: dict[str, Callable[[Path], bytes]] = {
     "small, with Zip64 records": lambda path: add_zip64_records(plain(path)),
     "Zip64 records and a program before it": lambda path: b"MZ" + bytes(500) + add_zip64_records(plain(path)),
     "a comment that looks like an end": with_comment,
+    "many zeros behind it": lambda path: plain(path) + bytes(300_000),
+    "zeros behind its comment": lambda path: plain(path)[:-2] + b"\5\0hello" + bytes(70_000),
     "something behind it": lambda path: plain(path) + b"\r\n" * 20,
     "a program before it": lambda path: b"MZ self-extracting" * 20 + plain(path),
     "Mac": lambda path: write_plain_zip(
@@ -448,3 +451,57 @@ def test_links_that_stand_for_too_many_bytes_are_refused(
     monkeypatch.setitem(PETS, "cats/0.png", data * 20)
     with pytest.raises(DatasetError, match="links stand for more bytes"):
         import_pictures(linked_tar(tmp_path / "x.tar", links), settings)
+
+
+# What is no archive
+
+NO_ARCHIVES = {
+    "pets.zip": (b"", "It is empty"),
+    "page.zip": (b"\r\n<!DOCTYPE html><html>Sign in", "It is a web page, not an archive"),
+    "upper.tar.gz": (b"<HTML><BODY>404", "It is a web page, not an archive"),
+    "error.zip": (b'{"error": "not found"}', "It is text, not an archive"),
+    "pointer.zip": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
+    "noise.zip": (bytes(range(255, 0, -1)) * 9, "begins as no zip or tar"),
+    "zeros.zip": (bytes(5000), "begins as no zip or tar"),
+    "pets.zip.002": (bytes(range(255, 0, -1)) * 9, "several parts. Join them first: cat pets.zip.* > pets.zip"),
+    "pets.zip.001": (b"PK\x03\x04" + bytes(range(255, 0, -1)) * 9, "several parts"),
+    "pets.tar.gz.01": (b"PK\x03\x04" + bytes(900), "several parts"),
+}
+
+
+@pytest.mark.parametrize("name", NO_ARCHIVES)
+def test_what_is_called_an_archive_and_is_none_is_told_as_what_it_is(
+    settings: Settings, home: Settings, tmp_path: Path, name: str
+) -> None:
+    content, reason = NO_ARCHIVES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=re.escape(reason)):
+        import_pictures(tmp_path / name, settings)
+    engine = open_database(home)
+    added = Collection(home, engine).add([(name, content)], "cats")
+    engine.dispose()
+    assert [reason in refused.reason for refused in added.rejected] == [True]
+
+
+@pytest.mark.parametrize("size", [600, 5120, 10_240, 2**21])
+def test_a_file_that_begins_with_zeros_is_no_tar(home: Settings, size: int) -> None:
+    for content in (bytes(size), bytes(size) + b"a movie" * 100):
+        engine = open_database(home)
+        (refused,) = Collection(home, engine).add([("movie.jpg", content)], "cats").rejected
+        engine.dispose()
+        assert "tar" not in refused.reason.replace("start", "")
+
+
+def test_why_an_archive_holds_no_pictures_is_said_without_contradiction(settings: Settings, tmp_path: Path) -> None:
+    cases = {
+        "It holds 1 file that cannot be used: none is a picture": {"readme.txt": b"hello"},
+        "the images lie in no class folder": {"0.png": PETS["cats/0.png"], "1.png": PETS["dogs/0.png"]},
+    }
+    for reason, members in cases.items():
+        with pytest.raises(DatasetError, match=reason) as refused:
+            import_pictures(write_plain_zip(tmp_path / "x.zip", members), settings)
+        assert "is empty" not in str(refused.value)
+
+
+def test_a_picture_that_is_called_a_zip_is_a_picture(home: Settings) -> None:
+    assert upload(home, PETS["cats/0.png"]).accepted == 1

@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from catdog.archive_kinds import why_none, why_part
 from catdog.archive_links import Links
 from catdog.dataset import read_folder
 from catdog.errors import DatasetError, DownloadError, MissingDependencyError
 from catdog.labels import require_distinct
-from catdog.layout import GUESSED, Layout
+from catdog.layout import GUESSED, NO_CLASS, Layout
 from catdog.manifest import Manifest, Rejected
 from catdog.regular_files import absolute
 from catdog.settings import Settings
@@ -83,7 +84,7 @@ def import_pictures(
     except DatasetError as error:
         raise DatasetError(f"The archive cannot be read: {error} Received: {source}.") from error
     if not found:
-        raise DatasetError(f"A folder, zip or tar of pictures is needed. Received: {source}.")
+        raise DatasetError(f"A folder, zip or tar of pictures is needed. {_say_other(source)} Received: {source}.")
     with prepare(settings.data_dir) as staging:
         unpacked = staging.folder / "unpacked"
         unpacked.mkdir()
@@ -150,10 +151,8 @@ def _import_folder(
     manifest = read_folder(source, settings, layout=layout, on_progress=on_progress).manifest
     rejected = tuple(Rejected(shown / os.path.relpath(r.path, source), r.reason) for r in manifest.rejected)
     if not manifest.pictures:
-        count = counted(len(rejected) + len(refused) + manifest.clutter, "file")
         raise DatasetError(
-            f"No usable pictures in class folders were found. Received: {shown}, with {count} that cannot be used."
-            + (_name_nested([*refused, *manifest.rejected]) if rejected or refused else " It is empty.")
+            f"No usable pictures in class folders were found. {_why_none(manifest, refused)} Received: {shown}."
         )
     before = read_folder(settings.data_dir, settings).manifest
     require_distinct(dict.fromkeys((*before.classes, *manifest.classes)))
@@ -174,6 +173,22 @@ def _import_folder(
     remarks = (*manifest.remarks, *_alike(before.classes, manifest.classes))
     present_count = len(manifest.pictures) - len(new)
     return ImportResult(added, present_count, manifest.duplicates, rejected, settings.data_dir, remarks)
+
+
+def _why_none(manifest: Manifest, refused: Sequence[Rejected]) -> str:
+    """Say why a folder has no pictures to train on: what it holds, and what is wrong with the first of it."""
+    unusable = [*refused, *manifest.rejected]
+    count = len(unusable) + manifest.clutter
+    if not count:
+        return "It is empty."
+    holds = f"It holds {counted(count, 'file')} that cannot be used"
+    if not unusable:
+        return f"{holds}: none is a picture."
+    if nested := _name_nested(unusable):
+        return f"{holds}.{nested}"
+    if all(item.reason == NO_CLASS for item in unusable):
+        return f"{holds}: the images lie in no class folder. Make a folder a class, such as cats/ and dogs/."
+    return f"{holds}; the first: {unusable[0].path.name}: {unusable[0].reason}"
 
 
 def _joined(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manifest:
@@ -223,8 +238,19 @@ def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
             lost = links.settle(partial(_make_room, taken=taken), most)
             rejected.extend(Rejected(archive / name, _LINK) for name in lost)
     except DatasetError as error:
-        raise DatasetError(f"The archive cannot be read: {error} Received: {archive}.") from error
+        why = why_part(archive.name) or error
+        raise DatasetError(f"The archive cannot be read: {why} Received: {archive}.") from error
     return rejected
+
+
+def _say_other(source: Path) -> str:
+    """Say what is at a path that is neither a folder nor an archive."""
+    if not source.exists():
+        return "There is no such file."
+    if not source.is_file():
+        return "It is not a regular file."
+    with source.open("rb") as file:
+        return why_none(source.name, file.read(512))
 
 
 def _unpack_one(member: Member, path: Path | None, max_bytes: int, taken: dict[Path, int]) -> str | None:

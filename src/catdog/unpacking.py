@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
-from catdog.archive_kinds import kind_of, nested_kind
+from catdog.archive_kinds import is_empty_tar, kind_of, nested_kind
 from catdog.archive_links import LONGEST, is_symlink, symlink_target
 from catdog.clutter import is_clutter
 from catdog.errors import DatasetError
@@ -77,7 +77,7 @@ def is_archive(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return kind_of(file) is not None
+        return kind_of(file) is not None or is_empty_tar(file)
 
 
 @contextlib.contextmanager
