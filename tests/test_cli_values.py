@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import typer
+from drawing import write_dataset
 
 from catdog.cli.app import app, main
+from catdog.env_file import warn_once
 from catdog.errors import SettingsError
 from catdog.settings import Settings, load_settings, variable_name
 
@@ -126,7 +128,123 @@ def test_a_port_that_is_none_beside_one_that_is_given(monkeypatch: pytest.Monkey
     assert load_settings(serving=True, passed_over={"port"}, workers=2).workers == 2
 
 
+@pytest.mark.parametrize("content", [b'CATDOG_HOME="x\nCATDOG_THREADS=2\n', b"A=1\n\nB='open\n"])
+def test_an_open_quote_in_an_env_file_is_one_sentence_that_shows_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    line = 1 if content.startswith(b"CATDOG") else 3
+    with pytest.raises(SettingsError, match=rf"\.env: line {line} cannot be read. .* quote") as refused:
+        load_settings()
+    assert "open\n" not in str(refused.value)
+
+
+def test_a_variable_of_blanks_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    unset = load_settings()
+    (tmp_path / ".env").write_text('CATDOG_THREADS="  "\nCATDOG_API_KEY="\t"\n')
+    for field in Settings.model_fields:
+        monkeypatch.setenv(variable_name(field), "  ")
+    assert load_settings() == unset
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warn_once.cache_clear()
+    usual = {"CATDOG_SHARED": "x", "CATDOG_SERVICE_HOST": "10.0.0.1", "CATDOG_PORT": "tcp://10.0.0.1:80"}
+    given = {"CATDOG_THREDS": "3", "catdog_api_kye": "x", **usual}
+    if where == ".env":
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+    else:
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+    for _ in range(2):
+        load_settings()
+    said = [record.getMessage() for record in caplog.records]
+    assert sorted(said) == [
+        "CATDOG_THREDS is no setting. Did you mean CATDOG_THREADS?",
+        "catdog_api_kye is no setting. Did you mean CATDOG_API_KEY?",
+    ]
+
+
+def test_an_env_file_that_is_a_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warn_once.cache_clear()
+    (tmp_path / ".env").mkdir()
+    load_settings()
+    assert [record.getMessage() for record in caplog.records] == [".env is a folder, so no settings are read from it."]
+
+
 # Options
+
+WRONG = {
+    "a report that is a folder": ["evaluate", "--data", "absent", "--report", "."],
+    "a report in no folder": ["evaluate", "--data", "absent", "--report", "absent/x.html"],
+    "a table in no folder": ["predict", "--csv", "absent/x.csv", "absent"],
+    "a table that is a folder": ["predict", "--csv", ".", "absent"],
+    "no number of blocks": ["train", "--fine-tune", "nope", "absent"],
+    "too many blocks": ["train", "--fine-tune", "999", "absent"],
+    "no backbone": ["train", "--backbone", "nope", "pets"],
+    "no such split": ["data", "check", "--split-names", "train=zzz", "pets"],
+    "no name of a data set": ["data", "download", "kaggle:"],
+    "half a name of a data set": ["data", "download", "kaggle:/"],
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_a_sentence_and_exit_code_2_before_the_work(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    case: str,
+) -> None:
+    write_dataset(tmp_path / "pets", 3, 2)
+    monkeypatch.chdir(tmp_path)
+    assert run(settings, monkeypatch, WRONG[case]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: ")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("home", ["file", "file/home"])
+def test_a_home_that_is_no_folder_is_said_by_doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    assert run(load_settings(home=tmp_path / home), monkeypatch, ["doctor", "--json"]) == 1
+    found = capsys.readouterr().out
+    assert "is not a folder" in found
+    assert "mkdir" not in found
+
+
+def test_a_list_of_no_jobs_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.home.mkdir(exist_ok=True)
+    assert run(settings, monkeypatch, ["jobs", "list"]) == 0
+    assert capsys.readouterr().out == "No jobs yet.\n"
+
+
+def test_an_upload_that_kept_nothing_names_no_batch(
+    bundled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"no picture")
+    assert run(bundled, monkeypatch, ["uploads", "add", str(tmp_path / "x.jpg"), "--category", "cats"]) == 1
+    assert "batch" not in capsys.readouterr().out
+
+
+def test_an_empty_host_is_refused_in_plain_words(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, monkeypatch, ["serve", "--host", ""]) == 2
+    assert "CATDOG_HOST: The value is empty" in capsys.readouterr().err
+
 
 LEFT_OUT = {("serve",), ("worker",)}
 """Commands that would go on for ever; their options are those of `test_what_the_server_is_told…`."""

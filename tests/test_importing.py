@@ -398,7 +398,7 @@ def test_too_little_disk_is_said_before_anything_is_copied(
     source = pets if kind == "folder" else Path(shutil.make_archive(str(tmp_path / "archive"), "zip", pets))
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DatasetError, match=r"[\d,]+ bytes of disk are needed .* Received: 100 free"):
+    with pytest.raises(DatasetError, match=r"too little room: [\d,]+ bytes are needed .* 100 are free"):
         import_pictures(source, settings)
     assert list(settings.data_dir.iterdir()) == []
 

@@ -20,7 +20,7 @@ from typing import Final
 from catdog.archive_kinds import why_none, why_part
 from catdog.archive_links import Links
 from catdog.dataset import read_folder
-from catdog.errors import DatasetError, DownloadError, MissingDependencyError
+from catdog.errors import DatasetError, DataSetNameError, DownloadError, MissingDependencyError
 from catdog.labels import require_distinct
 from catdog.layout import GUESSED, NO_CLASS, Layout
 from catdog.manifest import Manifest, Rejected
@@ -103,8 +103,8 @@ def download(
         MissingDependencyError: kagglehub is not installed.
     """
     kind, _, handle = name.partition(":")
-    if kind != "kaggle" or handle.count("/") != 1:
-        raise DownloadError(f"A data set is named kaggle:OWNER/DATASET. Received: {name!r}.")
+    if kind != "kaggle" or not re.fullmatch(r"[^/\s]+/[^/\s]+", handle):
+        raise DataSetNameError(f"A data set is named kaggle:OWNER/DATASET. Received: {name!r}.")
     try:
         import kagglehub
     except ImportError as error:
@@ -216,7 +216,9 @@ def _name_nested(rejected: Iterable[Rejected]) -> str:
 def _require_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DatasetError(f"{needed:,} bytes of disk are needed in {folder}. Received: {free:,} free.")
+        raise DatasetError(
+            f"The disk has too little room: {needed:,} bytes are needed for the pictures, and {free:,} are free."
+        )
 
 
 def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:

@@ -72,6 +72,16 @@ def path(value: str) -> Path:
     return Path(value)
 
 
+def new_file(value: str) -> Path:
+    """Read the path of a file that is to be written, and see before the work that it can be."""
+    found = path(value)
+    if found.is_dir():
+        raise typer.BadParameter(f"{value} is a folder. Name a file in it.")
+    if not found.absolute().parent.is_dir():
+        raise typer.BadParameter(f"A folder that exists is needed, and {found.parent} is none.")
+    return found
+
+
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":
     """Load a version, the champion where none is named; the bundled model where there is none yet."""
     from catdog.prediction import Predictor

@@ -163,7 +163,7 @@ def _cells(row: dict[str, object]) -> tuple[object, ...]:
     accuracy = row["accuracy"]
     return (
         name,
-        row["created_at"],
+        str(row["created_at"])[:16].replace("T", " "),
         listed(map(str, classes), most=4) if isinstance(classes, list) else classes,
         console.percent(accuracy) if isinstance(accuracy, float) else accuracy,
         row["backbone"],

@@ -60,7 +60,7 @@ def add(
             collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
     except BaseException:
         if added.files:  # what ends it is told behind this, on stdout too where that is JSON
-            (notes if as_json else out).print(f"{added}; the batch is {added.batch}.", **PLAIN)
+            (notes if as_json else out).print(_summary(added), **PLAIN)
         raise
     _tell(added, as_json)
     passed_over = [] if recursive else _folders_in(paths)
@@ -79,7 +79,12 @@ def _tell(added: "Added", as_json: bool) -> None:
         print_json({**counts, "rejected": [vars(refused) for refused in added.rejected]})
         return
     console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
-    say(f"{added}; the batch is {added.batch}.")
+    say(_summary(added))
+
+
+def _summary(added: "Added") -> str:
+    """Say what was added; a batch is named only if it holds something."""
+    return f"{added}; the batch is {added.batch}." if added.accepted else f"{added}."
 
 
 def _folders_in(paths: Iterable[Path]) -> list[Path]:
