@@ -1,5 +1,6 @@
 """Whatever a setting or an option is given: it is taken, or refused in one line that names it."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 from drawing import write_dataset
+from rich.console import Console
 
 from catdog.cli.app import app, main
 from catdog.env_file import warn_once
@@ -360,3 +362,17 @@ def test_what_the_server_is_told_is_refused_before_it_starts(
     for option, value in wrong:
         assert run(bundled, monkeypatch, ["serve", f"{option}={value}"]) == 2, value
         assert capsys.readouterr().err.startswith("Error: ")
+
+
+@pytest.mark.parametrize("count", [2, 26])
+def test_a_version_takes_one_row_of_80_columns(count: int) -> None:
+    from catdog.cli import console, models
+
+    names = ["cats", "dogs", *(f"a long name of class {i}" for i in range(24))][:count]
+    row = {"version": 12, "champion": True, "created_at": "2026-11-24T21:52:03.123Z", "classes": names}
+    cells = models._cells({**row, "accuracy": 0.9939, "backbone": "mobilenetv2-256-2f52614f82f1"})
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(console.table("", ("Version", "Made", "Classes", "Accuracy", "Backbone"), [cells]))
+    assert isinstance(screen.file, io.StringIO)
+    (line,) = [line for line in screen.file.getvalue().splitlines() if "champion" in line]
+    assert all(text in line for text in ("12 (champion)", "2026-11-24 21:52", "99.39 %", "256-2f52614f82f1"))

@@ -164,7 +164,13 @@ def _cells(row: dict[str, object]) -> tuple[object, ...]:
     return (
         name,
         str(row["created_at"])[:16].replace("T", " "),
-        listed(map(str, classes), most=4) if isinstance(classes, list) else classes,
+        _few(classes) if isinstance(classes, list) else classes,
         console.percent(accuracy) if isinstance(accuracy, float) else accuracy,
-        row["backbone"],
+        str(row["backbone"]).removeprefix("mobilenetv2-"),
     )
+
+
+def _few(classes: list[object]) -> str:
+    """Name two classes, or count more, so that a row fits a terminal of 80 columns."""
+    named = listed(map(str, classes))
+    return named if len(classes) <= 2 and len(named) <= 16 else f"{len(classes):,}"
