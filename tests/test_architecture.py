@@ -73,6 +73,7 @@ LAYERS = [
     },
     {"vp8l"},
     {
+        "archive_links",
         "compressed",
         "content_types",
         "decode_gate",

@@ -1,5 +1,6 @@
 """Whatever a setting or an option is given: it is taken, or refused in one line that names it."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any
 
 import pytest
 import typer
+from drawing import write_dataset
+from rich.console import Console
 
 from catdog.cli.app import app, main
+from catdog.env_file import warn_once
 from catdog.errors import SettingsError
 from catdog.settings import Settings, load_settings, variable_name
 
@@ -126,7 +130,123 @@ def test_a_port_that_is_none_beside_one_that_is_given(monkeypatch: pytest.Monkey
     assert load_settings(serving=True, passed_over={"port"}, workers=2).workers == 2
 
 
+@pytest.mark.parametrize("content", [b'CATDOG_HOME="x\nCATDOG_THREADS=2\n', b"A=1\n\nB='open\n"])
+def test_an_open_quote_in_an_env_file_is_one_sentence_that_shows_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    line = 1 if content.startswith(b"CATDOG") else 3
+    with pytest.raises(SettingsError, match=rf"\.env: line {line} cannot be read. .* quote") as refused:
+        load_settings()
+    assert "open\n" not in str(refused.value)
+
+
+def test_a_variable_of_blanks_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    unset = load_settings()
+    (tmp_path / ".env").write_text('CATDOG_THREADS="  "\nCATDOG_API_KEY="\t"\n')
+    for field in Settings.model_fields:
+        monkeypatch.setenv(variable_name(field), "  ")
+    assert load_settings() == unset
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warn_once.cache_clear()
+    usual = {"CATDOG_SHARED": "x", "CATDOG_SERVICE_HOST": "10.0.0.1", "CATDOG_PORT": "tcp://10.0.0.1:80"}
+    given = {"CATDOG_THREDS": "3", "catdog_api_kye": "x", **usual}
+    if where == ".env":
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+    else:
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+    for _ in range(2):
+        load_settings()
+    said = [record.getMessage() for record in caplog.records]
+    assert sorted(said) == [
+        "CATDOG_THREDS is no setting. Did you mean CATDOG_THREADS?",
+        "catdog_api_kye is no setting. Did you mean CATDOG_API_KEY?",
+    ]
+
+
+def test_an_env_file_that_is_a_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warn_once.cache_clear()
+    (tmp_path / ".env").mkdir()
+    load_settings()
+    assert [record.getMessage() for record in caplog.records] == [".env is a folder, so no settings are read from it."]
+
+
 # Options
+
+WRONG = {
+    "a report that is a folder": ["evaluate", "--data", "absent", "--report", "."],
+    "a report in no folder": ["evaluate", "--data", "absent", "--report", "absent/x.html"],
+    "a table in no folder": ["predict", "--csv", "absent/x.csv", "absent"],
+    "a table that is a folder": ["predict", "--csv", ".", "absent"],
+    "no number of blocks": ["train", "--fine-tune", "nope", "absent"],
+    "too many blocks": ["train", "--fine-tune", "999", "absent"],
+    "no backbone": ["train", "--backbone", "nope", "pets"],
+    "no such split": ["data", "check", "--split-names", "train=zzz", "pets"],
+    "no name of a data set": ["data", "download", "kaggle:"],
+    "half a name of a data set": ["data", "download", "kaggle:/"],
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_a_sentence_and_exit_code_2_before_the_work(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    case: str,
+) -> None:
+    write_dataset(tmp_path / "pets", 3, 2)
+    monkeypatch.chdir(tmp_path)
+    assert run(settings, monkeypatch, WRONG[case]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: ")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("home", ["file", "file/home"])
+def test_a_home_that_is_no_folder_is_said_by_doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    assert run(load_settings(home=tmp_path / home), monkeypatch, ["doctor", "--json"]) == 1
+    found = capsys.readouterr().out
+    assert "is not a folder" in found
+    assert "mkdir" not in found
+
+
+def test_a_list_of_no_jobs_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.home.mkdir(exist_ok=True)
+    assert run(settings, monkeypatch, ["jobs", "list"]) == 0
+    assert capsys.readouterr().out == "No jobs yet.\n"
+
+
+def test_an_upload_that_kept_nothing_names_no_batch(
+    bundled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"no picture")
+    assert run(bundled, monkeypatch, ["uploads", "add", str(tmp_path / "x.jpg"), "--category", "cats"]) == 1
+    assert "batch" not in capsys.readouterr().out
+
+
+def test_an_empty_host_is_refused_in_plain_words(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, monkeypatch, ["serve", "--host", ""]) == 2
+    assert "CATDOG_HOST: The value is empty" in capsys.readouterr().err
+
 
 LEFT_OUT = {("serve",), ("worker",)}
 """Commands that would go on for ever; their options are those of `test_what_the_server_is_told…`."""
@@ -191,6 +311,38 @@ def test_every_option_is_taken_or_refused_in_a_line(
             assert (code, parameter.opts[0].lstrip("-") in errors or "'V'" in errors) == (2, True), (value, errors)
 
 
+PATHS = [
+    pytest.param(path, command, parameter, id=" ".join((*path, parameter.name)))
+    for path, command in commands(typer.main.get_command(app))
+    for parameter in command.params
+    if hasattr(parameter, "type_descriptor") and "Path" in str(parameter.type_descriptor.annotation)
+]
+
+
+@pytest.mark.parametrize(("path", "command", "parameter"), PATHS)
+def test_an_empty_path_is_refused_and_not_taken_for_this_folder(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: tuple[str, ...],
+    command: Any,
+    parameter: Any,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [word for other in command.params for word in _given(other, parameter, "")]
+    assert run(settings, monkeypatch, [*path, *given]) == 2
+    assert "The path is empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_home_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, monkeypatch, ["--home", "", "models", "list"]) == 2
+    assert "The path is empty" in capsys.readouterr().err
+
+
 def _given(other: Any, parameter: Any, value: str) -> list[str]:
     """Give the words that set one parameter to a value, and what else must be there."""
     is_argument = not other.opts[0].startswith("-")
@@ -210,3 +362,17 @@ def test_what_the_server_is_told_is_refused_before_it_starts(
     for option, value in wrong:
         assert run(bundled, monkeypatch, ["serve", f"{option}={value}"]) == 2, value
         assert capsys.readouterr().err.startswith("Error: ")
+
+
+@pytest.mark.parametrize("count", [2, 26])
+def test_a_version_takes_one_row_of_80_columns(count: int) -> None:
+    from catdog.cli import console, models
+
+    names = ["cats", "dogs", *(f"a long name of class {i}" for i in range(24))][:count]
+    row = {"version": 12, "champion": True, "created_at": "2026-11-24T21:52:03.123Z", "classes": names}
+    cells = models._cells({**row, "accuracy": 0.9939, "backbone": "mobilenetv2-256-2f52614f82f1"})
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(console.table("", ("Version", "Made", "Classes", "Accuracy", "Backbone"), [cells]))
+    assert isinstance(screen.file, io.StringIO)
+    (line,) = [line for line in screen.file.getvalue().splitlines() if "champion" in line]
+    assert all(text in line for text in ("12 (champion)", "2026-11-24 21:52", "99.39 %", "256-2f52614f82f1"))

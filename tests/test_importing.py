@@ -379,7 +379,7 @@ def test_nothing_usable_is_an_error_and_leaves_nothing(
     settings: Settings, tmp_path: Path, members: dict[str, bytes]
 ) -> None:
     write_zip(tmp_path / "x.zip", members)
-    with pytest.raises(DatasetError, match=rf"No usable pictures in class folders.*{len(members)} files? that cannot"):
+    with pytest.raises(DatasetError, match=r"No usable pictures in class folders.*(1 file that cannot|is empty)"):
         import_pictures(tmp_path / "x.zip", settings)
     assert tree(settings.home) == {}
     assert list(settings.data_dir.iterdir()) == []
@@ -387,7 +387,7 @@ def test_nothing_usable_is_an_error_and_leaves_nothing(
 
 def test_an_error_about_an_archive_names_the_archive(settings: Settings, tmp_path: Path) -> None:
     write_zip(tmp_path / "x.zip", {"readme.txt": b"x"})
-    with pytest.raises(DatasetError, match=r"Received: .*/x\.zip, with 1 file"):
+    with pytest.raises(DatasetError, match=r"1 file that .* Received: .*/x\.zip\."):
         import_pictures(tmp_path / "x.zip", settings)
 
 
@@ -398,7 +398,7 @@ def test_too_little_disk_is_said_before_anything_is_copied(
     source = pets if kind == "folder" else Path(shutil.make_archive(str(tmp_path / "archive"), "zip", pets))
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DatasetError, match=r"[\d,]+ bytes of disk are needed .* Received: 100 free"):
+    with pytest.raises(DatasetError, match=r"too little room: [\d,]+ bytes are needed .* 100 are free"):
         import_pictures(source, settings)
     assert list(settings.data_dir.iterdir()) == []
 

@@ -353,7 +353,7 @@ def test_a_png_called_jpg_is_fine(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_explained(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="No such file"):
         read_picture(tmp_path / "missing.jpg")
-    with pytest.raises(PictureError, match="Is a directory"):
+    with pytest.raises(PictureError, match="it is a folder"):
         read_picture(tmp_path)
 
 

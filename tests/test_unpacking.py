@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import struct
 import tarfile
 import zipfile
@@ -22,7 +23,7 @@ from archives import (
 )
 from drawing import add_drawings, draw, encode
 
-from catdog import unpacking
+from catdog import importing, unpacking
 from catdog.collection import Collection
 from catdog.database import open_database
 from catdog.errors import DatasetError
@@ -71,6 +72,8 @@ READ: dict[str, Callable[[Path], bytes]] = {
     "small, with Zip64 records": lambda path: add_zip64_records(plain(path)),
     "Zip64 records and a program before it": lambda path: b"MZ" + bytes(500) + add_zip64_records(plain(path)),
     "a comment that looks like an end": with_comment,
+    "many zeros behind it": lambda path: plain(path) + bytes(300_000),
+    "zeros behind its comment": lambda path: plain(path)[:-2] + b"\5\0hello" + bytes(70_000),
     "something behind it": lambda path: plain(path) + b"\r\n" * 20,
     "a program before it": lambda path: b"MZ self-extracting" * 20 + plain(path),
     "Mac": lambda path: write_plain_zip(
@@ -351,3 +354,154 @@ def test_an_upload_keeps_what_came_before_a_damaged_picture(home: Settings, tmp_
     added = upload(home, damaged)
     assert added.accepted == 3
     assert "dogs/0.png" in added.rejected[0].reason
+
+
+# Links
+
+
+def linked_tar(path: Path, links: dict[str, tuple[bytes, str]], *, first: bool = False) -> Path:
+    """Write a tar of the pets and of links, name -> kind and target, which come first or last."""
+    with tarfile.open(path, "w") as tar:
+        for name in (*links, *PETS) if first else (*PETS, *links):
+            entry = tarfile.TarInfo(name)
+            if name in links:
+                entry.type, entry.linkname = links[name]
+                tar.addfile(entry)
+            else:
+                entry.size = len(PETS[name])
+                tar.addfile(entry, io.BytesIO(PETS[name]))
+    return path
+
+
+def linked_zip(path: Path, links: dict[str, str]) -> Path:
+    """Write a zip of the pets and of symbolic links."""
+    write_plain_zip(path, PETS)
+    with zipfile.ZipFile(path, "a") as zipped:
+        for name, target in links.items():
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = 3, 0o120777 << 16
+            zipped.writestr(info, target)
+    return path
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("kind", ["hard", "symbolic", "chain"])
+def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path, kind: str, first: bool) -> None:
+    links = {
+        f"test/{name}": (tarfile.LNKTYPE, name) if kind == "hard" else (tarfile.SYMTYPE, f"../../{name}")
+        for name in PETS
+    }
+    if kind == "chain":
+        links |= {f"again/{name}": (tarfile.SYMTYPE, f"../../test/{name}") for name in PETS}
+    archive = linked_tar(tmp_path / "x.tar", links, first=first)
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    assert importing._unpack(archive, unpacked, 2**20) == []
+    for name in links:
+        assert (unpacked / name).read_bytes() == PETS[name.split("/", 1)[1]]
+
+
+def test_a_split_that_is_links_is_not_lost(settings: Settings, tmp_path: Path) -> None:
+    links = {f"test/{name}": (tarfile.LNKTYPE, f"train/{name}") for name in PETS}
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name, data in PETS.items():
+            entry = tarfile.TarInfo(f"train/{name}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+        for name, (kind, target) in links.items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, target
+            tar.addfile(entry)
+    result = import_pictures(tmp_path / "x.tar", settings)
+    assert (result.added, result.duplicates) == ({"test": {"cats": 3, "dogs": 3}}, 6)
+
+
+LOST = {"cats/out.png": "/etc/passwd", "cats/up.png": "../../x", "cats/none.png": "9.png", "birds": "cats"}
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_links_that_lead_to_no_file_of_the_archive_are_named(settings: Settings, tmp_path: Path, kind: str) -> None:
+    loop = {"cats/a.png": "b.png", "cats/b.png": "a.png"}
+    if kind == "tar":
+        links = {name: (tarfile.SYMTYPE, target) for name, target in {**LOST, **loop}.items()}
+        archive = linked_tar(tmp_path / "x.tar", links | {"cats/hard.png": (tarfile.LNKTYPE, "/etc/passwd")})
+    else:
+        archive = linked_zip(tmp_path / "x.zip", {**LOST, **loop, "cats/hard.png": "../../../etc/passwd"})
+    result = import_pictures(archive, settings)
+    assert result.added == WHOLE
+    lost = {str(item.path.relative_to(archive)) for item in result.rejected if "a link" in item.reason}
+    assert lost == {*LOST, *loop, "cats/hard.png"}
+
+
+def test_links_in_a_zip_are_the_files_that_they_lead_to(settings: Settings, home: Settings, tmp_path: Path) -> None:
+    archive = linked_zip(tmp_path / "x.zip", {f"cats/l{i}.png": f"../cats/{i}.png" for i in range(3)})
+    result = import_pictures(archive, settings)
+    assert (result.rejected, result.added, result.duplicates) == ((), WHOLE, 3)
+    added = upload(home, archive.read_bytes())
+    assert (added.accepted, added.duplicates, added.rejected) == (6, 3, [])
+
+
+def test_links_that_stand_for_too_many_bytes_are_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "FREE_BYTES", 2**10)
+    monkeypatch.setattr(unpacking, "MAX_RATIO", 1)
+    links = {f"cats/l{i}.png": (tarfile.LNKTYPE, "cats/0.png") for i in range(500)}
+    data = max(PETS.values(), key=len)
+    monkeypatch.setitem(PETS, "cats/0.png", data * 20)
+    with pytest.raises(DatasetError, match="links stand for more bytes"):
+        import_pictures(linked_tar(tmp_path / "x.tar", links), settings)
+
+
+# What is no archive
+
+NO_ARCHIVES = {
+    "pets.zip": (b"", "It is empty"),
+    "page.zip": (b"\r\n<!DOCTYPE html><html>Sign in", "It is a web page, not an archive"),
+    "upper.tar.gz": (b"<HTML><BODY>404", "It is a web page, not an archive"),
+    "error.zip": (b'{"error": "not found"}', "It is text, not an archive"),
+    "pointer.zip": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
+    "noise.zip": (bytes(range(255, 0, -1)) * 9, "begins as no zip or tar"),
+    "zeros.zip": (bytes(5000), "begins as no zip or tar"),
+    "pets.zip.002": (bytes(range(255, 0, -1)) * 9, "several parts. Join them first: cat pets.zip.* > pets.zip"),
+    "pets.zip.001": (b"PK\x03\x04" + bytes(range(255, 0, -1)) * 9, "several parts"),
+    "pets.tar.gz.01": (b"PK\x03\x04" + bytes(900), "several parts"),
+}
+
+
+@pytest.mark.parametrize("name", NO_ARCHIVES)
+def test_what_is_called_an_archive_and_is_none_is_told_as_what_it_is(
+    settings: Settings, home: Settings, tmp_path: Path, name: str
+) -> None:
+    content, reason = NO_ARCHIVES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=re.escape(reason)):
+        import_pictures(tmp_path / name, settings)
+    engine = open_database(home)
+    added = Collection(home, engine).add([(name, content)], "cats")
+    engine.dispose()
+    assert [reason in refused.reason for refused in added.rejected] == [True]
+
+
+@pytest.mark.parametrize("size", [600, 5120, 10_240, 2**21])
+def test_a_file_that_begins_with_zeros_is_no_tar(home: Settings, size: int) -> None:
+    for content in (bytes(size), bytes(size) + b"a movie" * 100):
+        engine = open_database(home)
+        (refused,) = Collection(home, engine).add([("movie.jpg", content)], "cats").rejected
+        engine.dispose()
+        assert "tar" not in refused.reason.replace("start", "")
+
+
+def test_why_an_archive_holds_no_pictures_is_said_without_contradiction(settings: Settings, tmp_path: Path) -> None:
+    cases = {
+        "It holds 1 file that cannot be used: none is a picture": {"readme.txt": b"hello"},
+        "the images lie in no class folder": {"0.png": PETS["cats/0.png"], "1.png": PETS["dogs/0.png"]},
+    }
+    for reason, members in cases.items():
+        with pytest.raises(DatasetError, match=reason) as refused:
+            import_pictures(write_plain_zip(tmp_path / "x.zip", members), settings)
+        assert "is empty" not in str(refused.value)
+
+
+def test_a_picture_that_is_called_a_zip_is_a_picture(home: Settings) -> None:
+    assert upload(home, PETS["cats/0.png"]).accepted == 1

@@ -1,5 +1,6 @@
 """What kind of archive a file is, by its first bytes; those that are not read are named, with what to do instead."""
 
+import re
 import tarfile
 import zlib
 from typing import IO, Final, Literal
@@ -35,6 +36,9 @@ _NOT_READ: Final = {
     b"StuffIt": "StuffIt",
     b"\x60\xea": "ARJ",
 }
+_PAGE_STARTS: Final = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error", b"<!--", b"<script", b"<body")
+_PART: Final = re.compile(r"(?P<whole>.+\.(zip|7z|rar|tar|tgz|tar\.[a-z0-9]+))\.[0-9]{2,4}", re.IGNORECASE)
+_LARGEST_EMPTY: Final = 2**20
 _BLOCK: Final = tarfile.BLOCKSIZE
 
 
@@ -58,6 +62,38 @@ def kind_of(file: IO[bytes]) -> Kind | None:
     return "zip" if start.startswith(_PROGRAM_STARTS) and _has_zip_end(file) else None
 
 
+def is_empty_tar(file: IO[bytes]) -> bool:
+    """Tell whether a file is all zeros, in blocks, as a tar is that holds nothing; so may be other files."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    return 0 < size <= _LARGEST_EMPTY and size % _BLOCK == 0 and file.read() == bytes(size)
+
+
+def why_none(name: str, start: bytes) -> str:
+    """Say what a file is that is no archive, by its name and its first bytes, and what to do."""
+    if why := why_part(name):
+        return why
+    if not start:
+        return "It is empty. Download it again."
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(_PAGE_STARTS):
+        return "It is a web page, not an archive. Download it again: the site may want you to sign in first."
+    if text.startswith(b"version https://git-lfs"):
+        return "It is a pointer of Git LFS, not the archive. Run: git lfs pull"
+    if text.isascii() and all(byte >= 32 or byte in b"\t\n\r\f" for byte in text):
+        return "It is text, not an archive. Download it again."
+    return "It begins as no zip or tar does. Download it again."
+
+
+def why_part(name: str) -> str | None:
+    """Say what to do with a file that is one part of an archive by its name, such as `pets.zip.001`."""
+    found = _PART.fullmatch(name)
+    if not found:
+        return None
+    whole = found["whole"]
+    return f"It is one part of an archive in several parts. Join them first: cat {whole}.* > {whole}"
+
+
 def nested_kind(start: bytes) -> str | None:
     """Name the kind of archive that a member's first bytes show, where they show one."""
     if start.startswith(_ZIP_STARTS):
@@ -77,7 +113,7 @@ def _kind_of_compressed(file: IO[bytes], compression: str) -> Kind | None:
         return None if compression == "lzma" else "tar"
     finally:
         file.seek(0)
-    if _is_tar(start):
+    if _is_tar(start) or start == bytes(_BLOCK):  # blocks of zeros end a tar, and are all of an empty one
         return "tar"
     if compression == "lzma":
         return None
@@ -85,8 +121,6 @@ def _kind_of_compressed(file: IO[bytes], compression: str) -> Kind | None:
 
 
 def _is_tar(start: bytes) -> bool:
-    if start == bytes(_BLOCK):  # blocks of zeros end a tar, and are all of an empty one
-        return True
     try:
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError, OverflowError):

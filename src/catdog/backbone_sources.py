@@ -8,11 +8,12 @@ import numpy as np
 
 from catdog import starter
 from catdog.backbone import IMAGENET, build_keras_backbone, download_imagenet, install_backbone, read_info
-from catdog.errors import BackboneError
+from catdog.errors import BackboneError, UnknownBackboneError
 from catdog.finetune import fine_tune
 from catdog.folding import BLOCKS
 from catdog.manifest import Manifest
 from catdog.preprocessing import IMAGE_SIZE
+from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.starter import STARTER
 from catdog.store import ModelStore
@@ -39,13 +40,25 @@ def resolve_backbone(name: str, settings: Settings, image_size: int = IMAGE_SIZE
         return install_backbone(weights, settings.models_dir, image_size=image_size, source=origin)
     if name.isdecimal():
         return ModelStore(settings.models_dir).get(int(name)).backbone_path
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise BackboneError(
+    require_backbone_name(name)
+    return install_backbone(_weights(name), settings.models_dir, image_size=image_size)
+
+
+def require_backbone_name(name: str) -> None:
+    """Check the name of a backbone, before the work that needs it.
+
+    Raises:
+        UnknownBackboneError: it is none.
+    """
+    if name not in (STARTER, IMAGENET) and not name.isdecimal() and not _weights(name).is_file():
+        raise UnknownBackboneError(
             "A backbone is starter, imagenet, a file of weights (PATH.weights.h5) or the number of a version. "
             f"Received: {name!r}."
         )
-    return install_backbone(path, settings.models_dir, image_size=image_size)
+
+
+def _weights(name: str) -> Path:
+    return absolute(Path(name))
 
 
 def tune_backbone(

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 from sqlalchemy import Engine, delete
 
 from catdog import database, tables
+from catdog.archive_kinds import why_none, why_part
 from catdog.errors import (
     CollectionError,
     CollectionFullError,
@@ -51,6 +52,12 @@ from catdog.uploads import (
 Source = bytes | IO[bytes]
 
 _BATCH: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+_ARCHIVE: Final = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|(zip|tar|7z|rar)\.[a-z0-9]+)$", re.IGNORECASE)
+"""Names of archives: a file of such a name that is none, and no picture either, is told as what it is."""
+
+_PICTURE: Final = re.compile(rb"\xff\xd8|\x89PNG|RIFF|....ftyp", re.DOTALL)
 
 
 class Collection:
@@ -256,6 +263,10 @@ class Collection:
         limits = {"max_file_bytes": settings.max_upload_bytes, "max_bytes": settings.max_upload_total_bytes}
         try:
             if not is_zip(file):
+                start = file.read(512)
+                file.seek(0)
+                if _ARCHIVE.search(name) and not _PICTURE.match(start):
+                    raise DatasetError(why_none(name, start))
                 self._add_one(added, name, file.read(settings.max_upload_bytes + 1), uploader)
                 return 0
             for member, data in read_zip(file, max_files=room, **limits):
@@ -266,7 +277,8 @@ class Collection:
             if added.files == before:
                 added.rejected.append(Refused(shown_name(name), "The zip is empty: there are no pictures in it."))
         except DatasetError as error:
-            added.rejected.append(Refused(shown_name(name), f"The archive cannot be read: {error}"))
+            why = why_part(name) or error
+            added.rejected.append(Refused(shown_name(name), f"The {_kind(name)} cannot be used. {why}"))
         return added.files - before
 
     def _prepare(
@@ -305,6 +317,11 @@ class Collection:
                 raise NoModelError(f"Pictures are kept under the classes of a model. {error}") from error
             self._champion = version, frozenset(version.test_hashes() | _replayed(version))
         return self._champion
+
+
+def _kind(name: str) -> str:
+    """Say what a file that cannot be opened as an archive is meant to be, by its name."""
+    return "zip" if name.casefold().endswith(".zip") else "archive"
 
 
 def _replayed(version: ModelVersion) -> set[str]:

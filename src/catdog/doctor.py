@@ -13,6 +13,7 @@ from catdog.backbone import resolve_precision
 from catdog.database import database_exists, is_current, own_words
 from catdog.errors import CatdogError
 from catdog.frameworks import openvino_core
+from catdog.regular_files import file_in_the_way
 from catdog.settings import Settings, available_cores
 from catdog.store import ModelStore
 
@@ -99,6 +100,9 @@ def _engine(settings: Settings, problems: list[str]) -> dict[str, Any]:
 
 def _paths(settings: Settings, problems: list[str]) -> dict[str, Any]:
     home = settings.home
+    if in_the_way := file_in_the_way(home):
+        problems.append(f"The home folder cannot be {home}: {in_the_way} is not a folder. Set CATDOG_HOME to another")
+        return {"home": str(home)}
     if not home.is_dir():
         problems.append(f"The home folder {home} does not exist: mkdir -p {home}, or set CATDOG_HOME")
         return {"home": str(home)}

@@ -1,7 +1,12 @@
 """The file `.env` in the working directory: whether its lines can be read at all."""
 
+import io
+import logging
+from functools import cache
 from pathlib import Path
 from typing import Final
+
+from dotenv.parser import parse_stream
 
 from catdog.errors import SettingsError
 
@@ -18,6 +23,8 @@ def is_readable(path: Path) -> bool:
     """
     try:
         if not path.is_file():
+            if path.is_dir() and not (path / "pyvenv.cfg").exists():  # `python -m venv .env` makes one
+                warn_once(f"{path} is a folder, so no settings are read from it.")
             return False
         if path.stat().st_size > MAX_BYTES:
             raise SettingsError(f"{path}: the file is too large; at most {MAX_BYTES:,} bytes of settings are read.")
@@ -31,4 +38,20 @@ def is_readable(path: Path) -> bool:
         encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "another encoding")
     if encoding:
         raise SettingsError(f"{path}: the file must be text in UTF-8, and is in {encoding}. Save it as UTF-8.")
+    _require_lines(path, data.decode("utf-8-sig"))
     return True
+
+
+@cache
+def warn_once(sentence: str) -> None:
+    """Log a warning, once in a process: settings are read many times."""
+    logging.getLogger(__name__).warning(sentence)
+
+
+def _require_lines(path: Path, text: str) -> None:
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:  # its text may hold a key, so that it is not shown
+            line = binding.original.line + binding.original.string[
+                : -len(binding.original.string.lstrip()) or None
+            ].count("\n")
+            raise SettingsError(f"{path}: line {line} cannot be read. Write NAME=value; a quote that opens must close.")

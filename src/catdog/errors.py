@@ -53,6 +53,18 @@ class BackboneError(CatdogError):
     """A feature extractor that cannot be built, converted or loaded."""
 
 
+class UnknownBackboneError(BackboneError, SettingsError):
+    """A name that is none of a backbone's."""
+
+
+class DataSetNameError(DownloadError, SettingsError):
+    """A name that is none of a known data set's."""
+
+
+class SplitNameError(DatasetError, SettingsError):
+    """A split is said to be a folder that is not there."""
+
+
 class StoreError(CatdogError):
     """The model store cannot do what was asked."""
 

@@ -13,19 +13,22 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from catdog.archive_kinds import why_none, why_part
+from catdog.archive_links import Links
 from catdog.dataset import read_folder
-from catdog.errors import DatasetError, DownloadError, MissingDependencyError
+from catdog.errors import DatasetError, DataSetNameError, DownloadError, MissingDependencyError
 from catdog.labels import require_distinct
-from catdog.layout import GUESSED, Layout
+from catdog.layout import GUESSED, NO_CLASS, Layout
 from catdog.manifest import Manifest, Rejected
 from catdog.regular_files import absolute
 from catdog.settings import Settings
 from catdog.split import Picture
 from catdog.staging import Staging, prepare
-from catdog.unpacking import NESTED, Member, is_archive, open_archive, why_nested
+from catdog.unpacking import NESTED, Member, is_archive, most_unpacked, open_archive, why_nested
 from catdog.wording import counted, visible
 
 MAX_NAME_BYTES: Final = 200
@@ -34,6 +37,7 @@ MAX_NAME_BYTES: Final = 200
 Progress = Callable[[int, int], None]
 Accept = Callable[[Manifest], None]
 
+_LINK: Final = "It is a link that leads to no file of the archive, and is passed over."
 _CHUNK: Final = 1024 * 1024
 _DRIVE: Final = re.compile(r"^/*[A-Za-z]:(?=/)")
 
@@ -80,7 +84,7 @@ def import_pictures(
     except DatasetError as error:
         raise DatasetError(f"The archive cannot be read: {error} Received: {source}.") from error
     if not found:
-        raise DatasetError(f"A folder, zip or tar of pictures is needed. Received: {source}.")
+        raise DatasetError(f"A folder, zip or tar of pictures is needed. {_say_other(source)} Received: {source}.")
     with prepare(settings.data_dir) as staging:
         unpacked = staging.folder / "unpacked"
         unpacked.mkdir()
@@ -99,8 +103,8 @@ def download(
         MissingDependencyError: kagglehub is not installed.
     """
     kind, _, handle = name.partition(":")
-    if kind != "kaggle" or handle.count("/") != 1:
-        raise DownloadError(f"A data set is named kaggle:OWNER/DATASET. Received: {name!r}.")
+    if kind != "kaggle" or not re.fullmatch(r"[^/\s]+/[^/\s]+", handle):
+        raise DataSetNameError(f"A data set is named kaggle:OWNER/DATASET. Received: {name!r}.")
     try:
         import kagglehub
     except ImportError as error:
@@ -147,10 +151,8 @@ def _import_folder(
     manifest = read_folder(source, settings, layout=layout, on_progress=on_progress).manifest
     rejected = tuple(Rejected(shown / os.path.relpath(r.path, source), r.reason) for r in manifest.rejected)
     if not manifest.pictures:
-        count = counted(len(rejected) + len(refused) + manifest.clutter, "file")
         raise DatasetError(
-            f"No usable pictures in class folders were found. Received: {shown}, with {count} that cannot be used."
-            + (_name_nested([*refused, *manifest.rejected]) if rejected or refused else " It is empty.")
+            f"No usable pictures in class folders were found. {_why_none(manifest, refused)} Received: {shown}."
         )
     before = read_folder(settings.data_dir, settings).manifest
     require_distinct(dict.fromkeys((*before.classes, *manifest.classes)))
@@ -171,6 +173,22 @@ def _import_folder(
     remarks = (*manifest.remarks, *_alike(before.classes, manifest.classes))
     present_count = len(manifest.pictures) - len(new)
     return ImportResult(added, present_count, manifest.duplicates, rejected, settings.data_dir, remarks)
+
+
+def _why_none(manifest: Manifest, refused: Sequence[Rejected]) -> str:
+    """Say why a folder has no pictures to train on: what it holds, and what is wrong with the first of it."""
+    unusable = [*refused, *manifest.rejected]
+    count = len(unusable) + manifest.clutter
+    if not count:
+        return "It is empty."
+    holds = f"It holds {counted(count, 'file')} that cannot be used"
+    if not unusable:
+        return f"{holds}: none is a picture."
+    if nested := _name_nested(unusable):
+        return f"{holds}.{nested}"
+    if all(item.reason == NO_CLASS for item in unusable):
+        return f"{holds}: the images lie in no class folder. Make a folder a class, such as cats/ and dogs/."
+    return f"{holds}; the first: {unusable[0].path.name}: {unusable[0].reason}"
 
 
 def _joined(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manifest:
@@ -198,23 +216,43 @@ def _name_nested(rejected: Iterable[Rejected]) -> str:
 def _require_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DatasetError(f"{needed:,} bytes of disk are needed in {folder}. Received: {free:,} free.")
+        raise DatasetError(
+            f"The disk has too little room: {needed:,} bytes are needed for the pictures, and {free:,} are free."
+        )
 
 
 def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
     """Unpack regular files; names from the archive never lead out of `target`, and none takes another's place."""
     taken: dict[Path, int] = {}
+    links = Links()
     try:
         with archive.open("rb") as file, open_archive(file) as (members, total):
             _require_disk(target, total or 0)
             rejected = []
             for member in members:
                 _require_disk(target, 0 if total else member.size)
-                if reason := _unpack_one(member, _safe_path(target, member.name), max_bytes, taken):
+                path = _safe_path(target, member.name)
+                if path and member.leads_to is not None:
+                    links.add(member.name, path, _safe_path(target, member.leads_to))
+                elif reason := _unpack_one(member, path, max_bytes, taken):
                     rejected.append(Rejected(archive / member.name, reason))
+            most = most_unpacked(archive.stat().st_size)
+            lost = links.settle(partial(_make_room, taken=taken), most)
+            rejected.extend(Rejected(archive / name, _LINK) for name in lost)
     except DatasetError as error:
-        raise DatasetError(f"The archive cannot be read: {error} Received: {archive}.") from error
+        why = why_part(archive.name) or error
+        raise DatasetError(f"The archive cannot be read: {why} Received: {archive}.") from error
     return rejected
+
+
+def _say_other(source: Path) -> str:
+    """Say what is at a path that is neither a folder nor an archive."""
+    if not source.exists():
+        return "There is no such file."
+    if not source.is_file():
+        return "It is not a regular file."
+    with source.open("rb") as file:
+        return why_none(source.name, file.read(512))
 
 
 def _unpack_one(member: Member, path: Path | None, max_bytes: int, taken: dict[Path, int]) -> str | None:

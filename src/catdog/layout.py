@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from catdog.errors import DatasetError
+from catdog.errors import DatasetError, SplitNameError
 from catdog.file_prefixes import prefix_of
 from catdog.folder_tree import Folder, Parts, all_folders, build_tree
 from catdog.labels import class_name, is_text
@@ -140,7 +140,7 @@ def _require_named(top: Folder, layout: Layout) -> None:
     if layout.split_names:
         missing = set(layout.split_names) - {folded(folder.name) for folder in all_folders(top)}
         if missing:
-            raise DatasetError(f"--split-names names folders that aren't there: {listed(sorted(missing))}.")
+            raise SplitNameError(f"--split-names names folders that aren't there: {listed(sorted(missing))}.")
 
 
 def _class_names(roles: Roles) -> dict[Parts, str]:

@@ -23,6 +23,11 @@ def absolute(path: Path) -> Path:
     return path.absolute()
 
 
+def file_in_the_way(folder: Path) -> Path | None:
+    """Give what stands where a folder, or one above it, should be and is none."""
+    return next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file, or a link to one, for reading.
 

@@ -3,6 +3,7 @@
 Reading settings writes nothing and creates nothing. `docs/settings.md` lists each field; a test holds it.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Set
@@ -12,11 +13,16 @@ from typing import Any, Final, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from catdog.env_file import is_readable
+from catdog.env_file import is_readable, warn_once
 from catdog.errors import SettingsError
 
 Precision = Literal["auto", "bf16", "f32"]
 LogForm = Literal["text", "json"]
+
+_OTHERS: Final = re.compile(
+    r"CATDOG_(SHARED|CHROMIUM|PUBLISH|STARTED_AT|PICTURES|NOTEBOOK_\w+|TEST_IMAGES|SERVICE_\w+|PORT_\w+|\w+_SERVICE_\w+)"
+)
+"""Variables that are no settings: those of tests and documents, and what Kubernetes makes for a service `catdog`."""
 
 ENV_FILE: Final = ".env"
 MAX_BYTES: Final = 2**50
@@ -190,6 +196,18 @@ class Settings(BaseSettings):
         description="What the server logs: `text`, starts, ends and warnings; `json`, each request too, as lines.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings gives all of them
+        init_settings: Any,
+        env_settings: Any,
+        dotenv_settings: Any,
+        file_secret_settings: Any,
+    ) -> tuple[Any, ...]:
+        """Take a variable of blanks for one that is not set."""
+        return init_settings, _without_blanks(env_settings), _without_blanks(dotenv_settings), file_secret_settings
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -308,6 +326,10 @@ class Settings(BaseSettings):
         return self.threads or available_cores()
 
 
+def _without_blanks(source: Any) -> Any:
+    return lambda: {name: value for name, value in source().items() if not isinstance(value, str) or value.strip()}
+
+
 def available_cores() -> int:
     """Count the cores that this process may run on, which in a container are fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
@@ -330,6 +352,7 @@ def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(),
     given = {name: value for name, value in overrides.items() if value is not None}
     # A pipe of that name would be waited for.
     given["_env_file"] = ENV_FILE if is_readable(Path(ENV_FILE)) else None
+    _warn_of_unknown(given["_env_file"])
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -338,6 +361,22 @@ def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(),
     if wrong <= (passed_over if serving else SERVING) - given.keys():
         return Settings(**given, **{name: Settings.model_fields[name].default for name in wrong})
     raise SettingsError("; ".join(map(_explain, problems)))
+
+
+def _warn_of_unknown(env_file: str | None) -> None:
+    """Warn of variables that are called like settings and are none: a typing error would go unnoticed."""
+    from dotenv import dotenv_values
+
+    given = {**(dotenv_values(env_file, encoding="utf-8-sig", interpolate=False) if env_file else {}), **os.environ}
+    known = {variable_name(field) for field in Settings.model_fields}
+    for name in sorted(given):
+        if name.upper().startswith("CATDOG_") and name.upper() not in known and not _OTHERS.fullmatch(name.upper()):
+            if name == "CATDOG_PORT" and not str(given[name]).isdecimal():
+                continue
+            nearest = difflib.get_close_matches(name.upper(), known, 1) or difflib.get_close_matches(
+                name[7:].upper(), known, 1
+            )
+            warn_once(f"{name[:100]} is no setting" + (f". Did you mean {nearest[0]}?" if nearest else "."))
 
 
 def variable_name(field: str) -> str:
@@ -368,7 +407,8 @@ def _explain(problem: Any) -> str:
     received = _shortened(repr(str(value) if isinstance(value, Path) else value))
     if field in _SECRET:
         received = "a value that is not shown"
-    return f"{name}: {problem['msg'].removeprefix('Value error, ')}. Received: {received}"
+    said = "The value is empty" if problem["type"] == "string_too_short" else problem["msg"]
+    return f"{name}: {said.removeprefix('Value error, ')}. Received: {received}"
 
 
 def _shortened(text: str) -> str:

@@ -1,11 +1,13 @@
 """Tars of any origin, read once from front to back: no header and no dictionary makes them take much memory."""
 
+import io
 import os
 import tarfile
 import zlib
 from collections.abc import Iterator
 from typing import IO, Final
 
+from catdog.archive_links import symlink_target
 from catdog.archive_names import mend_names
 from catdog.compressed import decompressed
 from catdog.errors import DatasetError
@@ -25,7 +27,7 @@ _CHUNK: Final = 64 * 1024
 def read_tar(file: IO[bytes], *, max_files: int, max_bytes: int) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
     """Yield each regular file of a tar: its name as text, its header, and its bytes, to be read before the next.
 
-    Links, devices and pipes are passed over.
+    Links are yielded too, without bytes; devices and pipes are passed over.
 
     Args:
         file: open for reading and seeking; compressed by gzip, bzip2 or xz, or not.
@@ -45,10 +47,20 @@ def read_tar(file: IO[bytes], *, max_files: int, max_bytes: int) -> Iterator[tup
                 raise DatasetError(f"It has too many entries; at most {max_files:,} are read. Pack it into several.")
             if entry.isreg() and (content := tar.extractfile(entry)) is not None:
                 yield mend_names([entry.name])[0], entry, content
+            elif entry.islnk() or entry.issym():
+                yield mend_names([entry.name])[0], entry, io.BytesIO()
     except UNREADABLE as error:
         raise DatasetError(BROKEN_OFF.format(count=counted(count, "entry", "entries"))) from error
     if stream.last != bytes(tarfile.BLOCKSIZE):  # `tarfile` takes a damaged header, and nothing, for the end
         raise DatasetError(BROKEN_OFF.format(count=counted(count, "entry", "entries")))
+
+
+def link_target(name: str, entry: tarfile.TarInfo) -> str | None:
+    """Name the member that a link leads to, if an entry is one."""
+    target = mend_names([entry.linkname])[0]
+    if entry.islnk():
+        return target
+    return symlink_target(name, target) if entry.issym() else None
 
 
 def _next(tar: tarfile.TarFile, stream: "_Forward") -> tarfile.TarInfo | None:

@@ -8,15 +8,16 @@ import contextlib
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
-from catdog.archive_kinds import kind_of, nested_kind
+from catdog.archive_kinds import is_empty_tar, kind_of, nested_kind
+from catdog.archive_links import LONGEST, is_symlink, symlink_target
 from catdog.clutter import is_clutter
 from catdog.errors import DatasetError
 from catdog.tar_reading import UNREADABLE as UNREADABLE_TAR
-from catdog.tar_reading import read_tar
+from catdog.tar_reading import link_target, read_tar
 from catdog.wording import counted
 from catdog.zip_reading import open_zip
 
@@ -41,12 +42,16 @@ _UNREADABLE: Final = (*UNREADABLE_TAR, zipfile.BadZipFile, zlib.error)
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file of an archive: its name, with slashes, the bytes that it says to have, and its content."""
+    """A regular file of an archive: its name, with slashes, the bytes that it says to have, and its content.
+
+    A link has no content, but the name of the member that it `leads_to`, which is empty where that is none.
+    """
 
     name: str
     size: int
     content: IO[bytes]
     is_sparse: bool = False
+    leads_to: str | None = None
 
     def read(self, most: int) -> bytes:
         """Read at most so many bytes on.
@@ -72,7 +77,7 @@ def is_archive(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return kind_of(file) is not None
+        return kind_of(file) is not None or is_empty_tar(file)
 
 
 @contextlib.contextmanager
@@ -85,7 +90,7 @@ def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None
     Raises:
         DatasetError: it cannot be read, or has more files or bytes than are allowed for its size; says what to do.
     """
-    limit = max(FREE_BYTES, MAX_RATIO * file.seek(0, 2))
+    limit = most_unpacked(file.seek(0, 2))
     if kind_of(file) == "zip":
         with open_zip(file, max_files=MAX_MEMBERS, max_directory=MAX_DIRECTORY_BYTES) as zipped:
             infos = _files(zipped)
@@ -93,7 +98,18 @@ def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None
             yield (member for info in infos for member in _open_member(zipped, info)), total
     else:
         found = read_tar(file, max_files=MAX_MEMBERS, max_bytes=limit)
-        yield (Member(name, entry.size, content, entry.issparse()) for name, entry, content in found), None
+        yield (
+            (
+                Member(name, entry.size, content, entry.issparse(), link_target(name, entry))
+                for name, entry, content in found
+            ),
+            None,
+        )
+
+
+def most_unpacked(size: int) -> int:
+    """Say to how many bytes an archive of a size may unpack."""
+    return max(FREE_BYTES, MAX_RATIO * size)
 
 
 def is_zip(file: IO[bytes]) -> bool:
@@ -129,10 +145,10 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
         infos = [info for info in _files(zipped) if not is_clutter(info.filename)]
         if len(infos) > max_files:
             raise DatasetError(f"It holds too many files; at most {max_files:,} are taken. It has {len(infos):,}.")
-        _require_at_most(max_bytes, sum(info.file_size for info in infos))
+        _require_at_most(max_bytes, sum(_real(zipped, info).file_size for info in infos))
         for info in infos:
-            for member in _open_member(zipped, info):
-                yield member.name, member.read(max_file_bytes + 1)
+            for member in _open_member(zipped, _real(zipped, info)):
+                yield info.filename, member.read(max_file_bytes + 1)
 
 
 def why_nested(start: bytes) -> str | None:
@@ -154,7 +170,20 @@ def _open_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Mem
             f"{info.filename[:200]!r} in it is not where the list says. Copy or download it again."
         ) from error
     with content:
-        yield Member(info.filename, info.file_size, content)
+        member = Member(info.filename, info.file_size, content)
+        if is_symlink(info):
+            target = member.read(LONGEST).decode(errors="replace")
+            member = replace(member, leads_to=symlink_target(info.filename, target))
+        yield member
+
+
+def _real(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """Give the file that a link in a zip leads to; of any other entry, and of a link to none, the entry itself."""
+    if not is_symlink(info) or info.file_size > LONGEST:
+        return info
+    for member in _open_member(zipped, info):
+        found = zipped.NameToInfo.get(member.leads_to or "", info)
+    return found
 
 
 def _require_at_most(limit: int, size: int) -> None:

@@ -18,6 +18,9 @@ _ENTRY: Final = 46
 _LOCAL: Final = 30
 """Bytes of the header before a member's name and data."""
 
+_MOST_PADDING: Final = 2**28
+"""Zeros behind a zip that are passed over."""
+
 _METHODS: Final = {0: "stored", 8: "deflated"}
 _NAMED: Final = {1: "shrunk", 6: "imploded", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd"}
 _ENCRYPTED: Final = 0x1
@@ -63,10 +66,10 @@ def open_zip(file: IO[bytes], *, max_files: int, max_directory: int) -> zipfile.
 
 def _find_directory(file: IO[bytes]) -> tuple[int, int, int]:
     """Find the list of files: where it starts, its bytes, and where it says that it starts."""
-    length = file.seek(0, os.SEEK_END)
-    at_tail = max(0, length - 2**16 - _END.size - _LOCATOR.size - _END64.size)
+    last = _without_padding(file)
+    at_tail = max(0, last - 2**16 - _END.size - _LOCATOR.size - _END64.size)
     file.seek(at_tail)
-    tail = file.read()
+    tail = file.read(last - at_tail + 2**16)  # the end may end in zeros, and so may a comment
     at = _find_end(tail)
     if at is None:
         file.seek(0)
@@ -84,6 +87,20 @@ def _find_directory(file: IO[bytes]) -> tuple[int, int, int]:
     if disk not in (0, 0xFFFF) or first_disk not in (0, 0xFFFF):
         raise DatasetError(_IN_PARTS)
     return _place(file, size, offset, end), size, offset
+
+
+def _without_padding(file: IO[bytes]) -> int:
+    """Say where the zeros begin that disks and downloads may leave behind a file."""
+    at = file.seek(0, os.SEEK_END)
+    least = max(0, at - _MOST_PADDING)
+    while at > least:
+        start = max(least, at - 2**20)
+        file.seek(start)
+        rest = file.read(at - start).rstrip(b"\0")
+        if rest:
+            return start + len(rest)
+        at = start
+    return at
 
 
 def _find_end(tail: bytes) -> int | None:

@@ -32,7 +32,8 @@ from catdog.cli.jobs import job_commands, retrain, worker
 from catdog.cli.models import model_commands
 from catdog.cli.serve import serve
 from catdog.cli.uploads import upload_commands
-from catdog.errors import PictureError
+from catdog.errors import BackboneError, PictureError
+from catdog.regular_files import file_in_the_way
 from catdog.settings import load_settings
 from catdog.wording import counted
 
@@ -70,7 +71,7 @@ def _show_version(wanted: bool) -> None:
 def catdog(
     home: Annotated[
         Path | None,
-        typer.Option(help="Where catdog keeps everything; otherwise CATDOG_HOME, or this folder."),
+        typer.Option(help="Where catdog keeps everything; otherwise CATDOG_HOME, or this folder.", parser=console.path),
     ] = None,
     version: Annotated[
         bool,
@@ -87,7 +88,9 @@ def catdog(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder, zip or tar of photographs, in class folders.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder, zip or tar of photographs, in class folders.", parser=console.path)
+    ],
     backbone: Annotated[
         str, typer.Option(help="starter, imagenet, a weights file (PATH.weights.h5), or the number of a version.")
     ] = "starter",
@@ -124,11 +127,15 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train on a folder of photographs: import, embed, fit, evaluate, save, promote."""
-    from catdog.backbone_sources import parse_tuning
+    from catdog.backbone_sources import parse_tuning, require_backbone_name
     from catdog.training import TrainOptions
     from catdog.training import train as run_training
 
-    tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
+    try:
+        tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
+    except BackboneError as error:
+        raise typer.BadParameter(str(error)) from error
+    require_backbone_name(backbone)
     folders = console.layout_of(layout, split_names)
     options = TrainOptions(backbone, image_size, tuning, views, epochs, batch, seed, limit, promote, folders)
     kept = "Features computed so far are kept; run the same command to go on."
@@ -150,12 +157,17 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Labelled folder; its test split where it has one.")],
+    data: Annotated[Path, typer.Option(help="Labelled folder; its test split where it has one.", parser=console.path)],
     version: VersionOption = None,
     other: Annotated[
-        Path | None, typer.Option(help="Folder of pictures that show none of the classes, to measure 'neither' with.")
+        Path | None,
+        typer.Option(
+            help="Folder of pictures that show none of the classes, to measure 'neither' with.", parser=console.path
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML report to this file.", parser=console.new_file)
+    ] = None,
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
@@ -165,8 +177,6 @@ def evaluate(
     from catdog.report import write_report
 
     settings = load_settings()
-    if report and not report.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--report needs a folder that exists. Received: {report}")
     folders = console.layout_of(layout, split_names)
     with stoppable("Nothing was written."), console.progress_bars() as bars:
         predictor = console.open_predictor(settings, version)
@@ -209,9 +219,13 @@ def evaluate(
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="PATH…")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="PATH…", parser=console.path)
+    ],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the answers to this CSV file too.")] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the answers to this CSV file too.", parser=console.new_file)
+    ] = None,
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -245,15 +259,23 @@ def doctor(as_json: JsonOption = False) -> None:
     """Say what this machine and installation can do, what is missing and how to get it."""
     from catdog.doctor import diagnose
 
-    diagnosis = diagnose(load_settings())
+    settings = load_settings()
+    diagnosis = diagnose(settings)
     if as_json:
         print_json({**diagnosis.facts, "problems": list(diagnosis.problems)})
+        _require_no_file(settings.home)
         return
     out.print(console.table("catdog doctor", ("What", "Found"), _flatten(diagnosis.facts)))
     for problem in diagnosis.problems:
         say(f"! {problem}")
     if not diagnosis.problems:
         out.print("Nothing is missing.")
+    _require_no_file(settings.home)
+
+
+def _require_no_file(home: Path) -> None:
+    if file_in_the_way(home):
+        raise typer.Exit(1)
 
 
 def _as_row(outcome: "Prediction | PictureError") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -63,6 +64,23 @@ def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
+
+
+def path(value: str) -> Path:
+    """Read the path that an argument or option is given: the parser of each. An empty one would mean this folder."""
+    if not value:
+        raise typer.BadParameter("The path is empty. Name a file or folder; this folder is a dot.")
+    return Path(value)
+
+
+def new_file(value: str) -> Path:
+    """Read the path of a file that is to be written, and see before the work that it can be."""
+    found = path(value)
+    if found.is_dir():
+        raise typer.BadParameter(f"{value} is a folder. Name a file in it.")
+    if not found.absolute().parent.is_dir():
+        raise typer.BadParameter(f"A folder that exists is needed, and {found.parent} is none.")
+    return found
 
 
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":

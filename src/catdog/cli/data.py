@@ -24,7 +24,9 @@ data_commands.command()(sample)
 
 @data_commands.command("import")
 def import_command(
-    source: Annotated[Path, typer.Argument(help="Folder, zip or tar, with pictures in class folders.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder, zip or tar, with pictures in class folders.", parser=console.path)
+    ],
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
@@ -50,7 +52,7 @@ def download_command(
 
 @data_commands.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Data set to look at; nothing is changed.")],
+    folder: Annotated[Path, typer.Argument(help="Data set to look at; nothing is changed.", parser=console.path)],
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,

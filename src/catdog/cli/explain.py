@@ -14,8 +14,11 @@ from catdog.wording import listed
 
 
 def explain(
-    path: Annotated[Path, typer.Argument(help="The picture.")],
-    folder: Annotated[Path, typer.Option("--out", help="Folder for heat_map.png, overlay.jpg and explanation.json.")],
+    path: Annotated[Path, typer.Argument(help="The picture.", parser=console.path)],
+    folder: Annotated[
+        Path,
+        typer.Option("--out", help="Folder for heat_map.png, overlay.jpg and explanation.json.", parser=console.path),
+    ],
     version: VersionOption = None,
     class_name: Annotated[
         str | None, typer.Option("--class", help="Class to explain; the answered one where not given.")

@@ -76,6 +76,9 @@ def list_command(
     if as_json:
         print_json({"jobs": [job.as_dict() for job in found]})
         return
+    if not found:
+        say("No jobs yet.")
+        return
     rows = [(job.id, job.state, f"{job.progress:.0f} %", job.created_at, job.message) for job in found]
     out.print(console.table("Jobs", ("Job", "State", "Done", "Queued", "Message"), rows))
 

@@ -78,13 +78,20 @@ def export(
     kind: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
     target: Annotated[
         Path,
-        typer.Option("--out", help="File (.keras, .h5, .onnx, .tflite), or for openvino and saved_model a folder."),
+        typer.Option(
+            "--out",
+            help="File (.keras, .h5, .onnx, .tflite), or for openvino and saved_model a folder.",
+            parser=console.path,
+        ),
     ],
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Pictures to compare on; by default $CATDOG_SHARED/cat-and-dog/test, or else made ones."),
+        typer.Option(
+            help="Pictures to compare on; by default $CATDOG_SHARED/cat-and-dog/test, or else made ones.",
+            parser=console.path,
+        ),
     ] = None,
-    shared: Annotated[Path | None, typer.Option(envvar="CATDOG_SHARED", hidden=True)] = None,
+    shared: Annotated[Path | None, typer.Option(envvar="CATDOG_SHARED", hidden=True, parser=console.path)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a version in another format, run it there, and certify that it answers as catdog does.
@@ -116,7 +123,9 @@ def export(
 @model_commands.command()
 def bundle(
     version: VersionArgument,
-    target: Annotated[Path, typer.Option("--out", help="Folder for the bundle; must not hold one.")],
+    target: Annotated[
+        Path, typer.Option("--out", help="Folder for the bundle; must not hold one.", parser=console.path)
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Write a version and its backbone as a bundle, such as the one that comes with catdog."""
@@ -154,8 +163,14 @@ def _cells(row: dict[str, object]) -> tuple[object, ...]:
     accuracy = row["accuracy"]
     return (
         name,
-        row["created_at"],
-        listed(map(str, classes), most=4) if isinstance(classes, list) else classes,
+        str(row["created_at"])[:16].replace("T", " "),
+        _few(classes) if isinstance(classes, list) else classes,
         console.percent(accuracy) if isinstance(accuracy, float) else accuracy,
-        row["backbone"],
+        str(row["backbone"]).removeprefix("mobilenetv2-"),
     )
+
+
+def _few(classes: list[object]) -> str:
+    """Name two classes, or count more, so that a row fits a terminal of 80 columns."""
+    named = listed(map(str, classes))
+    return named if len(classes) <= 2 and len(named) <= 16 else f"{len(classes):,}"

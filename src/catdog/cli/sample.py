@@ -11,7 +11,9 @@ from catdog.cli.ending import stoppable
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.", metavar="DIR")],
+    folder: Annotated[
+        Path, typer.Argument(help="New or empty folder to write to.", metavar="DIR", parser=console.path)
+    ],
     classes: Annotated[int, typer.Option(min=2, max=12, help="Number of classes: cats, dogs, then others.")] = 2,
     per_class: Annotated[
         int, typer.Option(min=10, max=10_000, help="Training images per class; a third as many for testing.")

@@ -42,7 +42,9 @@ def _open() -> "Collection":
 
 @upload_commands.command()
 def add(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, zips, and folders of them.", metavar="PATH…")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, zips, and folders of them.", metavar="PATH…", parser=console.path)
+    ],
     category: Annotated[str, typer.Option(help="Their class, such as cats.")],
     batch: Annotated[str | None, typer.Option(help="Name to remove or restore them by together.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
@@ -58,7 +60,7 @@ def add(
             collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
     except BaseException:
         if added.files:  # what ends it is told behind this, on stdout too where that is JSON
-            (notes if as_json else out).print(f"{added}; the batch is {added.batch}.", **PLAIN)
+            (notes if as_json else out).print(_summary(added), **PLAIN)
         raise
     _tell(added, as_json)
     passed_over = [] if recursive else _folders_in(paths)
@@ -77,7 +79,12 @@ def _tell(added: "Added", as_json: bool) -> None:
         print_json({**counts, "rejected": [vars(refused) for refused in added.rejected]})
         return
     console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
-    say(f"{added}; the batch is {added.batch}.")
+    say(_summary(added))
+
+
+def _summary(added: "Added") -> str:
+    """Say what was added; a batch is named only if it holds something."""
+    return f"{added}; the batch is {added.batch}." if added.accepted else f"{added}."
 
 
 def _folders_in(paths: Iterable[Path]) -> list[Path]:
