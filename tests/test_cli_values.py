@@ -145,8 +145,8 @@ def test_an_open_quote_in_an_env_file_is_one_sentence_that_shows_no_value(
 def test_a_variable_of_blanks_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     unset = load_settings()
-    (tmp_path / ".env").write_text('CATDOG_THREADS="  "\nCATDOG_API_KEY="\t"\n')
-    for field in Settings.model_fields:
+    (tmp_path / ".env").write_text('CATDOG_THREADS="  "\n')
+    for field in Settings.model_fields.keys() - {"api_key"}:  # of blanks it is a mistake, and no open door
         monkeypatch.setenv(variable_name(field), "  ")
     assert load_settings() == unset
 

@@ -277,8 +277,8 @@ class Collection:
             if added.files == before:
                 added.rejected.append(Refused(shown_name(name), "The zip is empty: there are no pictures in it."))
         except DatasetError as error:
-            reason = why_part(name) or error
-            added.rejected.append(Refused(shown_name(name), f"The {_kind(name)} cannot be used. {reason}"))
+            said = why_part(name) or str(error)
+            added.rejected.append(Refused(shown_name(name), f"The {_kind(name)} cannot be used. {said}"))
         return added.files - before
 
     def _prepare(

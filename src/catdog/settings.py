@@ -327,7 +327,12 @@ class Settings(BaseSettings):
 
 
 def _without_blanks(source: Any) -> Any:
-    return lambda: {name: value for name, value in source().items() if not isinstance(value, str) or value.strip()}
+    """Leave out what is set to blanks, but for a key: who set that wants one, and is told that it is none."""
+
+    def is_set(name: str, value: Any) -> bool:
+        return not isinstance(value, str) or bool(value.strip()) or name.casefold().endswith("api_key")
+
+    return lambda: {name: value for name, value in source().items() if is_set(name, value)}
 
 
 def available_cores() -> int:
