@@ -456,7 +456,11 @@ def test_a_hostile_champion_file_stops_nothing_but_changes(
     served[0].extensions["catdog"].refresh()
     require_problem(client.post("/api/models/2/promote"), 409, "champion")
     require_problem(client.get("/api/models"), 409, "champion")
-    assert client.get("/readyz").json == {"status": "ready", "version": 1}  # the one that answered goes on
+    ready = client.get("/readyz")
+    assert ready.status_code == 200  # the one that answered goes on, and the fault is named
+    document = dict(ready.json or {})
+    assert "champion" in document.pop("faults")[0]
+    assert document == {"status": "degraded", "version": 1}
     for path in ("/", "/api/model/status", "/api/stats", "/?tab=retrain", "/metrics"):
         assert client.get(path).status_code == 200, path
 
