@@ -172,7 +172,7 @@ def test_wrong_options_about_folders_are_one_line_and_exit_code_2(tmp_path: Path
 
 def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:
     finished = run(tmp_path / "home", "data", "import", "absent", code=1)
-    assert finished.stderr.startswith("Error: A folder, zip or tar of pictures is needed. Received: ")
+    assert finished.stderr.startswith("Error: A folder, zip or tar of pictures is needed. There is no such file. ")
     assert "Traceback" not in finished.stderr
     document = json.loads(run(tmp_path / "home", "train", "absent", "--json", code=1).stdout)
     assert document["error"].startswith("A folder of pictures is needed")
@@ -209,8 +209,8 @@ def test_a_fresh_home_answers_with_the_bundled_model(tmp_path: Path, drawn: Path
 def test_what_the_disk_refuses_is_one_sentence(tmp_path: Path, trained: Settings, drawn: Path) -> None:
     picture = next((drawn / "test" / "cats").iterdir())
     table = tmp_path / "absent" / "answers.csv"
-    finished = run(trained.home, "predict", picture, "--csv", table, "--json", code=1)
-    assert json.loads(finished.stdout) == {"error": f"No such file or directory: {table}."}
+    finished = run(trained.home, "predict", picture, "--csv", table, "--json", code=2)
+    assert f"A folder that exists is needed, and {table.parent} is none." in json.loads(finished.stdout)["error"]
     assert "Traceback" not in finished.stderr
     (tmp_path / "home").write_text("a file where the home should be")
     assert "Traceback" not in run(tmp_path / "home", "predict", picture, code=1).stderr
