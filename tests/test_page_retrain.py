@@ -93,7 +93,7 @@ def test_pictures_come_in_and_are_looked_after(
     with zipfile.ZipFile(archive, "w") as zipped:
         for number in range(3):
             zipped.writestr(f"kennel/{number}.jpg", encode(draw("dog", 7000 + number)))
-        zipped.writestr("kennel/readme.txt", "no picture either")
+        zipped.writestr("kennel/notes", "no picture either")
         zipped.write(cats[0], "kennel/no dog.jpg")
     add(page, "Dogs", archive)
     expect(summary(page)).to_have_text("3 pictures added to dogs, 2 refused.")
