@@ -94,7 +94,8 @@ def test_a_full_disk_fails_the_job_and_nothing_else(client: FlaskClient, home: S
         asker.stopped.set()
         asker.join()
     assert job.state == "failed"
-    assert job.message.startswith("Saving the version.")
+    # Which of them finds no room depends on how the file system counts.
+    assert job.message.startswith(("Fitting the head.", "Saving the version."))
     assert "No space left" in job.message
     assert "Nothing was changed" in job.message
     assert len(asker.statuses) > 10
