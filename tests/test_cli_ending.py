@@ -168,3 +168,17 @@ def test_an_answer_is_written_in_full_where_names_are_not_text(bundled: Settings
     finished = shell(bundled.home, f"catdog predict {tmp_path}/cats")
     assert finished.returncode == 0
     assert "\\udcff\\udcfe.jpg" in finished.stdout
+
+
+def test_a_name_in_an_error_moves_no_cursor(bundled: Settings, tmp_path: Path) -> None:
+    name = "\x1b[2J[bold]\u202egpj"
+    finished = subprocess.run(
+        [sys.executable, "-m", "catdog", "data", "import", tmp_path / name],
+        env={**os.environ, "CATDOG_HOME": str(bundled.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "\\x1b[2J[bold]\\u202egpj" in finished.stderr
+    assert "\x1b" not in finished.stderr

@@ -45,9 +45,6 @@ out: Final = Console()
 notes: Final = Console(stderr=True)
 """Progress and remarks go to stderr, so that stdout can be piped."""
 
-PLAIN: Final[Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-"""How a sentence is printed: as it is, in one line."""
-
 _STAGES: Final = {
     "draw": "Drawing",
     "import": "Reading pictures",

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import typer
 
-from catdog.cli.console import PLAIN, notes, print_json_line
+from catdog.cli.console import note, notes, print_json_line
 from catdog.errors import CatdogError, StoppedError
 
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
@@ -122,7 +122,7 @@ def _tell(message: str) -> None:
             print_json_line({"error": message})
     with suppress(OSError):
         notes.print("[red]Error:[/] ", end="", soft_wrap=True)
-        notes.print(message.replace("\n", " "), **PLAIN)
+        note(message.replace("\n", " "))
 
 
 def _prepare_streams() -> None:

@@ -8,7 +8,7 @@ import typer
 
 from catdog.choices import PictureState
 from catdog.cli import console
-from catdog.cli.console import PLAIN, JsonOption, notes, out, print_json, say
+from catdog.cli.console import JsonOption, note, out, print_json, say
 from catdog.cli.ending import stoppable
 from catdog.errors import PictureError
 from catdog.settings import load_settings
@@ -60,13 +60,13 @@ def add(
             collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
     except BaseException:
         if added.files:  # what ends it is told behind this, on stdout too where that is JSON
-            (notes if as_json else out).print(_summary(added), **PLAIN)
+            (note if as_json else say)(_summary(added))
         raise
     _tell(added, as_json)
     passed_over = [] if recursive else _folders_in(paths)
     if passed_over:
         count = counted(len(passed_over), "folder was", "folders were")
-        notes.print(f"{count} passed over, such as {passed_over[0]}; --recursive enters them.", **PLAIN)
+        note(f"{count} passed over, such as {passed_over[0]}; --recursive enters them.")
     if added.rejected:
         raise typer.Exit(1)
     if not added.files:
