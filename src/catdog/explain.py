@@ -29,6 +29,7 @@ from catdog.features import read_if_possible
 from catdog.patience import BRIEF_SECONDS
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Pixels, decode_upright, read_picture
+from catdog.regular_files import read_regular
 from catdog.replay import Replay
 from catdog.store import ModelVersion
 
@@ -241,8 +242,8 @@ def _read(path: Path, predictor: Predictor) -> bytes:
     try:
         found = path.resolve()
         is_inside = any(found.is_relative_to(Path(at).resolve()) for at in (settings.home, root) if at)
-        if is_inside and found.is_file() and found.stat().st_size <= settings.max_picture_bytes:
-            return found.read_bytes()
+        if is_inside:
+            return read_regular(found, settings.max_picture_bytes) or b""
     except (OSError, RuntimeError, ValueError):
         pass
     return b""

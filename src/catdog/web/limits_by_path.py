@@ -4,10 +4,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from flask import Flask
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 
-from catdog.web.body_limits import UPLOAD_ENDPOINTS, limit_of
+from catdog.web.body_limits import UPLOAD_ENDPOINTS, BodyLimits, limit_of
 from catdog.web.buffers import BODIES_ON_DISK, MEMORY_BYTES, Budget
 
 LEAST_BYTES: Final = 64 * 2**10
@@ -21,19 +19,13 @@ class LimitByPath:
     """The limits of an application's routes, by method and path as they stand in the request line."""
 
     def __init__(self, app: Any) -> None:
-        service = app.extensions.get("catdog") if isinstance(app, Flask) else None
-        self._settings = service.settings if service else None
-        self._routes = app.url_map.bind("localhost") if service else None
+        extensions = app.extensions if isinstance(app, Flask) else {}
+        self._limits: BodyLimits | None = extensions.get("catdog_body_limits")
+        self._settings = extensions["catdog"].settings if self._limits else None
 
     def __call__(self, method: str, path: str) -> int:
         """Return the most bytes that the body of a request may have."""
-        if self._routes is None or self._settings is None:
-            return ELSEWHERE_BYTES
-        try:
-            endpoint = self._routes.match(unquote(path), method)[0]
-        except (HTTPException, RequestRedirect):
-            endpoint = None
-        return limit_of(endpoint, self._settings).bytes
+        return self._limits.limit_for(method, unquote(path)) if self._limits else ELSEWHERE_BYTES
 
     def budget(self) -> Budget:
         """Make what all bodies and answers of a process share."""
