@@ -61,9 +61,8 @@ def test_uploading(app: APIFlask, client: FlaskClient, home: Settings, field: st
     assert (again["accepted"], again["duplicates"], again["batch"]) == (0, 4, found["batch"])
 
 
-def test_the_first_requests_wait_until_the_pictures_are_in_order(
-    app: APIFlask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def slow_repair(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
+    """Let the first look at the kept pictures say that it has begun, and wait until it may end."""
     begun, may_end, repair = Event(), Event(), Collection.repair
 
     def slow(self: Collection) -> Any:
@@ -71,10 +70,18 @@ def test_the_first_requests_wait_until_the_pictures_are_in_order(
         may_end.wait(60)
         return repair(self)
 
+    monkeypatch.setattr(Collection, "repair", slow)
+    return begun, may_end
+
+
+def test_the_first_requests_wait_until_the_pictures_are_in_order(
+    app: APIFlask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = slow_repair(monkeypatch)
+
     def ask() -> Any:
         return app.test_client().get("/api/retrain/images")
 
-    monkeypatch.setattr(Collection, "repair", slow)
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(ask)
         assert begun.wait(60)
@@ -85,17 +92,11 @@ def test_the_first_requests_wait_until_the_pictures_are_in_order(
 
 
 def test_whoever_waits_in_vain_for_that_is_told(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, may_end, repair = Event(), Event(), Collection.repair
-
-    def slow(self: Collection) -> Any:
-        begun.set()
-        may_end.wait(60)
-        return repair(self)
+    begun, may_end = slow_repair(monkeypatch)
 
     def ask() -> Any:
         return app.test_client().get("/api/retrain/images")
 
-    monkeypatch.setattr(Collection, "repair", slow)
     monkeypatch.setattr("catdog.patience.FIRST_SECONDS", 0.2)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask)
