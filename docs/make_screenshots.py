@@ -134,9 +134,9 @@ def write(page: Page, path: Path) -> None:
 
 
 def ask(page: Page, pictures: Sequence[Path]) -> None:
-    """Choose pictures in the tab "Predict", and wait for the answers."""
+    """Choose images in the tab "Predict", and wait for the answers."""
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose pictures").click()
+        page.get_by_role("button", name="Choose images").click()
     chooser.value.set_files(list(pictures))
     expect(page.locator(".result .verdict")).to_have_count(len(pictures))
 
@@ -184,15 +184,15 @@ def visit_retrain(page: Page, pictures: Sequence[Path]) -> None:
     open_tab(page, "Retrain")
     chosen = write_pictures(pictures[0].parent / "more", "cat", 8, first=7000)
     enlarge(chosen[0].parent)
-    page.get_by_role("radio", name="Cats").check()
+    page.get_by_role("radio", name="Cat").check()
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose pictures or a zip").click()
+        page.get_by_role("button", name="Choose images or a zip").click()
     chooser.value.set_files(chosen)
     page.wait_for_timeout(2500)
     start = page.get_by_role("button", name="Start retraining")
     start.scroll_into_view_if_needed()
     start.click()
-    outcome = page.get_by_role("article", name="Champion against challenger")
+    outcome = page.get_by_role("article", name="Champion and challenger")
     expect(outcome).to_be_visible(timeout=60_000)
     outcome.scroll_into_view_if_needed()
     page.wait_for_timeout(2500)

@@ -48,7 +48,7 @@ def test_charts_are_drawn_and_have_tables(open_page: OpenPage, address: str) -> 
         assert charts.nth(i).locator("path").count() > 3
     card = page.locator('[data-chart="roc"]')
     expect(card.get_by_role("img", name="Chart: ROC curve")).to_be_visible()
-    card.get_by_text("As a table").click()
+    card.get_by_text("View as table").click()
     expect(card.get_by_role("table")).to_be_visible()
     expect(card.get_by_role("columnheader", name="True positive rate")).to_be_visible()
     empty = page.locator('[data-chart="activity"]')
@@ -77,11 +77,11 @@ def test_a_chart_is_saved_as_svg_png_and_csv(open_page: OpenPage, address: str, 
 
 def test_a_cell_opens_its_pictures(open_page: OpenPage, address: str) -> None:
     page = open_page(TAB, address=address)
-    cell = page.get_by_role("link", name="show Cat, answered Cat")
+    cell = page.get_by_role("link", name="of Cat, predicted Cat")
     cell.focus()
     page.keyboard.press("Enter")
     section = page.locator("#pictures")
-    expect(section.get_by_role("heading", name="Cat, answered Cat")).to_be_visible()
+    expect(section.get_by_role("heading", name="Cat, predicted Cat")).to_be_visible()
     expect(section).to_be_focused()
     picture = section.get_by_role("img").first
     picture.scroll_into_view_if_needed()
@@ -89,7 +89,7 @@ def test_a_cell_opens_its_pictures(open_page: OpenPage, address: str) -> None:
     assert picture.evaluate("image => image.naturalWidth") > 0
     assert "answered=cat" in page.url
     section.get_by_role("link", name="All mistakes").click()
-    expect(section.get_by_role("heading", name="The surest mistakes")).to_be_visible()
+    expect(section.get_by_role("heading", name="Most confident mistakes")).to_be_visible()
 
 
 def test_what_was_asked_meanwhile_is_shown_at_the_next_look(
@@ -130,7 +130,7 @@ def test_dark(open_page: OpenPage, address: str) -> None:
 def test_axe_finds_nothing_serious(open_page: OpenPage, address: str, dark: bool) -> None:
     page = open_page(f"{TAB}&true=cats&answered=cats", address=address, dark=dark, width=360)
     charts_of(page)
-    for summary in page.get_by_text("As a table").all()[:3]:
+    for summary in page.get_by_text("View as table").all()[:3]:
         summary.click()
     assert serious_violations(page) == []
 
@@ -147,14 +147,14 @@ def test_a_telephone(open_page: OpenPage, address: str) -> None:
 
 def test_without_javascript(open_page: OpenPage, address: str) -> None:
     page = open_page(TAB, address=address, javascript=False)
-    expect(page.get_by_role("heading", name="What the numbers say")).to_be_visible()
+    expect(page.get_by_role("heading", name="Key findings")).to_be_visible()
     expect(page.get_by_text("of 20 test pictures are answered rightly")).to_be_visible()
     expect(page.get_by_role("button", name="as SVG")).to_have_count(0)
     card = page.locator('[data-chart="metrics"]')
-    card.get_by_text("As a table").click()
+    card.get_by_text("View as table").click()
     expect(card.get_by_role("cell", name="Accuracy")).to_be_visible()
-    page.get_by_role("link", name="show Cat, answered Cat").click()
-    expect(page.get_by_role("heading", name="Cat, answered Cat")).to_be_visible()
+    page.get_by_role("link", name="of Cat, predicted Cat").click()
+    expect(page.get_by_role("heading", name="Cat, predicted Cat")).to_be_visible()
     assert page.locator("#pictures img").count() > 0
 
 
@@ -164,4 +164,4 @@ def test_a_script_that_cannot_be_loaded_is_told_and_tables_stay(open_page: OpenP
     page.get_by_role("tab", name="Visualizations").click()
     expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
     expect(page.locator(".chart:visible")).to_have_count(0)
-    expect(page.locator('[data-chart="roc"]').get_by_text("As a table")).to_be_visible()
+    expect(page.locator('[data-chart="roc"]').get_by_text("View as table")).to_be_visible()

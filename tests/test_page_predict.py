@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
 
-NEITHER = "This looks like none of what I know"  # what the bundled model says of a drawing
+NEITHER = "Not a cat or a dog"  # what the bundled model says of a drawing
 LONG_NAME = "a cat on the " + "very_" * 30 + "long sofa.jpg"
 
 
@@ -24,7 +24,7 @@ def drawing(seed: int, name: str = "") -> dict[str, Any]:
 def choose(page: Page, *files: dict[str, Any] | Path) -> Locator:
     """Choose files as with the button; gives the cards of the answers, once they are all there."""
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose pictures").click()
+        page.get_by_role("button", name="Choose images").click()
     chooser.value.set_files(list(files))  # type: ignore[arg-type]
     cards = page.locator(".result")
     expect(cards.locator(".answer")).to_have_count(len(files))
@@ -36,13 +36,13 @@ def test_several_pictures_one_of_them_broken(open_page: OpenPage) -> None:
     broken = {"name": "b.jpg", "mimeType": "image/jpeg", "buffer": b"none"}
     cards = choose(page, drawing(1), broken, drawing(2, LONG_NAME))
     expect(cards.nth(0).get_by_role("heading")).to_have_text(NEITHER)
-    expect(cards.nth(0)).to_contain_text("If it had to be one, it would be")
-    expect(cards.nth(0)).to_contain_text("Version 1 ·")
-    expect(cards.nth(0).get_by_role("img", name="Your picture cat 1.jpg")).to_be_visible()
+    expect(cards.nth(0)).to_contain_text("Closest class: ")
+    expect(cards.nth(0)).to_contain_text("Model v1 ·")
+    expect(cards.nth(0).get_by_role("img", name="Your image cat 1.jpg")).to_be_visible()
     shares = [float(text.strip("<> %")) for text in cards.nth(0).locator(".bars .number").all_inner_texts()]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(100, abs=0.2)
-    expect(cards.nth(1)).to_contain_text("not a JPEG, PNG, WebP or AVIF")
+    expect(cards.nth(1)).to_contain_text("Use JPEG, PNG, WebP or AVIF")
     expect(cards.nth(1)).to_contain_text("(Request ")
     expect(page.get_by_role("status").filter(has_text="b.jpg")).to_contain_text(f"cat 1.jpg: {NEITHER}")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -76,7 +76,7 @@ def test_feedback_by_keyboard_and_its_undo(open_page: OpenPage) -> None:
     kept = page.request.get("/api/retrain/images?state=pending").json()
     assert [image["category"] for image in kept["images"]] == ["cats"]
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("Taken back.")).to_be_visible()
+    expect(page.get_by_text("Feedback removed.")).to_be_visible()
     assert page.request.get("/api/retrain/images?state=pending").json()["total"] == 0
     card.get_by_role("button", name="Dog").click()  # and another opinion is taken
     expect(card).to_contain_text("Marked as")
@@ -104,7 +104,7 @@ def test_paste(open_page: OpenPage) -> None:
     assert copied.startswith("curl -F image=@'")
     assert copied.endswith(f"{page.watch.address}/api/predict")  # type: ignore[attr-defined]
     page.get_by_role("button", name="Paste", exact=True).click()  # now there is only text
-    expect(page.get_by_text("There is no picture on the clipboard.")).to_be_visible()
+    expect(page.get_by_text("No image on the clipboard.")).to_be_visible()
 
 
 def test_drop(open_page: OpenPage) -> None:
@@ -119,7 +119,7 @@ def test_drop(open_page: OpenPage) -> None:
         }""",
         jpeg,
     )
-    expect(page.get_by_role("button", name="Choose pictures")).to_be_visible()
+    expect(page.get_by_role("button", name="Choose images")).to_be_visible()
     page.dispatch_event("#predict-form", "dragover", {"dataTransfer": transfer})
     expect(page.locator("#predict-form")).to_have_class("drop over")
     page.dispatch_event("#predict-form", "drop", {"dataTransfer": transfer})
@@ -131,7 +131,7 @@ def test_history_stays_until_it_is_cleared(open_page: OpenPage) -> None:
     page = open_page("/")
     choose(page, drawing(7), drawing(8))
     page.reload()
-    strip = page.get_by_role("region", name="Lately").get_by_role("listitem")
+    strip = page.get_by_role("region", name="Recent").get_by_role("listitem")
     expect(strip).to_have_count(2)
     expect(strip.first).to_contain_text("Neither")
     page.get_by_role("button", name="Clear").click()
@@ -142,11 +142,11 @@ def test_history_stays_until_it_is_cleared(open_page: OpenPage) -> None:
 
 def test_camera(open_page: OpenPage) -> None:
     page = open_page("/", permissions=["camera"])
-    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Use camera").click()
     dialog = page.get_by_role("dialog", name="Camera")
     page.wait_for_timeout(500)  # for the first frame
-    dialog.get_by_role("button", name="Take the picture").click()
-    expect(page.locator(".result")).to_contain_text("camera picture")
+    dialog.get_by_role("button", name="Take photo").click()
+    expect(page.locator(".result")).to_contain_text("camera image")
     expect(page.locator(".result .verdict")).to_have_count(1)
     expect(dialog).to_have_count(0)
 
@@ -157,7 +157,7 @@ def test_camera(open_page: OpenPage) -> None:
         ("navigator.mediaDevices.enumerateDevices = async () => []", "none is connected"),
         (
             "Object.defineProperty(window, 'isSecureContext', { value: false })",
-            "browsers give it",
+            "browsers allow it only over HTTPS",
         ),
         ("navigator.permissions.query = async () => ({ state: 'denied' })", "it is blocked for this page"),
     ],
@@ -165,18 +165,18 @@ def test_camera(open_page: OpenPage) -> None:
 def test_where_there_is_no_camera_it_says_why(open_page: OpenPage, before: str, reason: str) -> None:
     page = open_page("/", before=before)
     expect(page.get_by_text(f"No camera: {reason}")).to_be_visible()
-    expect(page.get_by_role("button", name="Use the camera")).to_be_hidden()
+    expect(page.get_by_role("button", name="Use camera")).to_be_hidden()
 
 
 def test_without_a_script(open_page: OpenPage) -> None:
     page = open_page("/", javascript=False, expected={415})
-    page.get_by_label("A picture").set_input_files(drawing(9))  # type: ignore[arg-type]
-    page.get_by_role("button", name="What does it show?").click()
+    page.get_by_label("Image file").set_input_files(drawing(9))  # type: ignore[arg-type]
+    page.get_by_role("button", name="Classify").click()
     expect(page.get_by_role("heading", name=NEITHER)).to_be_visible()
-    expect(page.get_by_text("Version 1 ·")).to_be_visible()
-    page.get_by_label("A picture").set_input_files({"name": "x.jpg", "mimeType": "image/jpeg", "buffer": b"none"})
-    page.get_by_role("button", name="What does it show?").click()
-    expect(page.get_by_role("alert")).to_contain_text("not a JPEG, PNG, WebP or AVIF")
+    expect(page.get_by_text("Model v1 ·")).to_be_visible()
+    page.get_by_label("Image file").set_input_files({"name": "x.jpg", "mimeType": "image/jpeg", "buffer": b"none"})
+    page.get_by_role("button", name="Classify").click()
+    expect(page.get_by_role("alert")).to_contain_text("Use JPEG, PNG, WebP or AVIF")
     page.get_by_role("link", name="Model status").click()
     expect(page.get_by_role("heading", name="Versions", exact=True)).to_be_visible()
 
@@ -187,9 +187,9 @@ def test_photographs(open_page: OpenPage, shared: Path) -> None:
     cards = choose(page, shared / "photos" / "cat.4996.jpg", shared / "photos" / "dog.4018.jpg")
     expect(cards.nth(0).get_by_role("heading")).to_have_text("Cat")
     expect(cards.nth(1).get_by_role("heading")).to_have_text("Dog")
-    expect(cards.nth(0)).to_contain_text("% sure.")
+    expect(cards.nth(0)).to_contain_text("% confident.")
     page.keyboard.press("1")
-    expect(cards.nth(0)).to_contain_text("Marked as right")
+    expect(cards.nth(0)).to_contain_text("Marked as correct")
     cards.nth(1).get_by_role("button", name="Wrong").focus()
     page.keyboard.press("2")  # of the card in which the focus is
     expect(cards.nth(1)).to_contain_text("Marked as wrong")

@@ -50,7 +50,7 @@ def add(page: Page, category: str, *files: Path) -> None:
     """Choose a class, then files."""
     page.get_by_role("radio", name=category).check()
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose pictures or a zip").click()
+        page.get_by_role("button", name="Choose images or a zip").click()
     chooser.value.set_files(files)
 
 
@@ -59,12 +59,12 @@ def summary(page: Page) -> Any:
 
 
 def pictures(page: Page) -> Any:
-    return page.get_by_role("region", name="Look through them").locator(".retrain-picture")
+    return page.get_by_role("region", name="2. Review").locator(".retrain-picture")
 
 
 def counts(page: Page, folder: str) -> Any:
     """Give the cells of a class in the report: in use, waiting, removed."""
-    row = page.get_by_role("region", name="Check the data").get_by_role("row").filter(has_text=folder)
+    row = page.get_by_role("region", name="3. Check for problems").get_by_role("row").filter(has_text=folder)
     return row.get_by_role("cell")
 
 
@@ -76,18 +76,18 @@ def test_pictures_come_in_and_are_looked_after(
     retrain: Callable[..., Page], cats: list[Path], tmp_path: Path, home: Settings
 ) -> None:
     page = retrain()
-    expect(page.get_by_text("There are no pictures yet.")).to_be_visible()
-    expect(page.get_by_text("There is nothing to check yet")).to_be_visible()
+    expect(page.get_by_text("No images yet.")).to_be_visible()
+    expect(page.get_by_text("Nothing to check yet")).to_be_visible()
     text = tmp_path / 'my\u202f"notes".jpg'  # a space that only looks like one, as in names of screenshots
     text.write_text("not a picture")
     long = tmp_path / f"{LONG}.jpg"
     long.write_bytes(encode(draw("cat", 7100)))
-    add(page, "Cats", *cats, text, long)
-    expect(summary(page)).to_have_text("7 pictures added to cats, 1 refused.")
-    expect(page.get_by_role("list", name="Refused files")).to_contain_text("The file is not a JPEG")
-    expect(page.locator(".retrain-sent-files li").filter(has_text="notes")).to_contain_text("refused")
+    add(page, "Cat", *cats, text, long)
+    expect(summary(page)).to_have_text("7 images added to Cat, 1 rejected.")
+    expect(page.get_by_role("list", name="Rejected files")).to_contain_text("The file is not a JPEG")
+    expect(page.locator(".retrain-sent-files li").filter(has_text="notes")).to_contain_text("rejected")
     expect(pictures(page)).to_have_count(7)
-    expect(counts(page, "cats")).to_have_text(["7", "0", "0"])
+    expect(counts(page, "Cat")).to_have_text(["7", "0", "0"])
 
     archive = tmp_path / "dogs.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
@@ -95,26 +95,26 @@ def test_pictures_come_in_and_are_looked_after(
             zipped.writestr(f"kennel/{number}.jpg", encode(draw("dog", 7000 + number)))
         zipped.writestr("kennel/notes", "no picture either")
         zipped.write(cats[0], "kennel/no dog.jpg")
-    add(page, "Dogs", archive)
-    expect(summary(page)).to_have_text("3 pictures added to dogs, 2 refused.")
-    expect(page.get_by_role("list", name="Refused files")).to_contain_text("kept under cats already")
-    add(page, "Cats", *cats)
-    expect(summary(page)).to_have_text("0 pictures added to cats, 6 there before.")
+    add(page, "Dog", archive)
+    expect(summary(page)).to_have_text("3 images added to Dog, 2 rejected.")
+    expect(page.get_by_role("list", name="Rejected files")).to_contain_text("kept under cats already")
+    add(page, "Cat", *cats)
+    expect(summary(page)).to_have_text("0 images added to Cat, 6 already there.")
 
-    page.get_by_role("button", name="Move to dogs: cat.7000.jpg").click()
-    expect(counts(page, "dogs")).to_have_text(["4", "0", "0"])
+    page.get_by_role("button", name="Move to Dog: cat.7000.jpg").click()
+    expect(counts(page, "Dog")).to_have_text(["4", "0", "0"])
     undo(page)
-    expect(counts(page, "dogs")).to_have_text(["3", "0", "0"])
+    expect(counts(page, "Dog")).to_have_text(["3", "0", "0"])
     page.get_by_role("button", name="Remove cat.7001.jpg").click()
-    expect(counts(page, "cats")).to_have_text(["6", "0", "1"])
+    expect(counts(page, "Cat")).to_have_text(["6", "0", "1"])
     expect(page.get_by_role("button", name="Restore cat.7001.jpg")).to_be_visible()
     undo(page)
-    expect(counts(page, "cats")).to_have_text(["7", "0", "0"])
+    expect(counts(page, "Cat")).to_have_text(["7", "0", "0"])
 
     for name in ("cat.7002.jpg", "cat.7003.jpg"):
         page.get_by_role("checkbox", name=f"Choose {name}").check()
-    chosen = page.get_by_role("group", name="Chosen pictures")
-    expect(chosen).to_contain_text("2 chosen")
+    chosen = page.get_by_role("group", name="Selected images")
+    expect(chosen).to_contain_text("2 selected")
     chosen.get_by_role("button", name="Remove").click()
     expect(chosen).to_be_hidden()
     page.get_by_label("Show", exact=True).select_option(label="Removed")
@@ -124,10 +124,10 @@ def test_pictures_come_in_and_are_looked_after(
     page.get_by_label("Show", exact=True).select_option(label="All")
     page.get_by_role("button", name="Show the batch of dogs.zip/kennel/0.jpg").click()
     expect(pictures(page)).to_have_count(3)
-    page.get_by_role("button", name="Remove the batch").click()
-    expect(counts(page, "dogs")).to_have_text(["0", "0", "3"])
+    page.get_by_role("button", name="Remove batch").click()
+    expect(counts(page, "Dog")).to_have_text(["0", "0", "3"])
     undo(page)
-    expect(counts(page, "dogs")).to_have_text(["3", "0", "0"])
+    expect(counts(page, "Dog")).to_have_text(["3", "0", "0"])
     page.get_by_role("button", name="Show all").click()
     expect(pictures(page)).to_have_count(10)
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 6
@@ -143,9 +143,9 @@ def test_a_dropped_folder_is_sent_once_its_class_is_chosen(
     page = retrain(expected={503})
     drop(page, page.locator(".drop"), cats[0].parent)
     expect(page.locator(".retrain-ask")).to_contain_text("7 files")
-    page.get_by_role("radio", name="Cats").check()
+    page.get_by_role("radio", name="Cat").check()
     # The first request was kept, but the answer said that it was not: it was sent again by itself.
-    expect(summary(page)).to_contain_text("7 there before, 1 hidden passed over")
+    expect(summary(page)).to_contain_text("7 already there, 1 hidden skipped")
     expect(page.locator(".retrain-sent-files li")).to_have_count(7)
     expect(page.locator(".retrain-sent-files li").filter(has_text="cats/inner/cat.jpg")).to_contain_text("kept")
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 7
@@ -156,14 +156,14 @@ def test_what_could_not_be_sent_can_be_sent_again(retrain: Callable[..., Page], 
     full = '{"error": "There is too much.", "request_id": "abc"}'
     refuse: Callable[[Route], None] = lambda route: route.fulfill(status=413, body=full)  # noqa: E731
     page.route("**/api/retrain/upload", refuse)
-    add(page, "Cats", *cats)
-    expect(summary(page)).to_have_text("0 pictures added to cats, 6 not sent.")
+    add(page, "Cat", *cats)
+    expect(summary(page)).to_have_text("0 images added to Cat, 6 not sent.")
     expect(page.get_by_text("There is too much. (Request abc)")).to_be_visible()
     page.unroute("**/api/retrain/upload", refuse)
-    page.get_by_role("button", name="Try again with 6 not sent").click()
-    expect(summary(page)).to_have_text("6 pictures added to cats.")
+    page.get_by_role("button", name="Retry 6 unsent").click()
+    expect(summary(page)).to_have_text("6 images added to Cat.")
     undo(page)
-    expect(counts(page, "cats")).to_have_text(["0", "0", "6"])
+    expect(counts(page, "Cat")).to_have_text(["0", "0", "6"])
 
 
 def busy_once(add: Callable[..., Any]) -> Callable[..., Any]:
@@ -212,7 +212,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
     page = retrain()
     job = page.get_by_role("region", name="4. Retrain")
     expect(job).to_contain_text("There was no retraining yet.")
-    job.get_by_label("Keep the new version aside").check()
+    job.get_by_label("Don't deploy automatically").check()
     job.get_by_role("button", name="Start retraining").click()
     expect(job.get_by_role("progressbar")).to_be_visible()
     page.reload()
@@ -220,9 +220,9 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
     expect(job).to_contain_text("Waiting for the worker.")
     with working(home):
         expect(job.locator('[aria-current="step"]')).to_be_visible(timeout=60_000)
-        outcome = job.get_by_role("article", name="Champion against challenger")
+        outcome = job.get_by_role("article", name="Champion and challenger")
         expect(outcome).to_be_visible(timeout=60_000)
-    expect(outcome).to_contain_text("Version 1 stays; version 2 is kept aside")
+    expect(outcome).to_contain_text("Version 1 stays in use; version 2 was not deployed")
     expect(outcome).to_contain_text("as asked for")
     expect(outcome.get_by_role("row", name="Accuracy").first).to_contain_text("95 % interval")
     expect(outcome.get_by_role("columnheader", name="Challenger version 2").first).to_be_visible()
@@ -232,13 +232,13 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
     outcome.get_by_role("button", name="Keep version 1").click()
     expect(outcome).to_contain_text("You kept version 1")
     undo(page)
-    outcome.get_by_role("button", name="Promote anyway").click()
-    expect(outcome).to_contain_text("Version 2 answers")
-    expect(page.locator("#answering")).to_have_text("Version 2 answers")
+    outcome.get_by_role("button", name="Deploy anyway").click()
+    expect(outcome).to_contain_text("Version 2 in use")
+    expect(page.locator("#answering")).to_have_text("Model v2 in use")
     assert ModelStore(home.models_dir).champion() == 2
     assert page.request.get("/api/model/status").json()["version"] == 2
     undo(page)
-    expect(outcome.get_by_role("button", name="Promote anyway")).to_be_visible()
+    expect(outcome.get_by_role("button", name="Deploy anyway")).to_be_visible()
     assert ModelStore(home.models_dir).champion() == 1
 
 
@@ -249,8 +249,8 @@ def test_what_cannot_be_started_is_said_and_what_was_started_can_be_cancelled(
     job = page.get_by_role("region", name="4. Retrain")
     job.get_by_role("button", name="Start retraining").click()
     expect(job.get_by_role("alert")).to_contain_text("There is nothing to train on")
-    add(page, "Cats", *cats)
-    expect(summary(page)).to_contain_text("added to cats")
+    add(page, "Cat", *cats)
+    expect(summary(page)).to_contain_text("added to Cat")
     job.get_by_role("button", name="Start retraining").click()
     for _ in range(2):
         expect(job.get_by_role("alert")).to_be_hidden()
@@ -265,10 +265,10 @@ def test_by_keyboard(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page = retrain()
     page.on("filechooser", lambda chooser: chooser.set_files(cats))
     expect(page.get_by_role("button", name="Start retraining")).to_be_visible()
-    page.get_by_role("radio", name="Cats").focus()
+    page.get_by_role("radio", name="Cat").focus()
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Choose pictures or a zip")).to_be_focused()
+    expect(page.get_by_role("button", name="Choose images or a zip")).to_be_focused()
     page.keyboard.press("Enter")
     expect(pictures(page)).to_have_count(6)
     names = [name.removeprefix("Remove ") for name in removers(page)]
@@ -279,14 +279,14 @@ def test_by_keyboard(retrain: Callable[..., Page], cats: list[Path]) -> None:
     assert page.evaluate("document.activeElement.closest('.retrain-picture') !== null")
     page.get_by_role("checkbox", name=f"Choose {names[2]}").focus()
     page.keyboard.press("Space")
-    chosen = page.get_by_role("group", name="Chosen pictures")
+    chosen = page.get_by_role("group", name="Selected images")
     chosen.get_by_role("button", name="All on this page").focus()
     page.keyboard.press("Enter")
-    expect(chosen).to_contain_text("6 chosen")
+    expect(chosen).to_contain_text("6 selected")
     expect(chosen.get_by_role("button", name="All on this page")).to_be_focused()
-    chosen.get_by_role("button", name="Move to dogs").focus()
+    chosen.get_by_role("button", name="Move to Dog").focus()
     page.keyboard.press("Enter")
-    expect(counts(page, "dogs")).to_have_text(["5", "0", "0"])
+    expect(counts(page, "Dog")).to_have_text(["5", "0", "0"])
     assert page.evaluate("document.activeElement !== document.body")
 
 
@@ -308,27 +308,27 @@ def test_a_doubtful_batch_many_pictures_dark_and_narrow(home: Settings, open_pag
     review(Collection(home, open_database(home)))
     with serving(home) as address:
         page = open_page("/?tab=retrain", address=address, width=360, dark=True)
-        check = page.get_by_role("region", name="Check the data")
-        expect(check).to_contain_text("Batch from-cats is in quarantine")
-        expect(check).to_contain_text("until its pictures are confirmed, moved to the right class, or removed")
+        check = page.get_by_role("region", name="3. Check for problems")
+        expect(check).to_contain_text("Batch from-cats is quarantined")
+        expect(check).to_contain_text("until its images are confirmed, moved to the right class or removed")
         page.wait_for_load_state("networkidle")
         assert serious_violations(page) == []
         assert overflow(page) == 0
-        expect(page.get_by_text("1 to 12 of 40 pictures")).to_be_visible()
+        expect(page.get_by_text("1 to 12 of 40 images")).to_be_visible()
         page.get_by_role("button", name="Next").click()
-        expect(page.get_by_text("13 to 24 of 40 pictures")).to_be_visible()
+        expect(page.get_by_text("13 to 24 of 40 images")).to_be_visible()
         loaded = {url for url in page.watch.requests if url.endswith("/file")}  # type: ignore[attr-defined]
         assert 0 < len(loaded) <= 24
-        check.get_by_role("button", name="Show them").first.click()
-        expect(pictures(page).first).to_contain_text("kept out")
+        check.get_by_role("button", name="Show", exact=True).first.click()
+        expect(pictures(page).first).to_contain_text("excluded")
         pictures(page).first.locator('[data-action="confirm"]').click()
-        expect(page.get_by_text("Its class is confirmed.")).to_be_visible()
+        expect(page.get_by_text("Class confirmed.")).to_be_visible()
         page.get_by_role("button", name="Next").click()  # who is confirmed needs no look
         expect(pictures(page).filter(has_text="confirmed")).to_have_count(1)
-        check.get_by_role("button", name="Remove it").click()
-        expect(counts(page, "cats")).to_have_text(["0", "0", "30"])
+        check.get_by_role("button", name="Remove batch").click()
+        expect(counts(page, "Cat")).to_have_text(["0", "0", "30"])
         undo(page)
-        expect(counts(page, "cats")).to_have_text(["30", "0", "0"])
+        expect(counts(page, "Cat")).to_have_text(["30", "0", "0"])
         assert overflow(page) == 0
 
 
@@ -338,9 +338,9 @@ def test_without_a_script(retrain: Callable[..., Page], cats: list[Path], tmp_pa
     expect(page.get_by_role("alert")).to_contain_text("There is nothing to train on")
     text = tmp_path / "notes.jpg"
     text.write_text("not a picture")
-    page.get_by_role("radio", name="Cats").check()
-    page.get_by_label("Pictures or a zip").set_input_files([*cats, text])
-    page.get_by_role("button", name="Add them").click()
+    page.get_by_role("radio", name="Cat").check()
+    page.get_by_label("Images or a zip").set_input_files([*cats, text])
+    page.get_by_role("button", name="Add images").click()
     expect(page.get_by_role("status").filter(has_text="6 pictures were added to cats")).to_be_visible()
     expect(page.get_by_text("notes.jpg: The file is not a JPEG")).to_be_visible()
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 6
@@ -354,21 +354,21 @@ def test_signing_in_opens_the_tab(home: Settings, open_page: OpenPage, cats: lis
     keyed = load_settings(home=home.home, tracking=False, api_key=KEY)
     with serving(keyed) as address:
         page = open_page("/?tab=retrain", address=address)
-        expect(page.get_by_role("note")).to_contain_text("needs a sign-in")
-        expect(page.get_by_role("button", name="Choose pictures or a zip")).to_be_hidden()
-        expect(page.get_by_role("region", name="Look through them")).to_contain_text("who may change things")
+        expect(page.get_by_role("note")).to_contain_text("to add, view or change images")
+        expect(page.get_by_role("button", name="Choose images or a zip")).to_be_hidden()
+        expect(page.get_by_role("region", name="2. Review")).to_contain_text("Sign in to use this.")
         expect(page.get_by_role("button", name="Start retraining")).to_have_count(0)
-        page.get_by_role("link", name="Sign in with the key").click()
-        page.get_by_label("Key of the server").fill(KEY)
+        page.get_by_role("link", name="Sign in").click()
+        page.get_by_label("API key").fill(KEY)
         page.keyboard.press("Enter")
-        add(page, "Cats", *cats)
-        expect(summary(page)).to_have_text("6 pictures added to cats.")
+        add(page, "Cat", *cats)
+        expect(summary(page)).to_have_text("6 images added to Cat.")
         expect(page.get_by_role("button", name="Start retraining")).to_be_visible()
 
 
 @pytest.mark.parametrize(
     ("status", "told"),
-    [(404, "Retraining is not available on this server."), (503, "Retraining is not available now. Busy.")],
+    [(404, "Retraining isn't available on this server."), (503, "Retraining isn't available right now. Busy.")],
 )
 def test_what_the_server_cannot_do_is_said(open_page: OpenPage, status: int, told: str) -> None:
     page = open_page("/?tab=retrain", expected={status})

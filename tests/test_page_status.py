@@ -41,19 +41,19 @@ def test_promote_undo_compare_and_roll_back(open_page: OpenPage, two_versions: t
     page = open_page("/?tab=status", address=address, expected={409})
     expect(page.get_by_role("button", name="Roll back")).to_have_count(0)  # there is nothing to go back to
     page.get_by_role("link", name="Compare version 2").click()
-    comparison = page.get_by_role("region", name="Version 2 against version 1")
+    comparison = page.get_by_role("region", name="Version 2 compared with version 1")
     expect(comparison.get_by_role("row").filter(has_text="accuracy").first).to_contain_text("+0.0000")
     page.get_by_role("button", name="Promote version 2").click()
-    expect(page.get_by_text("Version 2 answers now.")).to_be_visible()
-    expect(page.locator("#answering")).to_have_text("Version 2 answers")
+    expect(page.get_by_text("Version 2 is now in use.")).to_be_visible()
+    expect(page.locator("#answering")).to_have_text("Model v2 in use")
     assert ModelStore(settings.models_dir).champion() == 2
-    audit = page.get_by_role("region", name="Who answered when, and why").get_by_role("row")
+    audit = page.get_by_role("region", name="Version history").get_by_role("row")
     expect(audit.nth(1)).to_contain_text("promoted by hand")
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("Version 1 answers again.")).to_be_visible()
+    expect(page.get_by_text("Version 1 is in use again.")).to_be_visible()
     assert ModelStore(settings.models_dir).champion() == 1
     page.get_by_role("button", name="Roll back to version 2").click()
-    expect(page.locator("#answering")).to_have_text("Version 2 answers")
+    expect(page.locator("#answering")).to_have_text("Model v2 in use")
     assert serious_violations(page) == []
 
 
@@ -73,7 +73,7 @@ def test_download(open_page: OpenPage, two_versions: tuple[str, Settings], tmp_p
 
 def test_what_was_answered(open_page: OpenPage, two_versions: tuple[str, Settings]) -> None:
     page = open_page("/?tab=status", address=two_versions[0])
-    expect(page.get_by_text("Nothing was answered yet.")).to_be_visible()
+    expect(page.get_by_text("No predictions yet.")).to_be_visible()
     picture = {"image": {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": encode(draw("cat", 1))}}
     for _ in range(3):
         assert page.request.post("/api/predict", multipart=picture).ok
@@ -83,10 +83,10 @@ def test_what_was_answered(open_page: OpenPage, two_versions: tuple[str, Setting
     page.get_by_role("tab", name="Model status").click()
     expect(tile).to_contain_text("3")
     expect(page.get_by_role("row").filter(has_text="Last 24 hours")).to_contain_text("3")
-    page.locator("figure", has_text="By verdict").get_by_text("As a table").click()
-    expect(page.get_by_role("group", name="Answers an hour, by verdict").get_by_role("row").nth(1)).to_contain_text("3")
+    page.locator("figure", has_text="By verdict").get_by_text("View as table").click()
+    expect(page.get_by_role("group", name="Predictions per hour, by verdict").get_by_role("row").nth(1)).to_contain_text("3")
     assert page.locator("figure", has_text="By verdict").locator("svg rect.verdict-neither").first.is_visible()
-    accuracy = page.get_by_role("region", name="How good version 1 is").get_by_role("row").filter(has_text="accuracy")
+    accuracy = page.get_by_role("region", name="Quality of version 1").get_by_role("row").filter(has_text="accuracy")
     expect(accuracy.first).to_contain_text("98.67 to 99.72 %")  # as docs/starter.md has it
     assert not page.locator("#live-versions time").first.inner_text().endswith("UTC"), "in the reader's own zone"
 
@@ -100,7 +100,7 @@ def test_a_champion_that_cannot_be_loaded(open_page: OpenPage, two_versions: tup
         page.wait_for_timeout(50)
     page.get_by_role("tab", name="Predict").click()
     page.get_by_role("tab", name="Model status").click()
-    notice = page.get_by_role("status").filter(has_text="Version 9 could not be taken into use")
-    expect(notice).to_contain_text("Version 1 goes on answering.")
+    notice = page.get_by_role("status").filter(has_text="Model v9 could not be loaded")
+    expect(notice).to_contain_text("Model v1 stays in use.")
     expect(notice).not_to_contain_text(str(settings.home))
     assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -50,7 +50,7 @@ def test_what_a_form_lacks_is_told_in_words(keyed: FlaskClient) -> None:
     require_page(
         start(),
         401,
-        "no key",
+        "Sign in to use this.",
         'href="/?tab=retrain"',
     )
     assert keyed.post("/session", data={"key": KEY}).status_code == 303
@@ -87,7 +87,7 @@ def test_a_form_that_is_too_large_is_told_in_words(bundled: Settings) -> None:
     _, client = client_of(bundled, max_request_bytes=1000, max_upload_bytes=1000)
     form = {"image": (io.BytesIO(b"x" * 2000), "cat.jpg")}
     refused = client.post("/", data=form, headers=BROWSER, content_type="multipart/form-data")
-    require_page(refused, 413, "at most 1,000 bytes", 'href="/?tab=predict"')
+    require_page(refused, 413, "Too large to upload", 'href="/?tab=predict"')
 
 
 def test_a_disk_that_is_full_while_an_upload_comes_in_is_told_in_words(
@@ -117,14 +117,14 @@ def test_a_browser_without_scripts_shows_it_and_leads_back(home: Settings, open_
     with serving(load_settings(home=home.home, tracking=False, api_key=KEY)) as address:
         page = open_page("/", address=address, javascript=False, expected={401})
         page.get_by_text("Sign in", exact=True).first.click()
-        page.get_by_label("Key of the server").fill("another")
+        page.get_by_label("API key").fill("another")
         page.get_by_role("button", name="Sign in").click()
         alert = page.get_by_role("alert").filter(has_text="Unauthorized")
         assert "Received: another one." in alert.inner_text()
         assert page.title() == "Unauthorized · catdog"
         alert.get_by_role("link", name="Back to Predict").click()
-        assert page.get_by_role("button", name="What does it show?").is_visible()
+        assert page.get_by_role("button", name="Classify").is_visible()
         page.get_by_text("Sign in", exact=True).first.click()
-        page.get_by_label("Key of the server").fill(KEY)
+        page.get_by_label("API key").fill(KEY)
         page.get_by_role("button", name="Sign in").click()
         assert page.get_by_text("Signed in").is_visible()

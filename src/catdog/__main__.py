@@ -1,16 +1,16 @@
-"""Where the command line begins: `catdog`, or `python -m catdog`."""
+"""Entry point of the command line: `catdog` or `python -m catdog`."""
 
 import os
 import sys
 from typing import Final
 
 MIN_WIDTH: Final = 20
-"""Columns under which no table can be read, nor be drawn."""
+"""Smallest terminal width in columns for tables."""
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C is met from the first import on."""
-    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):  # libraries take them for numbers when they are imported
+    """Run the command line; handles Ctrl-C even during imports."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):  # libraries parse them as numbers on import
         value = os.environ.get(name, "")
         if not (value.isdecimal() and value.isascii() and MIN_WIDTH <= int(value[:6]) <= 10_000):
             os.environ.pop(name, None)

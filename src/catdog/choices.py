@@ -1,7 +1,7 @@
-"""What is chosen by name, in commands too: these load nothing, so that the command line can offer it at once."""
+"""Types of values chosen by name. Importing this loads nothing else, which keeps the command line fast."""
 
 from typing import Literal
 
 ExportFormat = Literal["keras", "h5", "onnx", "openvino", "litert", "saved_model"]
 PictureState = Literal["active", "pending", "removed"]
-"""Of a picture for retraining: in use, feedback that waits to be confirmed, out of use."""
+"""State of an image for retraining: in use, feedback awaiting confirmation, or removed."""

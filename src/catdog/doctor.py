@@ -1,4 +1,4 @@
-"""What this machine and this installation can do, what is missing, and how to get it."""
+"""Diagnosis of the machine and the installation: what works, what is missing, how to get it."""
 
 import importlib.metadata
 import os
@@ -17,8 +17,8 @@ from catdog.regular_files import file_in_the_way
 from catdog.settings import Settings, available_cores
 from catdog.store import ModelStore
 
-_ANSWERING: Final = ("openvino", "numpy", "pillow", "scikit-learn", "sqlalchemy")
-_TRAINING: Final = ("keras", "tensorflow", "mlflow-skinny", "kagglehub")
+_RUNTIME_PACKAGES: Final = ("openvino", "numpy", "pillow", "scikit-learn", "sqlalchemy")
+_TRAINING_PACKAGES: Final = ("keras", "tensorflow", "mlflow-skinny", "kagglehub")
 _INSTRUCTION_SETS: Final = (
     "avx2",
     "avx512f",
@@ -33,14 +33,14 @@ _INSTRUCTION_SETS: Final = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found, and what a person may want to mend."""
+    """The findings, and problems to fix."""
 
     facts: dict[str, Any]
     problems: tuple[str, ...]
 
 
 def diagnose(settings: Settings) -> Diagnosis:
-    """Look at versions, processor, engine, paths and models; changes nothing."""
+    """Check versions, processor, engine, paths and models, without changing anything."""
     problems: list[str] = []
     facts = {
         "catdog": __version__,
@@ -57,13 +57,13 @@ def diagnose(settings: Settings) -> Diagnosis:
 
 
 def _packages(problems: list[str]) -> dict[str, str | None]:
-    found = {name: _version(name) for name in (*_ANSWERING, *_TRAINING, *telemetry.PACKAGES)}
+    found = {name: _version(name) for name in (*_RUNTIME_PACKAGES, *_TRAINING_PACKAGES, *telemetry.PACKAGES)}
     found["tensorflow"] = found["tensorflow"] or _version("tensorflow-cpu")
-    problems.extend(f"{name} is missing: pip install catdog" for name in _ANSWERING if found[name] is None)
-    if missing := [name for name in _TRAINING if found[name] is None]:
+    problems.extend(f"{name} is missing: pip install catdog" for name in _RUNTIME_PACKAGES if found[name] is None)
+    if missing := [name for name in _TRAINING_PACKAGES if found[name] is None]:
         problems.append(f"Training needs {', '.join(missing)}: pip install 'catdog[train]'")
     if telemetry.is_wanted() and (missing := [name for name in telemetry.PACKAGES if found[name] is None]):
-        problems.append(f"Traces are wanted, and need {', '.join(missing)}: pip install 'catdog[telemetry]'")
+        problems.append(f"Tracing is on and needs {', '.join(missing)}: pip install 'catdog[telemetry]'")
     return found
 
 
@@ -87,27 +87,27 @@ def _engine(settings: Settings, problems: list[str]) -> dict[str, Any]:
         core = openvino_core()
         precision = resolve_precision(settings.precision, core)
         if precision == "bf16" and resolve_precision("auto", core) == "f32":
-            problems.append("CATDOG_PRECISION is bf16, which this processor does not have: auto would be faster")
+            problems.append("CATDOG_PRECISION is bf16, which this processor doesn't support; auto is faster")
         return {
             "device": core.get_property("CPU", "FULL_DEVICE_NAME"),
             "precision": precision,
             "threads": settings.resolved_threads,
         }
-    except Exception as error:  # a broken installation may fail in any way, and that is what is being asked
-        problems.append(f"OpenVINO does not start: {error}")
+    except Exception as error:  # a broken installation may fail in any way
+        problems.append(f"OpenVINO can't be started: {error}")
         return {}
 
 
 def _paths(settings: Settings, problems: list[str]) -> dict[str, Any]:
     home = settings.home
     if in_the_way := file_in_the_way(home):
-        problems.append(f"The home folder cannot be {home}: {in_the_way} is not a folder. Set CATDOG_HOME to another")
+        problems.append(f"The home folder can't be {home}: {in_the_way} isn't a folder. Set CATDOG_HOME to another one")
         return {"home": str(home)}
     if not home.is_dir():
-        problems.append(f"The home folder {home} does not exist: mkdir -p {home}, or set CATDOG_HOME")
+        problems.append(f"The home folder {home} doesn't exist. Create it with mkdir -p {home}, or set CATDOG_HOME")
         return {"home": str(home)}
     if not os.access(home, os.W_OK):
-        problems.append(f"The home folder {home} cannot be written: change its owner, or set CATDOG_HOME")
+        problems.append(f"The home folder {home} isn't writable. Change its owner, or set CATDOG_HOME")
     return {
         "home": str(home),
         "data": _existing(settings.data_dir),
@@ -121,15 +121,15 @@ def _database(settings: Settings, problems: list[str]) -> str:
     place = settings.resolved_database_url.split("@")[-1]
     try:
         if not database_exists(settings):
-            return f"{place} (not made yet)"
-        return place if is_current(settings) else f"{place} (older tables, brought up to date when it is opened)"
+            return f"{place} (not created yet)"
+        return place if is_current(settings) else f"{place} (older tables, upgraded when it is opened)"
     except Exception as error:  # a server, its driver and a file can fail in any way
-        problems.append(f"The database {place} cannot be used: {own_words(error).strip()}")
+        problems.append(f"The database {place} can't be used: {own_words(error).strip()}")
         return place
 
 
 def _existing(path: Path) -> str:
-    return str(path) if path.exists() else f"{path} (not made yet)"
+    return str(path) if path.exists() else f"{path} (not created yet)"
 
 
 def _model(settings: Settings, problems: list[str]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _model(settings: Settings, problems: list[str]) -> dict[str, Any]:
     try:
         versions = store.numbers()
         if not versions:
-            return {"versions": [], "champion": "the bundled model, installed when it is first asked"}
+            return {"versions": [], "champion": "the bundled model, installed on first use"}
         champion = store.get()
         return {
             "versions": versions,

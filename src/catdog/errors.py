@@ -1,100 +1,100 @@
-"""Every error that catdog raises on purpose, as one tree.
+"""All errors that catdog raises, as one class tree.
 
-Each message says what was wrong, what is allowed, and what was received. The command line turns any
-`CatdogError` into one line and the exit code of its class; a web layer may map classes to statuses.
+Each message says what is wrong and what to do. The command line prints a `CatdogError` as one line and exits with its
+class's code; the web application maps classes to statuses.
 """
 
 
 class CatdogError(Exception):
-    """Base of all errors that a person can act on."""
+    """Base of all errors a person can act on."""
 
     exit_code = 1
 
 
 class SettingsError(CatdogError):
-    """A `CATDOG_*` variable, a line of `.env` or an option has a value that is not allowed."""
+    """A `CATDOG_*` variable, a line of `.env` or an option has an invalid value."""
 
     exit_code = 2
 
 
 class MissingDependencyError(CatdogError):
-    """A package that only this command needs is not installed."""
+    """An optional package that the command needs isn't installed."""
 
 
 class PictureError(CatdogError):
-    """A picture that cannot be used; the subclass says why."""
+    """An image can't be used; the subclass says why."""
 
 
 class PictureFormatError(PictureError):
-    """The bytes are not one of the accepted formats, whatever the file's name says."""
+    """The content isn't a supported format, whatever the file's name."""
 
 
 class PictureTooLargeError(PictureError):
-    """More bytes, pixels or pixels a side than the limits allow; found before the pixels are allocated."""
+    """An image exceeds the limits of bytes, pixels or side; detected before decoding."""
 
 
 class PictureBrokenError(PictureError):
-    """An accepted format, but the pixels cannot be decoded: truncated or corrupt."""
+    """An image of a supported format is truncated or damaged."""
 
 
 class PictureNotFoundError(CatdogError):
-    """No such training picture, or none whose file is still there and as it was."""
+    """No such training image, or its file is missing or changed."""
 
 
 class DatasetError(CatdogError):
-    """A folder, archive or named data set that cannot be trained on or measured with."""
+    """A data set can't be used for training or evaluation."""
 
 
 class DownloadError(CatdogError):
-    """Something could not be fetched; the message says how to provide it by hand."""
+    """A download failed; the message says how to provide the file by hand."""
 
 
 class BackboneError(CatdogError):
-    """A feature extractor that cannot be built, converted or loaded."""
+    """A backbone can't be built, converted or loaded."""
 
 
 class UnknownBackboneError(BackboneError, SettingsError):
-    """A name that is none of a backbone's."""
+    """Unknown backbone name."""
 
 
 class DataSetNameError(DownloadError, SettingsError):
-    """A name that is none of a known data set's."""
+    """Unknown data set name."""
 
 
 class SplitNameError(DatasetError, SettingsError):
-    """A split is said to be a folder that is not there."""
+    """A split refers to a folder that doesn't exist."""
 
 
 class StoreError(CatdogError):
-    """The model store cannot do what was asked."""
+    """The model store can't carry out a request."""
 
 
 class VersionNotFoundError(StoreError):
-    """No such version, or none has been promoted yet."""
+    """No such version, or none was promoted yet."""
 
 
 class VersionCorruptError(StoreError):
-    """A stored version whose files do not match what was saved."""
+    """A stored version's files are missing, changed or inconsistent."""
 
 
 class NoModelError(StoreError):
-    """A server that has no model to answer with."""
+    """The server has no model in use."""
 
 
 class RequestError(CatdogError):
-    """A request that lacks what it needs, or names what there is not."""
+    """A request is incomplete, or refers to something unknown."""
 
 
 class ClassNameError(RequestError, DatasetError):
-    """A class's name that is reserved, or that means several classes."""
+    """A class name is reserved or ambiguous."""
 
 
 class UploadTooLargeError(RequestError):
-    """More bytes or pictures in one request than the limits allow."""
+    """A request has more bytes or images than allowed."""
 
 
 class MediaTypeError(RequestError):
-    """A request whose body is of a kind that is not read."""
+    """A request's content type isn't supported."""
 
 
 class JobNotFoundError(RequestError):
@@ -102,25 +102,25 @@ class JobNotFoundError(RequestError):
 
 
 class ConflictError(CatdogError):
-    """What was asked for does not fit the state of things: a job is under way already, or there is nothing to do."""
+    """The request conflicts with the current state, such as a job that is already running."""
 
 
 class JobError(CatdogError):
-    """A job that ended without its result; the message says at which step and why."""
+    """A job failed; the message says at which step and why."""
 
 
 class JobCancelledError(CatdogError):
-    """A job that whoever waited for it did not want any more."""
+    """A job was cancelled."""
 
     exit_code = 130
 
 
 class ServerBusyError(CatdogError):
-    """More is under way than the server takes at once; the same request may succeed a moment later."""
+    """The server is at capacity; a retry may succeed."""
 
 
 class StoppedError(CatdogError):
-    """A command that Ctrl-C, or a signal to end, stopped; says what is left of its work."""
+    """A command was stopped by Ctrl-C or SIGTERM; says what was kept."""
 
     exit_code = 130
 
@@ -130,44 +130,44 @@ class StoppedError(CatdogError):
 
 
 class DatabaseBusyError(CatdogError):
-    """The database cannot be used at this moment."""
+    """The database is temporarily unavailable."""
 
 
 class DatabaseUnusableError(CatdogError):
-    """A database that is damaged, gone or closed to this process; the message says what to do."""
+    """The database is damaged, missing or not accessible; the message says what to do."""
 
 
 class DatabaseTooNewError(CatdogError):
-    """The database has tables that a newer catdog made, which this one does not know."""
+    """The database was upgraded by a newer version of catdog."""
 
 
 class KeyNeededError(CatdogError):
-    """A request that needs a key and brings none, or a wrong one."""
+    """A request needs a key and has none, or a wrong one."""
 
 
 class ForbiddenError(CatdogError):
-    """A request that is not allowed from where it comes, whatever it brings."""
+    """A request isn't allowed from its origin, with or without a key."""
 
 
 class CollectionError(CatdogError):
-    """What was asked of the pictures for retraining does not fit the state that they are in."""
+    """A change doesn't fit the current state of the images for retraining."""
 
 
 class UploadNotFoundError(CollectionError):
-    """No such picture, or batch of pictures, among those for retraining."""
+    """No such image or batch for retraining."""
 
 
 class DiskFullError(CatdogError):
-    """The disk is full, or would be fuller than the limits allow."""
+    """The disk is full, or would exceed its limit."""
 
 
 class CollectionFullError(DiskFullError):
-    """No room for more pictures for retraining; says which limit is reached, and what was kept."""
+    """The limit of images for retraining is reached; says which one, and what was kept."""
 
 
 class ChartError(CatdogError):
-    """Charts, or what they need, that cannot be made or read."""
+    """Charts can't be created or read."""
 
 
 class ExportError(CatdogError):
-    """An export that cannot be written, cannot be run, or does not answer as catdog does."""
+    """An export can't be written or run, or its predictions differ from catdog's."""

@@ -1,7 +1,7 @@
-"""The one reader of JSON, for request bodies, files and columns: what it may cost is known before it is parsed.
+"""A strict, bounded JSON reader for request bodies, files and database columns.
 
-Python's parser recurses once per level, raises `RecursionError` on deep nesting, keeps the last of two equal keys, and
-guesses among five encodings. Here all of that is a `JsonError`, a `ValueError` whose message completes a sentence.
+Python's parser raises `RecursionError` on deep nesting, keeps the last of two equal keys, and guesses among five
+encodings. Here each of these is a `JsonError`, a `ValueError` whose message completes a sentence.
 """
 
 import json
@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 MAX_DEPTH: Final = 64
-"""Most levels of arrays and objects; the deepest that catdog reads or writes has 8."""
+"""Maximum nesting of arrays and objects; catdog's own documents have at most 8 levels."""
 
 MAX_FILE_BYTES: Final = 64 * 2**20
-"""Largest file: the metadata of a version with 1,000 classes, confusion matrix included, has a fifth of that."""
+"""Maximum file size, five times the metadata of a version with 1,000 classes."""
 
 _BOM: Final = b"\xef\xbb\xbf"
-# The closing mark is optional and nothing is given back: linear, even where a string does not end.
+# Linear even for unterminated strings: the closing quote is optional, and quantifiers are possessive.
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _UNWANTED_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNWANTED: Final = re.compile("[\0\ud800-\udfff]")
 
 
 class JsonError(ValueError):
-    """Bytes that are no JSON, or JSON that is refused; the message says why, as in "it is nested too deeply"."""
+    """Invalid or unsupported JSON; the message completes a sentence, such as "it is nested too deeply"."""
 
 
 def parse_json(text: bytes, *, finite: bool = False) -> Any:
@@ -35,7 +35,7 @@ def parse_json(text: bytes, *, finite: bool = False) -> Any:
 
     Args:
         text: the document; the caller bounds its size.
-        finite: refuse `NaN` and `Infinity`, which are no JSON, though Python writes them, and numbers over a float's.
+        finite: reject `NaN` and `Infinity`, which Python writes but aren't JSON, and numbers beyond a float's range.
 
     Raises:
         JsonError: not JSON, nested deeper than `MAX_DEPTH`, with a key twice, a NUL or half a surrogate pair in a
@@ -63,13 +63,13 @@ def parse_json(text: bytes, *, finite: bool = False) -> Any:
 
 
 def read_json_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> Any:
-    """Parse a JSON file; anything that is not a regular file is refused without waiting for it.
+    """Parse a JSON file; anything but a regular file is rejected without blocking.
 
     Raises:
-        OSError: it cannot be read.
-        JsonError: it is too large, not a file, or for the reasons of `parse_json`.
+        OSError: it can't be read.
+        JsonError: it is too large, not a regular file, or rejected by `parse_json`.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would block until there is a writer
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -81,8 +81,8 @@ def read_json_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> Any:
 
 
 def count_values(text: bytes) -> int:
-    """Return about how many values a document has, without parsing: never fewer, as commas in strings count."""
-    # Each element, and each key with its value, follows one of these marks; base64 has none of them.
+    """Return an upper bound of the values in a document, without parsing it."""
+    # Each element and each key follows one of these characters; base64 contains none of them.
     return sum(text.count(mark) for mark in (b",", b"[", b"{"))
 
 
@@ -115,21 +115,21 @@ def _refuse_constant(name: str) -> NoReturn:
     raise JsonError(f"{name} is not valid JSON")
 
 
-def _finite(said: str) -> float:
-    number = float(said)
+def _finite(text: str) -> float:
+    number = float(text)
     if not math.isfinite(number):
-        raise JsonError(f"{said[:30]} is too large a number")
+        raise JsonError(f"{text[:30]} is too large a number")
     return number
 
 
 def _check_strings(document: Any) -> None:
-    """Refuse what neither a database nor UTF-8 can hold."""
+    """Reject strings that neither databases nor UTF-8 can hold."""
     left: list[Any] = [document]
     add: Callable[[Any], None] = left.extend
     while left:
         value = left.pop()
         if isinstance(value, str) and _UNWANTED.search(value):
-            raise JsonError("a string in it holds NUL or half of a surrogate pair")
+            raise JsonError("it has a string with NUL or half of a surrogate pair")
         if isinstance(value, dict):
             add(value.keys())
             add(value.values())

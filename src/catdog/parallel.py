@@ -1,7 +1,6 @@
-"""An ordered, bounded map over threads: the loop under importing, embedding and scoring.
+"""An ordered, bounded map over threads, used by importing, embedding and scoring.
 
-Decoding (Pillow) and inference (OpenVINO) both release the interpreter lock, so that plain threads keep all cores
-busy, and each thread's decode overlaps the others' inference.
+Decoding (Pillow) and inference (OpenVINO) release the interpreter lock, so threads keep all cores busy.
 """
 
 from collections import deque
@@ -16,8 +15,8 @@ Result = TypeVar("Result")
 def bounded_map(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yield `function(item)` for each item, in order, computed by `threads` threads.
 
-    At most 16 items a thread are under way, so that memory does not grow with the number of items and
-    `items` may be endless. Closing the iterator, or an exception, drops what has not begun.
+    At most 16 items per thread are in flight, so memory is bounded and `items` may be endless. Closing the iterator, or
+    an exception, drops items that haven't started.
     """
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads)

@@ -1,7 +1,7 @@
-"""How long threads of one process wait for a lock that others hold, so that those who need no lock find a thread.
+"""Limits how long threads wait for a lock, which keeps threads free for requests that don't need it.
 
-Whoever comes when few wait may wait long. Whoever comes later waits briefly, which is enough where the lock goes from
-hand to hand; where it has not done so for that long, it is no use to wait at all.
+The first few waiters may wait long, later ones only briefly. Brief waits suffice while the lock changes hands; if it
+hasn't for that long, later waiters are turned away at once.
 """
 
 import sqlite3
@@ -19,52 +19,51 @@ from catdog.errors import DatabaseBusyError, DatabaseTooNewError, DatabaseUnusab
 
 FOREVER: Final = -1.0
 BUSY: Final = (
-    "Another program holds the database, or the pictures for retraining, so that this was not kept; try again in a "
-    "minute. What was kept before is safe, and sending it again adds nothing."
+    "Another program has locked the database or the images for retraining, so nothing was saved. Try again in a "
+    "minute; sending an image again doesn't store it twice."
 )
 AWAY: Final = (
-    "The database cannot be reached, so that this was not kept; try again in a minute. What was kept before is safe, "
-    "and sending it again adds nothing."
+    "The database can't be reached, so nothing was saved. Try again in a minute; sending an image again doesn't store "
+    "it twice."
 )
 SILENT: Final = (
-    "The database has not answered yet, or did not a moment ago, so that this was not kept; try again in a few "
-    "seconds. What was kept before is safe, and sending it again adds nothing."
+    "The database isn't responding, so nothing was saved. Try again in a few seconds; sending an image again doesn't "
+    "store it twice."
 )
 DAMAGED: Final = (
-    "The database is damaged, or its file is no database. Stop the server, put back a backup or move the file away, "
-    "and start it again. Predictions go on meanwhile."
+    "The database is damaged, or its file isn't a database. Stop the server, restore a backup or move the file away, "
+    "and start it again. Predictions still work."
 )
 CLOSED: Final = (
-    "The database cannot be opened or written. Make sure that the server's user may write its file and the folder "
-    "around it, and that the disk works. Predictions go on meanwhile."
+    "The database can't be opened or written. Check that the server's user can write to its file and folder, and that "
+    "the disk works. Predictions still work."
 )
 TABLES_MISSING: Final = (
-    "The database lacks tables that it should have. Put back a backup, or start the server again, which makes them "
-    "anew. Predictions go on meanwhile."
+    "Tables are missing in the database. Restore a backup, or restart the server to create them. Predictions still "
+    "work."
 )
 OPENING: Final = (
-    "The server is still opening the pictures for retraining and putting them in order, as it does once after its "
-    "start, so that this was not kept; try again in a minute. What was kept before is safe, and sending it again adds "
-    "nothing."
+    "The server is still opening the images for retraining after its start, so nothing was saved. Try again in a "
+    "minute; sending an image again doesn't store it twice."
 )
 BRIEF_SECONDS: Final = 0.5
 MOVING_SECONDS: Final = 30.0
-"""How long a thread waits for a lock that goes from hand to hand, in this process or another."""
+"""How long a thread waits for a lock that keeps changing hands, in this process or another."""
 
 FIRST_SECONDS: Final = 15.0
-"""How long all threads wait for a first opening, which other processes may have begun: a slow machine, or one on which
-several servers start at once, may need that long. What does not answer at all is given up sooner, by its opener."""
+"""How long threads wait for the first opening: a slow machine, or several servers starting at once, may need it. The
+opener itself gives up sooner on a database that doesn't respond."""
 
 SILENT_SECONDS: Final = 5.0
-"""How long a database is left alone after it was waited for in vain: as long as the next vain attempt would take."""
+"""Pause after a failed wait for a database: as long as the next failed attempt would take."""
 
 PASSING: Final = frozenset({BUSY, AWAY, SILENT, OPENING})
-"""Sentences after which it helps to try again."""
+"""Messages of conditions that pass by themselves."""
 
 _SQLITE: Final = {
     sqlite3.SQLITE_BUSY: BUSY,
     sqlite3.SQLITE_LOCKED: BUSY,
-    sqlite3.SQLITE_PROTOCOL: BUSY,  # two that open or close it at once, in each other's way
+    sqlite3.SQLITE_PROTOCOL: BUSY,  # two processes opening or closing it at once
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: DAMAGED,
     sqlite3.SQLITE_CANTOPEN: CLOSED,
@@ -75,27 +74,27 @@ _SQLITE: Final = {
 }
 _SCHEMA_WORDS: Final = ("no such table", "no such column", "has no column named", "already exists")
 _POSTGRES: Final = {
-    **dict.fromkeys(("55P03", "57014", "40001", "40P01"), BUSY),  # no lock, out of time, in each other's way
+    **dict.fromkeys(("55P03", "57014", "40001", "40P01"), BUSY),  # lock not available, timeout, serialization failure, deadlock
     **dict.fromkeys(("42P01", "42703", "42P07", "3F000"), TABLES_MISSING),
-    **dict.fromkeys(("42501", "25006"), CLOSED),  # no right to, or a copy that is only read
+    **dict.fromkeys(("42501", "25006"), CLOSED),  # no permission, or a read-only replica
     **dict.fromkeys(("XX001", "XX002"), DAMAGED),
 }
 T = TypeVar("T")
 
 
 class Patience:
-    """Says how long a thread may wait; by default for as long as it takes. Any number of threads may ask."""
+    """Decides how long each thread may wait; by default, without limit. Thread-safe."""
 
     def __init__(
         self, seconds: float = FOREVER, *, places: int = 2, brief: float = BRIEF_SECONDS, sentence: str = BUSY
     ) -> None:
-        """Take the rules.
+        """Set the limits.
 
         Args:
-            seconds: for the first `places` threads; `FOREVER` is no limit, for any.
-            places: threads that may wait so long, or hold what is waited for.
-            brief: seconds for the others, and how long the first may wait before others are refused at once.
-            sentence: what those are told.
+            seconds: wait of the first `places` threads; `FOREVER` means no limit for any thread.
+            places: threads that may wait that long, or hold the lock.
+            brief: wait of later threads, and how long the first may wait before later ones are turned away at once.
+            sentence: message for those turned away.
         """
         self.seconds = seconds
         self.sentence = sentence
@@ -106,13 +105,13 @@ class Patience:
 
     @contextmanager
     def turn(self, is_moving: Callable[[], bool] = lambda: False) -> Iterator[float]:
-        """Give the seconds for which this thread may wait; the block is the waiting and the holding.
+        """Yield how many seconds this thread may wait; the block waits for and holds the lock.
 
         Args:
-            is_moving: whether what is waited for went to another process a moment ago; then nobody is refused.
+            is_moving: whether the lock changed hands a moment ago; then no thread is turned away.
 
         Raises:
-            DatabaseBusyError: enough threads have waited long enough.
+            DatabaseBusyError: other threads have been waiting too long.
         """
         if self.seconds == FOREVER:
             yield FOREVER
@@ -131,10 +130,10 @@ class Patience:
 
 
 class Opening(Generic[T]):
-    """Opens something once for all threads, which do not queue for it while it does not answer."""
+    """Opens something once for all threads, without a queue of threads while it doesn't respond."""
 
     def __init__(self, opener: Callable[[], T], sentence: str = SILENT) -> None:
-        """Take what opens it, and what those are told who wait in vain; nothing is opened before the first `get`."""
+        """Store the opener and the message for a failed wait; nothing is opened before the first `get`."""
         self.opened: T | None = None
         self._opener = opener
         self._sentence = sentence
@@ -143,12 +142,12 @@ class Opening(Generic[T]):
         self._not_before = 0.0
 
     def get(self) -> T:
-        """Give what is open, opened where it was not; raises what the opener does.
+        """Return the opened object, opening it if necessary; raises the opener's errors.
 
-        The first time all threads wait for it, `FIRST_SECONDS` at most; once it was waited for in vain, two do.
+        At first, all threads wait up to `FIRST_SECONDS`; after a failed wait, only two do.
 
         Raises:
-            DatabaseBusyError: others are waiting for it, or one waited in vain a moment ago.
+            DatabaseBusyError: other threads are waiting for it, or one failed a moment ago.
         """
         if (opened := self.opened) is not None:
             return opened
@@ -170,18 +169,18 @@ class Opening(Generic[T]):
             return self._opener()
         except Exception:
             failed = time.monotonic()
-            if failed - began > BRIEF_SECONDS:  # who refuses at once may be asked at once
+            if failed - began > BRIEF_SECONDS:  # an immediate failure may be retried immediately
                 self._not_before = failed + SILENT_SECONDS
-                # Whoever comes from now on waits briefly.
+                # From now on, threads wait briefly.
                 self._patience = Patience(SILENT_SECONDS, sentence=self._sentence)
             raise
 
 
 def why_no_database(error: BaseException) -> str | None:
-    """Say that the database is held by others, away, damaged or closed, and what to do; None for any other error."""
+    """Return why the database can't be used and what to do; None for other errors."""
     if isinstance(error, DatabaseBusyError | DatabaseTooNewError | DatabaseUnusableError):
         return str(error)
-    if isinstance(error, PoolTimeoutError | Timeout):  # all connections, or the lock of an opening, in use for too long
+    if isinstance(error, PoolTimeoutError | Timeout):  # all connections, or the opening lock, in use for too long
         return BUSY
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
@@ -194,5 +193,5 @@ def why_no_database(error: BaseException) -> str | None:
         return None
     if (state := getattr(original, "sqlstate", None)) in _POSTGRES:
         return _POSTGRES[state]
-    # A server that was not reached, was stopped, is starting, or takes no more.
+    # A server that is unreachable, stopping, starting or full.
     return AWAY if isinstance(error, OperationalError) else None

@@ -1,6 +1,6 @@
-"""Every knob, typed and immutable, read from `CATDOG_*` variables and `.env`.
+"""All settings, typed and immutable, read from `CATDOG_*` variables and `.env`.
 
-Reading settings writes nothing and creates nothing. `docs/settings.md` lists each field; a test holds it.
+Reading settings has no side effects. `docs/settings.md` is generated from the fields.
 """
 
 import difflib
@@ -22,14 +22,14 @@ LogForm = Literal["text", "json"]
 _OTHERS: Final = re.compile(
     r"CATDOG_(SHARED|CHROMIUM|PUBLISH|STARTED_AT|PICTURES|NOTEBOOK_\w+|TEST_IMAGES|SERVICE_\w+|PORT_\w+|\w+_SERVICE_\w+)"
 )
-"""Variables that are no settings: those of tests and documents, and what Kubernetes makes for a service `catdog`."""
+"""Variables that aren't settings: for tests and docs, and those Kubernetes sets for a service named `catdog`."""
 
 ENV_FILE: Final = ".env"
 MAX_BYTES: Final = 2**50
-"""Most that a setting in bytes can be: a petabyte, which every place that keeps it can count."""
+"""Largest value of a setting in bytes: a petabyte."""
 
 SERVING: Final = frozenset({"port", "workers"})
-"""Settings that other programs set too, so that one that is not allowed stops nothing but the server."""
+"""Settings that other programs use too; an invalid one stops only the server."""
 
 _RATE: Final = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 _KEY: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -39,7 +39,7 @@ _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.IGNORECASE
 
 
 class Settings(BaseSettings):
-    """What can be set. The variable is the field's name in capitals behind `CATDOG_`."""
+    """The settings. A field's variable is `CATDOG_` and its name in capitals."""
 
     model_config = SettingsConfigDict(
         env_prefix="CATDOG_",
@@ -52,51 +52,51 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    home: Path = Field(Path(), description="Folder under which catdog keeps everything: data, models, databases.")
+    home: Path = Field(Path(), description="Folder for everything catdog stores: data, models, databases.")
     database_url: str | None = Field(
         None,
         description="SQLAlchemy URL of the database. Unset: the SQLite file `catdog.db` in the home folder.",
     )
     precision: Precision = Field(
         "auto",
-        description="Arithmetic of the backbone: `bf16`, `f32`, or `auto` (bf16 where the processor has it).",
+        description="Arithmetic of the backbone: `bf16`, `f32`, or `auto` (bf16 if the processor supports it).",
     )
-    threads: int = Field(0, ge=0, le=256, description="Threads for decoding and inference; 0 means one a core.")
+    threads: int = Field(0, ge=0, le=256, description="Threads for decoding and inference; 0 means one per core.")
     max_pixels: int = Field(
         64_000_000,
         ge=1,
         le=10**9,
-        description="Maximum pixels per image, checked before decoding. `CATDOG_MAX_DECODE_BYTES` sets lower ones for "
-        "formats that cannot be decoded at a reduced scale.",
+        description="Maximum pixels per image, checked before decoding. `CATDOG_MAX_DECODE_BYTES` sets lower "
+        "limits for formats that can't be decoded at a reduced scale.",
     )
     max_side: int = Field(16_384, ge=1, le=10**6, description="Maximum side of an image in pixels.")
     max_decode_bytes: int = Field(
         155_000_000,
         ge=16_000_000,
         le=MAX_BYTES,
-        description="Memory that decoding one image may take, in bytes. The default allows 64 megapixels of baseline "
+        description="Maximum memory for decoding one image, in bytes. The default allows 64 megapixels of baseline "
         "JPEG, 50 of progressive JPEG (25 without chroma subsampling), 34 of PNG in colour, 64 of PNG in grey or with "
         "a palette, 12 of WebP, and 15 of AVIF (11 with transparency).",
     )
     max_picture_bytes: int = Field(
-        64 * 2**20, ge=1, le=MAX_BYTES, description="Most bytes that one picture file of a data set may have."
+        64 * 2**20, ge=1, le=MAX_BYTES, description="Maximum bytes per image file in a data set."
     )
     test_share: float = Field(
         0.2,
         gt=0,
         lt=1,
-        description="Share of pictures held out for testing where the data has no test folder.",
+        description="Share of images held out for testing if the data has no test folder.",
     )
     validation_share: float = Field(
-        0.1, gt=0, lt=1, description="Share of training pictures held out to choose the best epoch."
+        0.1, gt=0, lt=1, description="Share of training images held out to choose the best epoch."
     )
     unsure_below: float = Field(
-        0.65, ge=0, le=1, description="Confidence under which the verdict is `unsure` and not a class."
+        0.65, ge=0, le=1, description="Confidence below which the verdict is `unsure` instead of a class."
     )
     weights_url: str = Field(
         "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-        description="Where `--backbone imagenet` fetches the ImageNet weights; name a mirror where that is blocked.",
+        description="URL from which `--backbone imagenet` downloads the ImageNet weights; set a mirror if it is blocked.",
     )
     tracking: bool = Field(True, description="Record each training run with MLflow.")
     tracking_uri: str | None = Field(
@@ -109,91 +109,91 @@ class Settings(BaseSettings):
     host: str | None = Field(
         None,
         min_length=1,
-        description="Address that the server listens on. Unset: `127.0.0.1`, or `0.0.0.0` where `PORT` is set.",
+        description="Address the server listens on. Unset: `127.0.0.1`, or `0.0.0.0` if `PORT` is set.",
     )
     port: int | None = Field(
         None,
         ge=1,
         le=65535,
         validation_alias="PORT",
-        description="Port that the server listens on; hosting services set it. Unset: 5000, for this machine only.",
+        description="Port the server listens on; hosting services set it. Unset: 5000, for this machine only.",
     )
     workers: int = Field(
-        0, ge=0, le=256, validation_alias="WEB_CONCURRENCY", description="Web processes; 0 means one a core."
+        0, ge=0, le=256, validation_alias="WEB_CONCURRENCY", description="Web processes; 0 means one per core."
     )
     api_key: SecretStr | None = Field(
         None,
-        description="Key that a request needs to change anything. Unset: only this machine may change something.",
+        description="Key required for requests that change something. Unset: only this machine may.",
     )
     worker: Literal["child", "external"] = Field(
         "child",
-        description="Where jobs run: in a `child` process of the server, or `external`, by `catdog worker` elsewhere.",
+        description="Where jobs run: `child`, a process started by the server, or `external`, a separate `catdog worker`.",
     )
     promote: Literal["auto", "manual"] = Field(
         "auto",
-        description="Whether retraining promotes what passes the gate (`auto`) or leaves that to a person (`manual`).",
+        description="Whether retraining promotes a version that passes the gate (`auto`) or leaves it to you (`manual`).",
     )
     max_upload_bytes: int = Field(
-        25 * 2**20, ge=1, le=MAX_BYTES, description="Most bytes of one picture that is sent to the server."
+        25 * 2**20, ge=1, le=MAX_BYTES, description="Maximum bytes per image sent to the server."
     )
     max_request_bytes: int = Field(
-        32 * 2**20, ge=1, le=MAX_BYTES, description="Most bytes of one request to the server."
+        32 * 2**20, ge=1, le=MAX_BYTES, description="Maximum bytes per request to the server."
     )
-    max_batch: int = Field(100, ge=1, le=10**6, description="Most pictures in one request to the server.")
-    max_upload_files: int = Field(500, ge=1, le=10**6, description="Most pictures in one request that adds pictures.")
+    max_batch: int = Field(100, ge=1, le=10**6, description="Maximum images per request to the server.")
+    max_upload_files: int = Field(500, ge=1, le=10**6, description="Maximum images per upload request.")
     max_upload_total_bytes: int = Field(
         256 * 2**20,
         ge=1,
         le=MAX_BYTES,
-        description="Most bytes of one request that adds pictures; these go over the disk.",
+        description="Maximum bytes per upload request; uploads are buffered on disk.",
     )
     max_kept_pictures: int = Field(
-        100_000, ge=1, le=10**9, description="Most pictures kept for retraining, removed and waiting ones too."
+        100_000, ge=1, le=10**9, description="Maximum images stored for retraining, including removed and pending ones."
     )
     max_kept_bytes: int = Field(
-        10 * 2**30, ge=1, le=MAX_BYTES, description="Most bytes of pictures kept for retraining."
+        10 * 2**30, ge=1, le=MAX_BYTES, description="Maximum bytes of images stored for retraining."
     )
     min_free_bytes: int = Field(
-        256 * 2**20, ge=0, le=MAX_BYTES, description="Bytes of the disk that pictures for retraining leave free."
+        256 * 2**20, ge=0, le=MAX_BYTES, description="Disk space in bytes that images for retraining leave free."
     )
     removed_days: float = Field(
-        30, ge=0, le=36_500, description="Days that a removed picture can be restored before `purge` deletes it."
+        30, ge=0, le=36_500, description="Days a removed image can be restored before `purge` deletes it."
     )
     session_hours: int = Field(
-        12, ge=1, le=24 * 365, description="Hours that signing in with the key on the page is good for."
+        12, ge=1, le=24 * 365, description="Hours until a sign-in on the page expires."
     )
     trusted_proxies: int = Field(
         0,
         ge=0,
         le=10,
-        description="Proxies before the server whose `X-Forwarded-*` is believed, one behind another; 0 believes none.",
+        description="Number of chained proxies in front of the server whose `X-Forwarded-*` headers are trusted; 0 trusts none.",
     )
     rate_limit: str = Field(
-        "600/minute", description="Requests an address, as `600/minute` (or second, hour, day), or `off`."
+        "600/minute", description="Requests per client IP, such as `600/minute` (or second, hour, day), or `off`."
     )
-    rate_limit_changes: str = Field("60/minute", description="Requests an address that change something.")
-    rate_limit_keys: str = Field("10/minute", description="Wrong keys an address; on this machine too.")
+    rate_limit_changes: str = Field("60/minute", description="Requests per client IP that change something.")
+    rate_limit_keys: str = Field("10/minute", description="Wrong keys per client IP, also on this machine.")
     rate_limit_local: bool = Field(
-        False, description="Whether the first two limits are for clients on this machine too, who come by no proxy."
+        False, description="Whether the first two limits also apply to direct requests from this machine."
     )
     rate_limit_storage: str = Field(
         "memory",
         repr=False,
-        description="Where requests are counted: `memory`, each process for itself, or `redis://…`, all together.",
+        description="Where requests are counted: `memory`, separately per process, or `redis://…`, shared.",
     )
     cors_origins: str | None = Field(
         None,
-        description="Sites whose pages may call the API: `https://a.example`, more behind commas, or `*`. Unset: none.",
+        description="Origins that may call the API: `https://a.example`, comma-separated, or `*`. Unset: none.",
     )
     history_days: int = Field(
-        90, ge=1, le=3650, description="Days for which the server keeps its counts by hour; totals are kept for ever."
+        90, ge=1, le=3650, description="Days the server keeps hourly counts; totals are kept forever."
     )
     drift_threshold: float = Field(
-        0.2, gt=0, le=1, description="Drift score from which on the server warns, if it is more than chance."
+        0.2, gt=0, le=1, description="Drift score at which the server warns, if it is statistically significant."
     )
     log: LogForm = Field(
         "text",
-        description="What the server logs: `text`, starts, ends and warnings; `json`, each request too, as lines.",
+        description="Server log format: `text` with starts, stops and warnings, or `json` lines with every request too.",
     )
 
     @classmethod
@@ -205,36 +205,36 @@ class Settings(BaseSettings):
         dotenv_settings: Any,
         file_secret_settings: Any,
     ) -> tuple[Any, ...]:
-        """Take a variable of blanks for one that is not set."""
+        """Treat a blank variable as unset."""
         return init_settings, _without_blanks(env_settings), _without_blanks(dotenv_settings), file_secret_settings
 
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         if "\0" in str(value):
-            raise ValueError("A path holds no NUL")
+            raise ValueError("A path can't contain NUL")
         try:
             return value.expanduser().absolute()
         except RuntimeError as error:
-            raise ValueError(f"The home folder of that user is not known: {error}") from error
+            raise ValueError(f"That user's home folder is unknown: {error}") from error
         except FileNotFoundError as error:
-            raise ValueError("The working directory is gone; go to another, or name a folder from / on") from error
+            raise ValueError("The working directory no longer exists; change to another, or use an absolute path") from error
 
     @field_validator("api_key")
     @classmethod
     def _no_weak_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value():  # a variable that is set to nothing, as in compose files
+        if value is None or not value.get_secret_value():  # set but empty, as in compose files
             return None
         key = value.get_secret_value()
         if not 16 <= len(key) <= _LONGEST_KEY:
             raise ValueError(
-                f"A key needs at least 16 characters, and at most {_LONGEST_KEY:,}; `openssl rand -hex 32` makes one"
+                f"The key must have 16 to {_LONGEST_KEY:,} characters; generate one with `openssl rand -hex 32`"
             )
-        # Clients send it in a header: those bring ASCII, and lose spaces at the ends.
+        # Clients send it in a header, which is ASCII and loses spaces at the ends.
         if not _KEY.fullmatch(key):
             raise ValueError(
-                "A key is sent in a header, so it may hold letters without accents, digits and punctuation, and must "
-                "not begin or end with a space; `openssl rand -hex 32` makes one"
+                "The key must be printable ASCII without spaces at the ends; "
+                "generate one with `openssl rand -hex 32`"
             )
         return value
 
@@ -242,14 +242,14 @@ class Settings(BaseSettings):
     @classmethod
     def _rate(cls, value: str) -> str:
         if value != "off" and not _RATE.fullmatch(value):
-            raise ValueError("A rate is a number from 1 on and a time, such as 10/second, 600/minute, 1/day, or off")
+            raise ValueError("A rate is a positive number per unit of time, such as 10/second, 600/minute or 1/day, or off")
         return value
 
     @field_validator("rate_limit_storage")
     @classmethod
     def _storage(cls, value: str) -> str:
         if value != "memory" and not value.startswith(("redis://", "rediss://", "redis+unix://")):
-            raise ValueError("Either memory or the URL of a Redis server is needed, such as redis://localhost:6379/0")
+            raise ValueError("Use memory or the URL of a Redis server, such as redis://localhost:6379/0")
         return value
 
     @field_validator("cors_origins")
@@ -257,7 +257,7 @@ class Settings(BaseSettings):
     def _origins(cls, value: str | None) -> str | None:
         origins = [origin.strip() for origin in (value or "").split(",") if origin.strip()]
         if origins != ["*"] and not all(map(_ORIGIN.fullmatch, origins)):
-            raise ValueError("Origins are scheme://name or scheme://name:port, with commas between, or * alone")
+            raise ValueError("Origins must be scheme://name or scheme://name:port, comma-separated, or a single *")
         return ",".join(origins) or None
 
     @field_validator("database_url")
@@ -265,24 +265,24 @@ class Settings(BaseSettings):
     def _database_url(cls, value: str | None) -> str | None:
         if value is not None and not _DATABASE.match(value):
             raise ValueError(
-                "The URL of SQLite or PostgreSQL is needed, such as sqlite:///catdog.db or "
+                "The database must be SQLite or PostgreSQL, such as sqlite:///catdog.db or "
                 "postgresql+psycopg://user:password@host/name"
             )
         return value
 
     @property
     def data_dir(self) -> Path:
-        """Imported pictures: `train/<class>/…` and `test/<class>/…`."""
+        """Imported images: `train/<class>/…` and `test/<class>/…`."""
         return self.home / "data"
 
     @property
     def retrain_dir(self) -> Path:
-        """Pictures kept for the next training: `<class>/…`."""
+        """Images kept for the next training: `<class>/…`."""
         return self.home / "retrain_data"
 
     @property
     def jobs_dir(self) -> Path:
-        """What a job under way has made so far: `<id>/…`; removed when it ends."""
+        """Intermediate files of running jobs: `<id>/…`; removed when they end."""
         return self.home / "jobs"
 
     @property
@@ -292,7 +292,7 @@ class Settings(BaseSettings):
 
     @property
     def cache_dir(self) -> Path:
-        """What is made once for charts, and can be made again."""
+        """Cached charts, which can be rebuilt."""
         return self.home / "cache"
 
     @property
@@ -307,7 +307,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_host(self) -> str:
-        """The address in use: this machine only, unless a host or a hosting service's port is set."""
+        """The address in use: this machine only, unless `CATDOG_HOST` or `PORT` is set."""
         return self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")
 
     @property
@@ -317,17 +317,17 @@ class Settings(BaseSettings):
 
     @property
     def resolved_workers(self) -> int:
-        """Web processes in use: the setting, or one for each core that this process may run on."""
+        """Web processes in use: the setting, or one per available core."""
         return self.workers or available_cores()
 
     @property
     def resolved_threads(self) -> int:
-        """Threads in use: the setting, or one for each core that this process may run on."""
+        """Threads in use: the setting, or one per available core."""
         return self.threads or available_cores()
 
 
 def _without_blanks(source: Any) -> Any:
-    """Leave out what is set to blanks, but for a key: who set that wants one, and is told that it is none."""
+    """Ignore blank values, except for the key: a blank key is an error rather than no key."""
 
     def is_set(name: str, value: Any) -> bool:
         return not isinstance(value, str) or bool(value.strip()) or name.casefold().endswith("api_key")
@@ -336,7 +336,7 @@ def _without_blanks(source: Any) -> Any:
 
 
 def available_cores() -> int:
-    """Count the cores that this process may run on, which in a container are fewer than the machine has."""
+    """Return the number of cores this process may use; in a container, fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -346,16 +346,16 @@ def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(),
     """Read the settings; `overrides` (by field name) win over variables, and those over `.env`.
 
     Args:
-        serving: whether this is for the server. Otherwise a `PORT` or `WEB_CONCURRENCY` that is not allowed is passed
-            over: it is meant for a server, perhaps another one.
-        passed_over: settings, by field name, that an option decides: what is not allowed of them is passed over.
-        overrides: settings by field name; None stands for not given.
+        serving: whether the server reads them. Otherwise an invalid `PORT` or `WEB_CONCURRENCY` is ignored: it may be
+            meant for another server.
+        passed_over: settings, by field name, that an option overrides; invalid values of these are ignored.
+        overrides: settings by field name; None means not given.
 
     Raises:
-        SettingsError: a value is not allowed; names the variable, the rule and the value.
+        SettingsError: a value is invalid; names the variable, the rule and the value.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    # A pipe of that name would be waited for.
+    # Reading a pipe of that name would block.
     given["_env_file"] = ENV_FILE if is_readable(Path(ENV_FILE)) else None
     _warn_of_unknown(given["_env_file"])
     try:
@@ -369,7 +369,7 @@ def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(),
 
 
 def _warn_of_unknown(env_file: str | None) -> None:
-    """Warn of variables that are called like settings and are none: a typing error would go unnoticed."""
+    """Warn about unknown `CATDOG_*` variables, which are probably typos."""
     from dotenv import dotenv_values
 
     given = {**(dotenv_values(env_file, encoding="utf-8-sig", interpolate=False) if env_file else {}), **os.environ}
@@ -381,11 +381,11 @@ def _warn_of_unknown(env_file: str | None) -> None:
             nearest = difflib.get_close_matches(name.upper(), known, 1) or difflib.get_close_matches(
                 name[7:].upper(), known, 1
             )
-            warn_once(f"{name[:100]} is no setting" + (f". Did you mean {nearest[0]}?" if nearest else "."))
+            warn_once(f"Unknown setting {name[:100]}." + (f" Did you mean {nearest[0]}?" if nearest else ""))
 
 
 def variable_name(field: str) -> str:
-    """Name the environment variable that sets `field`."""
+    """Return the environment variable that sets `field`."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"CATDOG_{field.upper()}"
 
@@ -393,7 +393,7 @@ def variable_name(field: str) -> str:
 def _sqlite_url(path: Path) -> str:
     from sqlalchemy import URL
 
-    return URL.create("sqlite", database=str(path)).render_as_string()  # a "?" or "%20" in a folder's name is quoted
+    return URL.create("sqlite", database=str(path)).render_as_string()  # quotes "?" and "%20" in a folder's name
 
 
 def _field_of(problem: Any) -> str:
@@ -402,18 +402,20 @@ def _field_of(problem: Any) -> str:
 
 
 _SECRET: Final = frozenset({"api_key", "rate_limit_storage", "database_url", "tracking_uri"})
-"""Settings whose values are not shown: a URL may hold a password."""
+"""Settings whose values are never shown: a URL may contain a password."""
 
 
 def _explain(problem: Any) -> str:
     field = _field_of(problem)
     name = variable_name(field) if field in Settings.model_fields else field
     value = problem["input"]
-    received = _shortened(repr(str(value) if isinstance(value, Path) else value))
-    if field in _SECRET:
-        received = "a value that is not shown"
-    said = "The value is empty" if problem["type"] == "string_too_short" else problem["msg"]
-    return f"{name}: {said.removeprefix('Value error, ')}. Received: {received}"
+    shown = "value hidden" if field in _SECRET else f"got {_shortened(repr(_plain(value)))}"
+    rule = "The value is empty" if problem["type"] == "string_too_short" else problem["msg"]
+    return f"{name}: {rule.removeprefix('Value error, ')} ({shown})."
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
 
 
 def _shortened(text: str) -> str:

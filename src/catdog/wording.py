@@ -1,4 +1,4 @@
-"""How numbers, names and files' text are put into words. For numbers the page's script does the same: dom.js."""
+"""Formatting of counts, lists and names in text. The page's dom.js formats counts the same way."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ _JOINERS: Final = "\u200c\u200d"  # between letters of Persian, and in emoji of 
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
-    """Write a number with the noun that follows it, and its verb where there is one: "1 picture was", "1,024 pictures".
+    """Return a count with its noun, and verb if any: "1 image was", "1,024 images".
 
     Args:
-        count: how many there are.
+        count: the number.
         one: what follows 1.
-        several: what follows any other number, 0 too; where not given, `one` with an s.
+        several: what follows any other number, including 0; by default `one` with an s.
     """
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 def listed(names: Iterable[str], *, most: int = 10) -> str:
-    """Write names one after the other, the first few of many: "a, b and 8 more". Each is made `visible`."""
+    """Return names as a list, shortened to the first few: "a, b and 8 more". Each is made `visible`."""
     shown = [visible(name) for name in names]
     if len(shown) <= most:
         return ", ".join(shown)
@@ -28,14 +28,14 @@ def listed(names: Iterable[str], *, most: int = 10) -> str:
 
 
 def visible(text: str) -> str:
-    """Write what moves a cursor, turns the direction of text or isn't text as an escape, and all else as it is."""
+    """Return text with control characters, direction marks and invalid characters escaped."""
     if text.isprintable():
         return text
     return "".join(c if _is_shown(c) else _escape(c) for c in text)
 
 
 def for_spreadsheet(value: object) -> object:
-    """Return a CSV cell that no spreadsheet takes for a formula; one that begins like one gets an apostrophe before it.
+    """Return a CSV cell that spreadsheets don't evaluate: text that looks like a formula gets a leading apostrophe.
 
     See https://owasp.org/www-community/attacks/CSV_Injection.
     """

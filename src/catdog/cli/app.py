@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="catdog",
-    help="From a folder of photographs to a measured classifier that answers.",
+    help="Train, evaluate and serve an image classifier from a folder of photos.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -71,15 +71,15 @@ def _show_version(wanted: bool) -> None:
 def catdog(
     home: Annotated[
         Path | None,
-        typer.Option(help="Where catdog keeps everything; otherwise CATDOG_HOME, or this folder.", parser=console.path),
+        typer.Option(help="Folder for everything catdog stores; default CATDOG_HOME, or the current folder.", parser=console.path),
     ] = None,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """From a folder of photographs to a measured classifier that answers."""
-    if home:  # whatever reads the settings later finds the same home
+    """Train, evaluate and serve an image classifier from a folder of photos."""
+    if home:  # later reads of the settings use the same home
         os.environ["CATDOG_HOME"] = str(home)
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=notes, show_path=False)]
@@ -89,44 +89,44 @@ def catdog(
 @app.command()
 def train(
     data: Annotated[
-        Path, typer.Argument(help="Folder, zip or tar of photographs, in class folders.", parser=console.path)
+        Path, typer.Argument(help="Folder, zip or tar of images in class folders.", parser=console.path)
     ],
     backbone: Annotated[
-        str, typer.Option(help="starter, imagenet, a weights file (PATH.weights.h5), or the number of a version.")
+        str, typer.Option(help="starter, imagenet, a weights file (PATH.weights.h5), or a version number.")
     ] = "starter",
     image_size: Annotated[
-        int, typer.Option(min=32, max=2048, help="Pixels a side, for imagenet and weights files.")
+        int, typer.Option(min=32, max=2048, help="Image side in pixels, for imagenet and weights files.")
     ] = 224,
     fine_tune: Annotated[
         str | None,
-        typer.Option(help="Tune the backbone end to end first: all layers, or so many of the last blocks (1 to 17)."),
+        typer.Option(help="Fine-tune the backbone first: `all` layers, or the number of last blocks (1 to 17)."),
     ] = None,
-    tune_epochs: Annotated[int, typer.Option(min=1, max=MANY, help="Epochs of the tuning.")] = 5,
+    tune_epochs: Annotated[int, typer.Option(min=1, max=MANY, help="Epochs of fine-tuning.")] = 5,
     views: Annotated[
-        int, typer.Option(min=1, max=1000, help="Views of each training picture: plain and augmented.")
+        int, typer.Option(min=1, max=1000, help="Views per training image: the plain one and augmented ones.")
     ] = 4,
-    epochs: Annotated[int, typer.Option(min=1, max=MANY, help="Most epochs; early stopping may end sooner.")] = 30,
-    batch: Annotated[int, typer.Option(min=1, max=MANY, help="Features a step.")] = 256,
+    epochs: Annotated[int, typer.Option(min=1, max=MANY, help="Maximum epochs; early stopping may end sooner.")] = 30,
+    batch: Annotated[int, typer.Option(min=1, max=MANY, help="Batch size of the head.")] = 256,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of shuffling, dropout and initial weights.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed for shuffling, dropout and initial weights.")
     ] = 42,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=MANY, help="Most training pictures a class, to try something; not promoted then."),
+        typer.Option(min=1, max=MANY, help="Maximum training images per class, for experiments; the version isn't promoted."),
     ] = None,
     promote: Annotated[
         bool | None,
         typer.Option(
             "--promote/--no-promote",
-            help="Serve the new version, or not, whatever it measures; by default if it is not significantly worse and "
-            "--limit is not given.",
+            help="Always or never promote the new version. Default: promote it unless it is significantly worse or "
+            "--limit is given.",
         ),
     ] = None,
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train on a folder of photographs: import, embed, fit, evaluate, save, promote."""
+    """Train on a folder of images: import, embed, fit, evaluate, save, promote."""
     from catdog.backbone_sources import parse_tuning, require_backbone_name
     from catdog.training import TrainOptions
     from catdog.training import train as run_training
@@ -138,7 +138,7 @@ def train(
     require_backbone_name(backbone)
     folders = console.layout_of(layout, split_names)
     options = TrainOptions(backbone, image_size, tuning, views, epochs, batch, seed, limit, promote, folders)
-    kept = "Features computed so far are kept; run the same command to go on."
+    kept = "Features computed so far are kept; run the same command to continue."
     with stoppable(kept), console.progress_bars() as report:
         result = run_training(data, load_settings(), options, report)
     if as_json:
@@ -149,7 +149,7 @@ def train(
     console.show_metrics(f"Version {result.version.number}", result.metrics, result.trained.manifest.classes)
     fitted = {**result.images, "train": result.images["train"] - result.images["validation"]}  # as `data check` counts
     images = ", ".join(f"{count:,} {name}" for name, count in fitted.items())
-    say(f"Pictures: {images}; {result.embedded} embedded, the others from the cache")
+    say(f"Images: {images}; {result.embedded} embedded, the rest from the cache")
     say("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
     say(("Promoted: " if result.promoted else "Not promoted: ") + result.reason)
     say(f"Report: {result.version.path / 'report.html'}")
@@ -157,12 +157,12 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Labelled folder; its test split where it has one.", parser=console.path)],
+    data: Annotated[Path, typer.Option(help="Labelled folder; its test split is used if there is one.", parser=console.path)],
     version: VersionOption = None,
     other: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of pictures that show none of the classes, to measure 'neither' with.", parser=console.path
+            help="Folder of images of none of the classes, to evaluate 'neither'.", parser=console.path
         ),
     ] = None,
     report: Annotated[
@@ -172,7 +172,7 @@ def evaluate(
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a version on labelled pictures, through the path that serves."""
+    """Evaluate a version on labelled images, in the same way as it is served."""
     from catdog.evaluation import evaluate as run_evaluation
     from catdog.report import write_report
 
@@ -205,39 +205,39 @@ def evaluate(
         return
     console.list_rejected(result.rejected)
     if result.seen_in_training:
-        seen = counted(result.seen_in_training, "of these pictures was", "of these pictures were")
-        console.note(f"{seen} trained on; the figures flatter.", style="yellow")
+        seen = counted(result.seen_in_training, "of these images was", "of these images were")
+        console.note(f"{seen} in the training data, so these metrics are too good.", style="yellow")
     console.note_all(result.remarks)
     console.show_metrics(f"Version {result.model_version} on {data}", result.metrics, result.classes)
     if result.other:
-        accepted = f"{console.percent(result.other.accepted_share)} were given a class all the same"
+        accepted = f"{console.percent(result.other.accepted_share)} wrongly assigned a class"
         say(f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}")
     rows = [(m.path, m.true, m.predicted, console.percent(m.confidence)) for m in result.mistakes[:10]]
     if rows:
-        out.print(console.table("Surest mistakes", ("Picture", "Is", "Answered", "Confidence"), rows))
+        out.print(console.table("Most confident mistakes", ("Image", "Actual", "Predicted", "Confidence"), rows))
 
 
 @app.command()
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="PATH…", parser=console.path)
+        list[Path], typer.Argument(help="Images, or folders of images.", metavar="PATH…", parser=console.path)
     ],
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write the answers to this CSV file too.", parser=console.new_file)
+        Path | None, typer.Option("--csv", help="Also write the predictions to this CSV file.", parser=console.new_file)
     ] = None,
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer for pictures, one JSON line each; exit code 1 if one of them could not be read.
+    """Classify images, one JSON line each; exit code 1 if any image can't be read.
 
-    On a terminal the lines are made for people, unless --json is given.
+    On a terminal, the lines are plain text unless --json is given.
     """
     from catdog.walking import find_pictures
 
-    show = print_json_line if as_json or not out.is_terminal else _show_answer
+    show = print_json_line if as_json or not out.is_terminal else _show_prediction
     failed, count = False, 0
-    with stoppable("The answers so far are complete."):
+    with stoppable("The predictions so far are complete."):
         predictor = console.open_predictor(load_settings(), version)
         sources, asked = tee(find_pictures(paths, recursive=recursive))
         with csv_writer(csv_file, predictor.keys) as write:
@@ -248,7 +248,7 @@ def predict(
                 show(row)
     if not count:
         raise PictureError(
-            f"There are no files in {', '.join(map(str, paths))}; --recursive enters folders in folders."
+            f"No files in {', '.join(map(str, paths))}. Use --recursive to include subfolders."
         )
     if failed:
         raise typer.Exit(1)
@@ -256,24 +256,24 @@ def predict(
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Say what this machine and installation can do, what is missing and how to get it."""
+    """Check this machine and installation: what works, what is missing, how to get it."""
     from catdog.doctor import diagnose
 
     settings = load_settings()
     diagnosis = diagnose(settings)
     if as_json:
         print_json({**diagnosis.facts, "problems": list(diagnosis.problems)})
-        _require_no_file(settings.home)
+        _require_usable_home(settings.home)
         return
-    out.print(console.table("catdog doctor", ("What", "Found"), _flatten(diagnosis.facts)))
+    out.print(console.table("catdog doctor", ("Item", "Value"), _flatten(diagnosis.facts)))
     for problem in diagnosis.problems:
         say(f"! {problem}")
     if not diagnosis.problems:
-        out.print("Nothing is missing.")
-    _require_no_file(settings.home)
+        out.print("No problems found.")
+    _require_usable_home(settings.home)
 
 
-def _require_no_file(home: Path) -> None:
+def _require_usable_home(home: Path) -> None:
     if file_in_the_way(home):
         raise typer.Exit(1)
 
@@ -282,7 +282,7 @@ def _as_row(outcome: "Prediction | PictureError") -> dict[str, Any]:
     return {"error": str(outcome)} if isinstance(outcome, PictureError) else outcome.as_dict()
 
 
-def _show_answer(row: dict[str, Any]) -> None:
+def _show_prediction(row: dict[str, Any]) -> None:
     answer = row.get("error") or f"{row['verdict']}  ({row['class']} {console.percent(row['confidence'])})"
     say(f"{row['path']}: {answer}")
 

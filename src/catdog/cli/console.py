@@ -1,4 +1,4 @@
-"""What commands share in talking to a person or a program: tables, progress, JSON, errors."""
+"""Output shared by all commands: tables, progress, JSON, notes; and common options."""
 
 import json
 import math
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 
 MAX_VERSION: Final = 2**31 - 1
 MANY: Final = 10**9
-"""Most of what is counted, in options."""
+"""Upper bound of options that count something."""
 
 VersionOption = Annotated[
     int | None,
-    typer.Option("--version", min=1, max=MAX_VERSION, help="Number of the version; the champion where not given."),
+    typer.Option("--version", min=1, max=MAX_VERSION, help="Version number; default: the champion."),
 ]
 LayoutOption = Annotated[
     str | None,
-    typer.Option("--layout", help="What each level of folders is, such as splits/classes; guessed where not given."),
+    typer.Option("--layout", help="Meaning of each folder level, such as splits/classes; detected by default."),
 ]
 SplitNamesOption = Annotated[
     list[str] | None,
-    typer.Option("--split-names", help="Splits by folder, such as train=foo,test=bar; skip=foo leaves one out."),
+    typer.Option("--split-names", help="Splits by folder, such as train=foo,test=bar; skip=foo excludes one."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print a single JSON document on stdout.")]
 
 out: Final = Console()
 notes: Final = Console(stderr=True)
-"""Progress and remarks go to stderr, so that stdout can be piped."""
+"""Progress and notes go to stderr, which keeps stdout pipeable."""
 
 _STAGES: Final = {
     "draw": "Drawing",
-    "import": "Reading pictures",
+    "import": "Reading images",
     "fine_tune": "Tuning the backbone",
     "embed": "Computing features",
     "fit": "Fitting the head",
@@ -57,31 +57,31 @@ _STAGES: Final = {
 
 
 def finite(value: float | None) -> float | None:
-    """Refuse what is a number by name only, for options: no range holds it, and none refuses it."""
+    """Validate that an option is a finite number: ranges don't reject NaN."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
 def path(value: str) -> Path:
-    """Read the path that an argument or option is given: the parser of each. An empty one would mean this folder."""
+    """Parse the path of an argument or option. An empty one would mean the current folder, so it is rejected."""
     if not value:
-        raise typer.BadParameter("The path is empty. Name a file or folder; this folder is a dot.")
+        raise typer.BadParameter("The path is empty. Use a dot for the current folder.")
     return Path(value)
 
 
 def new_file(value: str) -> Path:
-    """Read the path of a file that is to be written, and see before the work that it can be."""
+    """Parse the path of an output file, and check before the work that it can be written."""
     found = path(value)
     if found.is_dir():
-        raise typer.BadParameter(f"{value} is a folder. Name a file in it.")
+        raise typer.BadParameter(f"{value} is a folder. Give a file name in it.")
     if not found.absolute().parent.is_dir():
-        raise typer.BadParameter(f"A folder that exists is needed, and {found.parent} is none.")
+        raise typer.BadParameter(f"The folder {found.parent} doesn't exist.")
     return found
 
 
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":
-    """Load a version, the champion where none is named; the bundled model where there is none yet."""
+    """Load a version, by default the champion; installs the bundled model if there is no version yet."""
     from catdog.prediction import Predictor
     from catdog.starter import ensure_champion
 
@@ -90,7 +90,7 @@ def open_predictor(settings: Settings, version: int | None, threads: int | None 
 
 
 def layout_of(levels: str | None, split_names: list[str] | None) -> "Layout":
-    """Read what `--layout` and `--split-names` say about a data set's folders."""
+    """Parse `--layout` and `--split-names`."""
     from catdog.layout import Layout
 
     try:
@@ -100,7 +100,7 @@ def layout_of(levels: str | None, split_names: list[str] | None) -> "Layout":
 
 
 def _json(document: Any, indent: int | None = None) -> str:
-    """Write JSON as UTF-8 people can read; what is no text, moves a cursor or turns its direction is escaped."""
+    """Return readable JSON, with control characters, direction marks and invalid characters escaped."""
     text = strict_json.dumps(document, ensure_ascii=False, indent=indent)
     return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
 
@@ -115,14 +115,14 @@ def print_json(document: Any) -> None:
 
 
 def print_json_line(document: Any) -> None:
-    """Print one JSON document on one line of stdout, at once."""
+    """Print a JSON document on one line of stdout, and flush."""
     sys.stdout.write(_json(document) + "\n")
     sys.stdout.flush()
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar a stage on stderr, where that is a terminal; yields the function to report to."""
+    """Show a progress bar per stage on stderr if it is a terminal; yields the function to report progress."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
         bars: dict[str, Any] = {}
@@ -136,28 +136,28 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence on stdout in one line, as it is: a terminal breaks it by itself, a pipe needs it whole."""
+    """Print a sentence on stdout as one unwrapped line."""
     _print(out, sentence)
 
 
 def note(sentence: str, *, style: str | None = None) -> None:
-    """Print a remark on stderr, in one line."""
+    """Print a note on stderr, on one line."""
     _print(notes, sentence, style)
 
 
 def note_all(remarks: Iterable[str]) -> None:
-    """Print remarks on stderr, one per line."""
+    """Print notes on stderr, one per line."""
     for remark in remarks:
         note(f"Note: {remark}", style="yellow")
 
 
 def _print(console: Console, sentence: str, style: str | None = None) -> None:
-    """Print text that may hold names of a user's: no markup is read in it, and no control character goes out."""
+    """Print text that may contain user-chosen names, without markup or control characters."""
     console.print(Text(visible(sentence)), style=style, highlight=False, soft_wrap=True)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
-    """Make a table; the first column is to the left, the others to the right. Cells are shown as they are."""
+    """Return a table with the first column left-aligned and the others right-aligned; cells aren't parsed as markup."""
     made = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         made.add_column(Text(visible(column)), justify="left" if index == 0 else "right", overflow="fold")
@@ -167,7 +167,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> 
 
 
 def counts_table(title: str, counts: dict[str, dict[str, int]]) -> Table:
-    """Make a table of pictures, split -> class -> number, with a row per class: it fits whatever their number."""
+    """Return a table of image counts, split -> class -> number, with one row per class."""
     names = list(dict.fromkeys(name for row in counts.values() for name in row))
     rows: list[tuple[Any, ...]] = []
     for name in names:
@@ -178,15 +178,15 @@ def counts_table(title: str, counts: dict[str, dict[str, int]]) -> Table:
 
 
 def percent(share: float | None) -> str:
-    """Write a share in [0, 1] as a percentage."""
+    """Format a share in [0, 1] as a percentage."""
     return "n/a" if share is None else f"{100 * share:.2f} %"
 
 
 def metrics_table(title: str, metrics: dict[str, Any]) -> Table:
-    """Make the table of an evaluation's metrics."""
+    """Return the table of an evaluation's metrics."""
     low, high = metrics["accuracy_ci"]
     rows = [
-        ("Pictures", metrics["n"]),
+        ("Images", metrics["n"]),
         ("Accuracy", f"{percent(metrics['accuracy'])}  ({percent(low)} to {percent(high)})"),
         ("Precision", percent(metrics["precision"])),
         ("Recall", percent(metrics["recall"])),
@@ -198,7 +198,7 @@ def metrics_table(title: str, metrics: dict[str, Any]) -> Table:
     ]
     if "coverage" in metrics:
         selective = percent(metrics["selective_accuracy"])
-        rows.append(("Answered", f"{percent(metrics['coverage'])}, of them right {selective}"))
+        rows.append(("Coverage", f"{percent(metrics['coverage'])}, with accuracy {selective}"))
     return table(title, ("Metric", "Value"), rows)
 
 
@@ -213,30 +213,30 @@ def show_metrics(title: str, metrics: dict[str, Any], classes: Sequence[str]) ->
 
 
 def confusions_table(matrix: list[list[int]], names: Sequence[str], *, most: int = 10) -> Table | None:
-    """Make a table of the most frequent confusions; None if there is none. A whole matrix fits no terminal."""
+    """Return a table of the most frequent confusions; None if there are none."""
     found = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
     rows = [(names[i], names[j], n) for n, i, j in sorted(found, key=lambda item: (-item[0], *item[1:]))[:most]]
-    title = f"Confusions, the {most} most frequent of {len(found):,}" if len(found) > most else "Confusions"
+    title = f"Confusions, top {most} of {len(found):,}" if len(found) > most else "Confusions"
     return table(title, ("Class", "Predicted", "Images"), rows) if rows else None
 
 
 def list_rejected(
     rejected: Iterable[tuple[str, str]], *, most: int = 20, write: Callable[[str], None] | None = None
 ) -> None:
-    """Tell which files were not used and why: the first few of them, then how many more for which reason.
+    """Print which files were rejected and why: the first few, then the number of others by reason.
 
     Args:
         rejected: path and reason of each.
-        most: how many are listed one by one.
-        write: says a line; on stderr where not given.
+        most: number of files listed individually.
+        write: prints a line; by default on stderr.
     """
     items = list(rejected)
     if items and write is None:
-        note(f"{counted(len(items), 'file was', 'files were')} not used:", style="yellow")
+        note(f"{counted(len(items), 'file was', 'files were')} rejected:", style="yellow")
     write = write or note
     for path, reason in items[:most]:
         write(f"  {path}: {reason}")
     if len(items) > most:
-        write(f"  and {len(items) - most:,} more; `catdog data check DIR --json` lists all. They are, by reason:")
+        write(f"  and {len(items) - most:,} more; `catdog data check DIR --json` lists all. By reason:")
     for reason, count in Counter(reason for _, reason in items[most:]).most_common(5):
         write(f"    {count:,}: {reason}")

@@ -1,4 +1,4 @@
-"""Answers as a CSV file, for spreadsheets and programs."""
+"""Predictions as a CSV file."""
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from catdog.wording import for_spreadsheet
 
 @contextmanager
 def csv_writer(path: Path | None, keys: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Open a CSV file for answers, one column a class; where `path` is None, what is written goes nowhere."""
+    """Open a CSV file for predictions, with a probability column per class; without a path, rows are dropped."""
     if path is None:
         yield lambda _: None
         return

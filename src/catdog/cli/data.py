@@ -1,4 +1,4 @@
-"""Commands about pictures: import, check, count, download, draw."""
+"""Commands about images: import, check, count, download, draw."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from catdog.importing import ImportResult
     from catdog.manifest import Manifest
 
-data_commands = typer.Typer(help="Import, check, count and download pictures.", no_args_is_help=True)
+data_commands = typer.Typer(help="Import, check, count and download images.", no_args_is_help=True)
 data_commands.command()(sample)
 
 
 @data_commands.command("import")
 def import_command(
     source: Annotated[
-        Path, typer.Argument(help="Folder, zip or tar, with pictures in class folders.", parser=console.path)
+        Path, typer.Argument(help="Folder, zip or tar of images in class folders.", parser=console.path)
     ],
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the usable pictures of a folder, zip or tar into data/."""
+    """Import the usable images of a folder, zip or tar into data/."""
     from catdog.importing import import_pictures
 
     _import(partial(import_pictures, layout=console.layout_of(layout, split_names)), source, as_json)
@@ -39,7 +39,7 @@ def import_command(
 
 @data_commands.command("download")
 def download_command(
-    name: Annotated[str, typer.Argument(help="Known data set, such as kaggle:tongpython/cat-and-dog.")],
+    name: Annotated[str, typer.Argument(help="Data set name, such as kaggle:tongpython/cat-and-dog.")],
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
@@ -52,18 +52,18 @@ def download_command(
 
 @data_commands.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Data set to look at; nothing is changed.", parser=console.path)],
+    folder: Annotated[Path, typer.Argument(help="Data set to check; it isn't changed.", parser=console.path)],
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a data set: how its folders are read, what would be trained and tested on, and what cannot be used."""
+    """Check a data set: how its folders are read, its training and test images, and unusable files."""
     from catdog.dataset import divide, read_folder
     from catdog.layout_view import lines, rows
 
-    settings, said = load_settings(), console.layout_of(layout, split_names)
+    settings, given = load_settings(), console.layout_of(layout, split_names)
     with stoppable("Nothing was written."), console.progress_bars() as bars:
-        result = read_folder(folder, settings, layout=said, on_progress=lambda done, total: bars("import", done, total))
+        result = read_folder(folder, settings, layout=given, on_progress=lambda done, total: bars("import", done, total))
     if as_json:
         manifest = divide(result.manifest, settings)
         rejected = [{"path": str(item.path), "error": item.reason} for item in manifest.rejected]
@@ -75,8 +75,8 @@ def check(
     manifest = result.manifest
     try:
         manifest = divide(manifest, settings)
-    finally:  # what it can't be trained on for is told after what was found
-        _show_counts(f"Pictures in {folder}", manifest)
+    finally:  # an error that prevents training comes after the findings
+        _show_counts(f"Images in {folder}", manifest)
         for remark in manifest.remarks:
             say(f"Note: {remark}")
         console.list_rejected(((str(item.path), item.reason) for item in manifest.rejected), write=say)
@@ -84,7 +84,7 @@ def check(
 
 @data_commands.command()
 def stats(as_json: JsonOption = False) -> None:
-    """Count the pictures in data/."""
+    """Count the images in data/."""
     from catdog.dataset import read_folder
     from catdog.manifest import Manifest
 
@@ -96,9 +96,9 @@ def stats(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(_summary(manifest))
     elif manifest.pictures:
-        _show_counts(f"Pictures in {settings.data_dir}", manifest)
+        _show_counts(f"Images in {settings.data_dir}", manifest)
     else:
-        say(f"No pictures in {settings.data_dir} yet: catdog data import SRC")
+        say(f"No images in {settings.data_dir} yet: catdog data import SRC")
 
 
 def _summary(manifest: "Manifest") -> dict[str, object]:
@@ -116,19 +116,19 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
 
 def _show_counts(title: str, manifest: "Manifest") -> None:
     out.print(console.counts_table(title, manifest.counts()))
-    others = counted(manifest.clutter, "other file was passed over", "other files were passed over")
-    say(f"{counted(len(manifest.rejected), 'file')} cannot be used; {_copies(manifest.duplicates)}; {others}")
+    others = counted(manifest.clutter, "other file was skipped", "other files were skipped")
+    say(f"{counted(len(manifest.rejected), 'file')} can't be used; {_copies(manifest.duplicates)}; {others}")
 
 
-def _import(bring: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
-    """Bring pictures into data/ with a function of `importing`, under a bar, and tell what became of them."""
+def _import(importer: "Callable[..., ImportResult]", source: Path | str, as_json: bool) -> None:
+    """Import images into data/ with a progress bar, and print the result."""
     with stoppable("Nothing was added to data/."), console.progress_bars() as bars:
-        result = bring(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
+        result = importer(source, load_settings(), on_progress=lambda done, total: bars("import", done, total))
     _show_import(result, as_json)
 
 
 def _copies(count: int) -> str:
-    return counted(count, "is a copy of another", "are copies of others")
+    return counted(count, "is a duplicate", "are duplicates")
 
 
 def _show_import(result: "ImportResult", as_json: bool) -> None:
@@ -147,4 +147,4 @@ def _show_import(result: "ImportResult", as_json: bool) -> None:
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     console.note_all(result.remarks)
     out.print(console.counts_table(f"Added to {result.data_dir}", result.added))
-    say(f"{counted(result.present, 'was', 'were')} there before; {_copies(result.duplicates)}")
+    say(f"{counted(result.present, 'was', 'were')} already there; {_copies(result.duplicates)}")

@@ -1,4 +1,4 @@
-"""The command that shows why a picture got its answer."""
+"""The explain command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,22 +14,22 @@ from catdog.wording import listed
 
 
 def explain(
-    path: Annotated[Path, typer.Argument(help="The picture.", parser=console.path)],
+    path: Annotated[Path, typer.Argument(help="Image file.", parser=console.path)],
     folder: Annotated[
         Path,
         typer.Option("--out", help="Folder for heat_map.png, overlay.jpg and explanation.json.", parser=console.path),
     ],
     version: VersionOption = None,
     class_name: Annotated[
-        str | None, typer.Option("--class", help="Class to explain; the answered one where not given.")
+        str | None, typer.Option("--class", help="Class to explain; default: the predicted one.")
     ] = None,
     opacity: Annotated[
-        float, typer.Option(min=0, max=1, callback=console.finite, help="How much the heat map hides, in the overlay.")
+        float, typer.Option(min=0, max=1, callback=console.finite, help="Opacity of the heat map in the overlay.")
     ] = 0.5,
-    similar: Annotated[int, typer.Option(min=0, max=MANY, help="How many similar training pictures to list.")] = 5,
+    similar: Annotated[int, typer.Option(min=0, max=MANY, help="Number of similar training images to list.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Show why a picture gets its answer: where the evidence lies, and which training pictures are most alike."""
+    """Explain a prediction: a heat map of the evidence, and the most similar training images."""
     from catdog import explain as explaining
     from catdog.files import write_atomically, write_json
     from catdog.labels import match_class
@@ -39,7 +39,7 @@ def explain(
     predictor = console.open_predictor(settings, version, threads=1)
     class_id = None if class_name is None else match_class(class_name, predictor.version.classes)
     if class_name is not None and class_id is None:
-        raise typer.BadParameter(f"--class must be one of {listed(predictor.keys)}. Received: {class_name}")
+        raise typer.BadParameter(f"Unknown class {class_name!r}. Use one of {listed(predictor.keys)}.")
     data = read_picture(path, settings.max_picture_bytes)
     with stoppable("Nothing was written."):
         found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
@@ -53,9 +53,7 @@ def explain(
         write_atomically(folder / "overlay.jpg", laid_over)
         write_json(folder / "explanation.json", document)
     except OSError as error:
-        raise CatdogError(
-            f"--out must be a folder that can be written to. Received: {folder} ({error.strerror})."
-        ) from error
+        raise CatdogError(f"Can't write to the folder {folder}: {error.strerror}.") from error
     if as_json:
         print_json(document)
         return
@@ -68,5 +66,5 @@ def explain(
         for s in found.similar
     ]
     if rows:
-        out.print(console.table("Most similar training pictures", ("Class", "Distance", "Picture"), rows))
+        out.print(console.table("Most similar training images", ("Class", "Distance", "Image"), rows))
     say(f"Evidence for {found.class_name}: {folder / 'overlay.jpg'}")

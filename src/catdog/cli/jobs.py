@@ -1,4 +1,4 @@
-"""The commands about retraining and jobs."""
+"""Commands for retraining and jobs."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 job_commands = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
 
-JobArgument = Annotated[str, typer.Argument(help="Id of the job.", metavar="ID")]
+JobArgument = Annotated[str, typer.Argument(help="Job id.", metavar="ID")]
 
 
 def worker(
     parent: Annotated[
-        int | None, typer.Option(hidden=True, help="End when this process is no longer the parent.")
+        int | None, typer.Option(hidden=True, help="Exit when this process is no longer the parent.")
     ] = None,
 ) -> None:
-    """Do the jobs of this home as they come; `catdog serve` starts one, unless CATDOG_WORKER is external."""
+    """Run the jobs of this home folder. `catdog serve` starts a worker unless CATDOG_WORKER is external."""
     from catdog.logs import configure_log
     from catdog.worker import work
 
     settings = load_settings()
-    configure_log(settings, anew=settings.log == "json")  # lines of JSON must not be wrapped and coloured
+    configure_log(settings, anew=settings.log == "json")  # JSON lines must not be wrapped or coloured
     work(settings, parent)
 
 
 def retrain(
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for its end; where no worker runs, do it in this process.")
+        bool, typer.Option("--wait", help="Wait until it ends; without a worker, run it in this process.")
     ] = False,
     promote: Annotated[
-        bool, typer.Option("--promote/--no-promote", help="Let the gate decide, or keep the version as a challenger.")
+        bool, typer.Option("--promote/--no-promote", help="Promote the version if it passes the gate, or never.")
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the champion further on what came in, compare, and promote what is not worse."""
+    """Retrain the champion on new images, compare, and promote the result if it isn't worse."""
     from catdog.database import open_database
     from catdog.jobs import Jobs
     from catdog.material import require_new
@@ -61,17 +61,17 @@ def retrain(
     elif wait:
         _show(job)
     else:
-        say(f"Job {job.id} is queued, with {counted(new, 'new picture')}: catdog jobs show {job.id}")
+        say(f"Job {job.id} is queued, with {counted(new, 'new image')}: catdog jobs show {job.id}")
     if wait and job.state != "succeeded":
         raise typer.Exit(JobError.exit_code)
 
 
 @job_commands.command("list")
 def list_command(
-    limit: Annotated[int, typer.Option(min=1, max=MANY, help="Most jobs to list, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MANY, help="Maximum number of jobs.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List the jobs, the newest first."""
+    """List jobs, newest first."""
     found = _jobs().latest(limit=limit)
     if as_json:
         print_json({"jobs": [job.as_dict() for job in found]})
@@ -85,7 +85,7 @@ def list_command(
 
 @job_commands.command()
 def show(job_id: JobArgument, as_json: JsonOption = False) -> None:
-    """Show a job: how far it is, what it did, what came out."""
+    """Show a job's progress, log and result."""
     job = _jobs().get(job_id)
     if as_json:
         print_json(job.as_dict())
@@ -95,7 +95,7 @@ def show(job_id: JobArgument, as_json: JsonOption = False) -> None:
 
 @job_commands.command()
 def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
-    """Cancel a job that is queued or running."""
+    """Cancel a queued or running job."""
     job = _jobs().cancel(job_id)
     if as_json:
         print_json(job.as_dict())
@@ -120,4 +120,4 @@ def _show(job: "Job") -> None:
     if job.result:
         line(f"Version {job.result['version']}, {job.result['decision']}: {job.result['reason']}")
         for name, metrics in job.result.get("metrics", {}).items():
-            line(f"{name}: {console.percent(metrics['accuracy'])} of {counted(metrics['n'], 'test picture')} right")
+            line(f"{name}: {console.percent(metrics['accuracy'])} correct on {counted(metrics['n'], 'test image')}")

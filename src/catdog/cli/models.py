@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
 
 VersionArgument = Annotated[
-    int, typer.Argument(min=1, max=console.MAX_VERSION, help="Number of the version.", metavar="V")
+    int, typer.Argument(min=1, max=console.MAX_VERSION, help="Version number.", metavar="V")
 ]
 
 
 def _store() -> "ModelStore":
-    """Open the store; one without a version gets the bundled model."""
+    """Open the store, installing the bundled model if there is no version."""
     from catdog.starter import ensure_champion
     from catdog.store import ModelStore
 
@@ -34,18 +34,18 @@ def _store() -> "ModelStore":
 
 @model_commands.command("list")
 def list_command(as_json: JsonOption = False) -> None:
-    """List all versions; the champion, which is served, is marked."""
+    """List all versions and mark the champion, which is in use."""
     store = _store()
     champion, rows = store.champion(), store.summaries()
     if as_json:
         print_json({"champion": champion, "versions": rows})
     else:
-        out.print(console.table("Versions", ("Version", "Made", "Classes", "Accuracy", "Backbone"), map(_cells, rows)))
+        out.print(console.table("Versions", ("Version", "Created", "Classes", "Accuracy", "Backbone"), map(_cells, rows)))
 
 
 @model_commands.command()
 def show(version: VersionArgument, as_json: JsonOption = False) -> None:
-    """Show what is known about a version."""
+    """Show a version's details."""
     found = _store().get(version)
     if as_json:
         print_json(dict(found.metadata))
@@ -54,7 +54,7 @@ def show(version: VersionArgument, as_json: JsonOption = False) -> None:
     out.print(console.metrics_table(f"Version {version}", metadata["metrics"]))
     for key in ("created_at", "classes", "backbone", "precision", "images", "parameters", "data"):
         if key in metadata:
-            say(f"{key}: {_shown(metadata[key])}")
+            say(f"{key}: {_formatted(metadata[key])}")
     say(f"path: {found.path}")
 
 
@@ -62,48 +62,48 @@ def show(version: VersionArgument, as_json: JsonOption = False) -> None:
 def promote(version: VersionArgument, as_json: JsonOption = False) -> None:
     """Make a version the champion."""
     _store().promote(version, "promoted by hand")
-    _tell(f"Version {version} is the champion now.", version, as_json)
+    _report(f"Version {version} is now the champion.", version, as_json)
 
 
 @model_commands.command()
 def rollback(as_json: JsonOption = False) -> None:
-    """Go back to the version that was champion before."""
+    """Roll back to the previous champion."""
     version = _store().rollback()
-    _tell(f"Rolled back: version {version} is the champion now.", version, as_json)
+    _report(f"Rolled back: version {version} is the champion now.", version, as_json)
 
 
 @model_commands.command()
 def export(
     version: VersionArgument,
-    kind: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
+    kind: Annotated[ExportFormat, typer.Option("--format", help="Output format.")],
     target: Annotated[
         Path,
         typer.Option(
             "--out",
-            help="File (.keras, .h5, .onnx, .tflite), or for openvino and saved_model a folder.",
+            help="File (.keras, .h5, .onnx, .tflite), or a folder for openvino and saved_model.",
             parser=console.path,
         ),
     ],
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="Pictures to compare on; by default $CATDOG_SHARED/cat-and-dog/test, or else made ones.",
+            help="Images for the comparison; default: $CATDOG_SHARED/cat-and-dog/test, or synthetic ones.",
             parser=console.path,
         ),
     ] = None,
     shared: Annotated[Path | None, typer.Option(envvar="CATDOG_SHARED", hidden=True, parser=console.path)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version in another format, run it there, and certify that it answers as catdog does.
+    """Export a version to another format, run it there, and compare its predictions with catdog's.
 
-    Classes and preprocessing are stated in it and beside it, and the comparison in parity.json; exit code 1 if under
-    99.5 % of the labels agree.
+    Classes and preprocessing are stored in and beside the export, and the comparison in parity.json. Exit code 1 if
+    fewer than 99.5 % of the labels agree.
     """
     from catdog.export import export_version
     from catdog.parity import choose_pictures
 
     chosen = choose_pictures(pictures, shared)
-    with stoppable("The export is not complete."):
+    with stoppable("The export is incomplete."):
         made = export_version(_store().get(version), kind, target, load_settings(), chosen)
     if as_json:
         print_json(made.as_dict())
@@ -113,10 +113,10 @@ def export(
         (f"catdog, {name}", console.percent(found.agreement), f"{found.largest_difference:.2g}")
         for name, found in {
             f"as served ({made.served.precision})": made.served,
-            f"in the arithmetic of the export ({made.alike.precision})": made.alike,
+            f"at the export's precision ({made.alike.precision})": made.alike,
         }.items()
     ]
-    title = f"Compared on {counted(made.pictures, 'made picture' if made.pictures_made else 'picture')}"
+    title = f"Compared on {counted(made.pictures, 'synthetic image' if made.pictures_made else 'image')}"
     out.print(console.table(title, ("With", "Same label", "Largest difference"), rows))
 
 
@@ -124,14 +124,14 @@ def export(
 def bundle(
     version: VersionArgument,
     target: Annotated[
-        Path, typer.Option("--out", help="Folder for the bundle; must not hold one.", parser=console.path)
+        Path, typer.Option("--out", help="Folder for the bundle; must not contain one.", parser=console.path)
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version and its backbone as a bundle, such as the one that comes with catdog."""
+    """Write a version and its backbone as a bundle, like the one included in catdog."""
     from catdog.starter import write_bundle
 
-    with stoppable("The bundle is not complete."):
+    with stoppable("The bundle is incomplete."):
         size = write_bundle(_store().get(version), target)
     if as_json:
         print_json({"path": str(target), "bytes": size})
@@ -139,19 +139,19 @@ def bundle(
         say(f"Version {version} is in {target}: {size / 2**20:.1f} MiB")
 
 
-def _tell(message: str, champion: int, as_json: bool) -> None:
+def _report(message: str, champion: int, as_json: bool) -> None:
     if as_json:
         print_json({"champion": champion})
     else:
         say(message)
 
 
-def _shown(value: object) -> object:
+def _formatted(value: object) -> object:
     """Shorten what has an entry for each class: --json gives all of it."""
     if isinstance(value, list):
         return f"{len(value):,}: {listed(map(str, value))}" if len(value) > 10 else listed(map(str, value))
     if isinstance(value, dict):
-        return listed((f"{key} {_shown(inner)}" for key, inner in value.items() if key != "counts"), most=20)
+        return listed((f"{key} {_formatted(inner)}" for key, inner in value.items() if key != "counts"), most=20)
     return value
 
 
@@ -164,13 +164,13 @@ def _cells(row: dict[str, object]) -> tuple[object, ...]:
     return (
         name,
         str(row["created_at"])[:16].replace("T", " "),
-        _few(classes) if isinstance(classes, list) else classes,
+        _class_summary(classes) if isinstance(classes, list) else classes,
         console.percent(accuracy) if isinstance(accuracy, float) else accuracy,
         str(row["backbone"]).removeprefix("mobilenetv2-"),
     )
 
 
-def _few(classes: list[object]) -> str:
-    """Name two classes, or count more, so that a row fits a terminal of 80 columns."""
+def _class_summary(classes: list[object]) -> str:
+    """Return the names of two classes, or the number of more, to fit 80 columns."""
     named = listed(map(str, classes))
     return named if len(classes) <= 2 and len(named) <= 16 else f"{len(classes):,}"

@@ -1,4 +1,4 @@
-"""The command that draws sample data."""
+"""The sample command."""
 
 from pathlib import Path
 from typing import Annotated

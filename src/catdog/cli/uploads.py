@@ -1,4 +1,4 @@
-"""Commands about pictures for retraining: add, list, review, purge."""
+"""Commands about images for retraining: add, list, review, purge."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from catdog.collection import Collection
     from catdog.intake import Added
 
-upload_commands = typer.Typer(help="Add, list, review and purge pictures for retraining.", no_args_is_help=True)
+upload_commands = typer.Typer(help="Add, list, review and purge images for retraining.", no_args_is_help=True)
 
 LISTED: Final = 50
 _NEAR_COPIES: Final = (
-    "picture is nearly a test picture, and is",
-    "pictures are nearly test pictures, and are",
+    "near-duplicate of a test image",
+    "near-duplicates of test images",
 )
 
 
 def _open() -> "Collection":
-    """Open the pictures for retraining; a store without a version gets the bundled model."""
+    """Open the images for retraining, installing the bundled model if there is no version."""
     from catdog.collection import Collection
     from catdog.database import open_database
     from catdog.starter import ensure_champion
@@ -43,14 +43,14 @@ def _open() -> "Collection":
 @upload_commands.command()
 def add(
     paths: Annotated[
-        list[Path], typer.Argument(help="Pictures, zips, and folders of them.", metavar="PATH…", parser=console.path)
+        list[Path], typer.Argument(help="Images, zips, or folders of them.", metavar="PATH…", parser=console.path)
     ],
-    category: Annotated[str, typer.Option(help="Their class, such as cats.")],
-    batch: Annotated[str | None, typer.Option(help="Name to remove or restore them by together.")] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter folders in folders.")] = False,
+    category: Annotated[str, typer.Option(help="Class of the images, such as cats.")],
+    batch: Annotated[str | None, typer.Option(help="Batch name, to remove or restore them together.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep pictures of one class for the next retraining; exit code 1 if one of them could not be kept."""
+    """Add images of one class for the next retraining; exit code 1 if any is rejected."""
     from catdog.walking import find_pictures
 
     collection = _open()
@@ -59,21 +59,21 @@ def add(
         with stoppable("What was added so far is kept; run the same command to add the rest."):
             collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
     except BaseException:
-        if added.files:  # what ends it is told behind this, on stdout too where that is JSON
+        if added.files:  # the error follows; with --json, stdout is for JSON only
             (note if as_json else say)(_summary(added))
         raise
-    _tell(added, as_json)
-    passed_over = [] if recursive else _folders_in(paths)
-    if passed_over:
-        count = counted(len(passed_over), "folder was", "folders were")
-        note(f"{count} passed over, such as {passed_over[0]}; --recursive enters them.")
+    _print_result(added, as_json)
+    skipped = [] if recursive else _folders_in(paths)
+    if skipped:
+        count = counted(len(skipped), "folder was", "folders were")
+        note(f"{count} skipped, such as {skipped[0]}; use --recursive to include them.")
     if added.rejected:
         raise typer.Exit(1)
     if not added.files:
-        raise PictureError(f"There are no files in {', '.join(map(str, paths))}.")
+        raise PictureError(f"No files in {', '.join(map(str, paths))}.")
 
 
-def _tell(added: "Added", as_json: bool) -> None:
+def _print_result(added: "Added", as_json: bool) -> None:
     if as_json:
         counts = {key: getattr(added, key) for key in ("folder", "batch", "accepted", "duplicates")}
         print_json({**counts, "rejected": [vars(refused) for refused in added.rejected]})
@@ -83,34 +83,34 @@ def _tell(added: "Added", as_json: bool) -> None:
 
 
 def _summary(added: "Added") -> str:
-    """Say what was added; a batch is named only if it holds something."""
-    return f"{added}; the batch is {added.batch}." if added.accepted else f"{added}."
+    """Return what was added, with the batch's name if it isn't empty."""
+    return f"{added}; batch {added.batch}." if added.accepted else f"{added}."
 
 
 def _folders_in(paths: Iterable[Path]) -> list[Path]:
-    """List the folders that lie in the folders that are named."""
+    """Return the subfolders of the given folders."""
     inside = (entry for path in paths if path.is_dir() for entry in sorted(path.iterdir()))
     return [entry for entry in inside if entry.is_dir() and not entry.name.startswith(".")]
 
 
 @upload_commands.command("list")
 def list_command(
-    state: Annotated[PictureState | None, typer.Option(help="Only these; otherwise all.")] = None,
+    state: Annotated[PictureState | None, typer.Option(help="Only images in this state.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List pictures for retraining; what most needs a look comes first."""
+    """List images for retraining, those that need review first."""
     found, total = _open().page(limit=10**9 if as_json else LISTED, state=state)
     if as_json:
         print_json({"total": total, "images": [picture.as_dict() for picture in found]})
         return
     rows = [(p.id, p.folder, p.state, p.batch, p.predicted or "", p.verdict or "", p.problem or "") for p in found]
-    headings = ("Number", "Class", "State", "Batch", "Answered", "Verdict", "Problem")
-    out.print(console.table(f"{len(found)} of {counted(total, 'picture')} for retraining", headings, rows))
+    headings = ("Id", "Class", "State", "Batch", "Predicted", "Verdict", "Problem")
+    out.print(console.table(f"{len(found)} of {counted(total, 'image')} for retraining", headings, rows))
 
 
 @upload_commands.command("review")
 def review_command(as_json: JsonOption = False) -> None:
-    """Find labels that look wrong and copies of test pictures, and keep them out of the next retraining."""
+    """Find wrong labels and near-duplicates of test images, and exclude them from the next retraining."""
     from catdog.review import review
 
     with stoppable("Features computed so far are kept."), console.progress_bars() as bars:
@@ -121,26 +121,26 @@ def review_command(as_json: JsonOption = False) -> None:
     headings = ("batch", "unchecked", "doubted", "share", "verdict")
     rows = [[row[key] for key in headings] for row in findings["batches"]]
     out.print(console.table("Batches", [heading.capitalize() for heading in headings], rows))
-    say(f"{counted(len(findings['near_copies']), *_NEAR_COPIES)} kept out")
+    say(f"{counted(len(findings['near_copies']), *_NEAR_COPIES)} excluded")
 
 
 @upload_commands.command()
 def purge(
     days: Annotated[
-        float | None, typer.Option(min=0, max=36_500, callback=console.finite, help="Removed longer ago than that.")
+        float | None, typer.Option(min=0, max=36_500, callback=console.finite, help="Removed more than this many days ago.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete for good what was removed longer ago than CATDOG_REMOVED_DAYS says."""
+    """Permanently delete images removed more than CATDOG_REMOVED_DAYS days ago."""
     deleted = _open().purge(days)
     if as_json:
         print_json({"deleted": deleted})
     else:
-        say(f"{counted(deleted, 'removed picture was', 'removed pictures were')} deleted")
+        say(f"{counted(deleted, 'removed image was', 'removed images were')} deleted")
 
 
 def _opened(paths: Iterable[Path], added: "Added") -> Iterator[tuple[str, IO[bytes]]]:
-    """Open one file after another; one that cannot be opened is counted as refused, and the others go on."""
+    """Open the files one by one; those that can't be opened are rejected."""
     from catdog.intake import Refused, shown_name
     from catdog.regular_files import open_regular
 
@@ -149,7 +149,7 @@ def _opened(paths: Iterable[Path], added: "Added") -> Iterator[tuple[str, IO[byt
             file = open_regular(path)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            added.rejected.append(Refused(shown_name(str(path)), f"The file cannot be read: {why}."))
+            added.rejected.append(Refused(shown_name(str(path)), f"Can't read the file: {why}."))
             continue
         with file:
             yield path.name, file

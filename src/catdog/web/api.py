@@ -192,4 +192,4 @@ def _one_of_many(picture: bytes) -> Document:
         prediction, milliseconds = service().predict(picture, listed=True)
         return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
     except (PictureError, RequestError) as error:
-        return problem(*describe(error, settings))
+        return problem(*describe(error, settings), error)

@@ -16,7 +16,7 @@ from catdog.web import sessions
 from catdog.web.access import may_change, why_not
 from catdog.web.api import service
 from catdog.web.permissions import open_to_all
-from catdog.web.problems import describe, request_id
+from catdog.web.problems import PAGE_SENTENCES, page_sentence, request_id
 from catdog.web.status_page import status_context
 from catdog.web.uploads import read_one
 from catdog.wording import counted
@@ -50,7 +50,7 @@ def answer() -> tuple[str, int]:
     try:
         prediction, milliseconds = service().predict(read_one(request, service().settings))
     except CatdogError as raised:
-        status, error = describe(raised, service().settings)
+        status, error = page_sentence(raised, service().settings)
     return show_tab("predict", prediction=prediction, milliseconds=milliseconds, error=error), status
 
 
@@ -99,6 +99,7 @@ def _frame(tab: str) -> dict[str, Any]:
         "may_change": may_change(settings),
         "why_locked": None if settings.api_key else why_not(settings),
         "request_id": request_id(),
+        "sentences": PAGE_SENTENCES,
         "faults": service().condition.faults,
         "verdicts": {"neither": NEITHER, "unsure": UNSURE},
     }

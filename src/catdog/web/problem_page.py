@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask, Response, request
 
@@ -30,7 +30,7 @@ def install(app: Flask) -> None:
     def in_words(response: Response) -> Response:
         if response.mimetype == problems.MEDIA_TYPE and _is_form_of_the_page():
             try:
-                page = show_problem(TABS[str(request.endpoint)], json.loads(response.get_data()))
+                page = show_problem(TABS[str(request.endpoint)], _for_readers(json.loads(response.get_data())))
             except Exception:  # what was wrong must not be hidden by what is wrong with the page
                 _log.exception("The page of a problem could not be made; request %s", problems.request_id())
                 return response
@@ -39,6 +39,13 @@ def install(app: Flask) -> None:
         return response
 
     app.after_request(in_words)
+
+
+def _for_readers(problem: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem with the page's message instead of the API's; a wrong key keeps its own."""
+    if request.endpoint == "sessions.sign_in":
+        return problem
+    return {**problem, "error": problems.PAGE_SENTENCES.get(problem["type"], problem["error"])}
 
 
 def _is_form_of_the_page() -> bool:

@@ -1,8 +1,10 @@
-"""The one place where errors become HTTP: one shape, RFC 9457, on every route.
+"""Turns errors into HTTP responses: one JSON shape, RFC 9457, on every route.
 
-    {"type": "about:blank", "title": "Unsupported Media Type", "status": 415, "error": "The file is …", "request_id": …}
+    {"type": "urn:catdog:problem:image-format", "title": "Unsupported Media Type", "status": 415, "error": "…",
+     "request_id": "…"}
 
-`error` is the sentence for people. An error that was not raised on purpose is logged, and tells nothing of itself.
+`error` is the message for clients of the API; the page has its own by `type`. Unexpected errors are logged and reveal
+nothing.
 """
 
 import errno
@@ -57,15 +59,49 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.DatabaseUnusableError: 503,
     errors.DiskFullError: 507,
 }
-"""The status of each class of error; a class that is not listed has that of the nearest one above it."""
+"""Status by error class; other classes have the status of their nearest listed base."""
+
+_TYPE: Final = "urn:catdog:problem:"
+TYPES: Final[dict[type[Exception], str]] = {
+    errors.PictureFormatError: f"{_TYPE}image-format",
+    errors.PictureTooLargeError: f"{_TYPE}image-too-large",
+    errors.PictureError: f"{_TYPE}image-unreadable",
+    errors.UploadTooLargeError: f"{_TYPE}request-too-large",
+    RequestEntityTooLarge: f"{_TYPE}request-too-large",
+    TooManyRequests: f"{_TYPE}too-many-requests",
+    errors.KeyNeededError: f"{_TYPE}key-needed",
+    errors.ForbiddenError: f"{_TYPE}forbidden",
+    errors.NoModelError: f"{_TYPE}no-model",
+    errors.ServerBusyError: f"{_TYPE}busy",
+    errors.DatabaseBusyError: f"{_TYPE}busy",
+}
+"""Problem type by error class. What isn't listed and isn't about storage is "about:blank": the status says it all."""
+
+NO_STORAGE: Final = f"{_TYPE}storage-unavailable"
+DISK_FULL: Final = f"{_TYPE}disk-full"
+UNEXPECTED: Final = f"{_TYPE}server-error"
+
+PAGE_SENTENCES: Final = {
+    f"{_TYPE}image-format": "Not a supported image. Use JPEG, PNG, WebP or AVIF.",
+    f"{_TYPE}image-too-large": "The image is too large. Resize it and try again.",
+    f"{_TYPE}image-unreadable": "The image is damaged or incomplete. Try another copy.",
+    f"{_TYPE}request-too-large": "Too large to upload. Send fewer or smaller files.",
+    f"{_TYPE}key-needed": "Sign in to use this.",
+    f"{_TYPE}no-model": "No model in use. Train or promote one first.",
+    f"{_TYPE}busy": "The server is busy. Try again in a moment.",
+    DISK_FULL: "The server's disk is full, so nothing was saved.",
+    NO_STORAGE: "The server can't save anything right now. Predictions still work.",
+    UNEXPECTED: "Something went wrong on the server. Try again.",
+}
+"""What the page says for a problem type; for all others, it shows the API's message."""
 
 RETRY_SECONDS: Final = 10
-"""When to ask again where the database is held: longer than anything of catdog's own holds it."""
+"""When to retry if the database is locked: longer than catdog ever holds the lock."""
 
-FAILED: Final = "The server failed. Its log says more under this request id."
-"""The sentence for an error that was not raised on purpose."""
+FAILED: Final = "Internal error. See the server's log for this request id."
+"""Message for unexpected errors."""
 
-FULL: Final = "The server's disk is full, so that nothing was kept. Make room there, and send the request again."
+FULL: Final = "The server's disk is full, so nothing was saved. Free some space on it, then send the request again."
 _FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POSTGRES_DISK_FULL: Final = "53100"  # PostgreSQL's documentation, appendix A
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -73,15 +109,14 @@ _log = logging.getLogger(__name__)
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Let every error of an app become a problem."""
-
+    """Make every error of an app a problem response."""
     app.register_error_handler(Exception, lambda error: respond(error, settings))
 
 
 def respond(error: Exception, settings: Settings) -> Response:
-    """Make the response for an error."""
+    """Return the response for an error."""
     status, sentence = describe(error, settings)
-    response = Response(json.dumps(problem(status, sentence)), status, content_type=MEDIA_TYPE)
+    response = Response(json.dumps(problem(status, sentence, error)), status, content_type=MEDIA_TYPE)
     if isinstance(error, HTTPException):
         response.headers.extend((k, v) for k, v in error.get_headers() if k.lower() not in _OF_THE_BODY)
     passes = isinstance(error, errors.DatabaseBusyError | errors.ServerBusyError) or why_no_database(error) in PASSING
@@ -95,40 +130,59 @@ def respond(error: Exception, settings: Settings) -> Response:
 _OF_THE_BODY: Final = {"content-type", "content-length"}
 
 
-def problem(status: int, sentence: str) -> dict[str, Any]:
-    """Make the document of a problem with the request under way."""
-    return document(status, sentence, request_id())
+def problem(status: int, sentence: str, error: Exception | None = None) -> dict[str, Any]:
+    """Return the problem document for the current request."""
+    return document(status, sentence, request_id(), type_of(error) if error else "about:blank")
 
 
-def document(status: int, sentence: str, request_id: str) -> dict[str, Any]:
-    """Make the document of a problem with a request of that id."""
+def document(status: int, sentence: str, request_id: str, kind: str = "about:blank") -> dict[str, Any]:
+    """Return the problem document for a request."""
     title = HTTPStatus(status).phrase
-    return {"type": "about:blank", "title": title, "status": status, "error": sentence, "request_id": request_id}
+    return {"type": kind, "title": title, "status": status, "error": sentence, "request_id": request_id}
+
+
+def type_of(error: Exception) -> str:
+    """Return the problem type of an error."""
+    if is_disk_full(error):
+        return DISK_FULL
+    for kind in type(error).__mro__:
+        if kind in TYPES:
+            return TYPES[kind]
+    if why_not_kept(error) is not None:
+        return NO_STORAGE
+    expected = isinstance(error, errors.CatdogError) or (isinstance(error, HTTPException) and (error.code or 500) < 500)
+    return "about:blank" if expected else UNEXPECTED
+
+
+def page_sentence(error: Exception, settings: Settings) -> tuple[int, str]:
+    """Return the status of an error and what the page says about it."""
+    status, sentence = describe(error, settings)
+    return status, PAGE_SENTENCES.get(type_of(error), sentence)
 
 
 def describe(error: Exception, settings: Settings) -> tuple[int, str]:
-    """Give the status and the sentence of an error, note its kind, and log it where it was not raised on purpose."""
+    """Return the status and message of an error, record its class, and log it if it is unexpected."""
     if isinstance(error, HTTPException) and (error.code or 500) < 500:
         _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
-        _log.error("Request %s found the disk full: %s", request_id(), own_words(error), extra=_named())
+        _log.error("Request %s found the disk full: %s", request_id(), own_words(error), extra=_log_fields())
         return 507, str(error) if isinstance(error, errors.CollectionFullError) else FULL
     if (sentence := why_not_kept(error)) is not None:
         _note(503, error)
-        told = "Request %s could not use the database or a file: %s"
-        _log.error(told, request_id(), own_words(error), extra=_named())
+        message = "Request %s could not use the database or a file: %s"
+        _log.error(message, request_id(), own_words(error), extra=_log_fields())
         return 503, without_paths(sentence, settings)
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)
     if status == 500:
-        _log.error("Request %s failed", request_id(), exc_info=error, extra=_named())
+        _log.error("Request %s failed", request_id(), exc_info=error, extra=_log_fields())
         return 500, FAILED
     return status, without_paths(str(error), settings)
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Tell whether an error, or one that it was raised from, says that there is no room left."""
+    """Return whether an error, or its cause, means that the disk is full."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:  # an error may have been raised from itself
         seen.add(id(error))
@@ -145,24 +199,24 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def why_not_kept(error: BaseException) -> str | None:
-    """Say that the database, or the server's folder, cannot be used, and what to do; None for any other error."""
+    """Return why the database or the home folder can't be used, and what to do; None for other errors."""
     if (sentence := why_no_database(error)) is not None:
         return sentence
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
         return (
-            f"The server cannot use its files: {os.strerror(error.errno)}. Make sure that its folder (CATDOG_HOME) is "
-            "there, that its user may write in it, and that the disk works. Predictions go on meanwhile."
+            f"The server can't use its files: {os.strerror(error.errno)}. Check that its folder (CATDOG_HOME) exists, "
+            "that its user can write to it, and that the disk works. Predictions still work."
         )
     return None
 
 
 def without_paths(sentence: str, settings: Settings) -> str:
-    """Take out of a sentence where on this machine things lie."""
+    """Remove the server's home folder from a message."""
     return sentence.replace(str(settings.home), "…")
 
 
 def request_id() -> str:
-    """Name the request: as the client or a proxy named it, else anew."""
+    """Return the request's id: from X-Request-ID, or a new one."""
     if "request_id" not in g:
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if _ID.fullmatch(given) else new_request_id()
@@ -170,18 +224,18 @@ def request_id() -> str:
 
 
 def new_request_id() -> str:
-    """Make up a name for a request."""
+    """Return a new request id."""
     return secrets.token_hex(8)
 
 
 def problem_kinds() -> list[tuple[int, str]]:
-    """List status and class of each problem that this request met: one of its own, or several of its pictures."""
+    """Return status and error class of each problem in this request: its own, or one per image."""
     found: list[tuple[int, str]] = g.get("problem_kinds", [])
     return found
 
 
-def _named() -> dict[str, Any]:
-    """Let a line of JSON in the log name the request by a field, as the line that tells how it ended does."""
+def _log_fields() -> dict[str, Any]:
+    """Return the request id as a field of a JSON log line, as in the access log."""
     return {"fields": {"request_id": request_id()}}
 
 
@@ -191,14 +245,14 @@ def _note(status: int, error: Exception) -> None:
 
 def _sentence(error: HTTPException, settings: Settings) -> str:
     if isinstance(error, ClientDisconnected):
-        return "The body ends before its Content-Length. Send the request again."
+        return "The body is shorter than its Content-Length. Send the request again."
     if isinstance(error, RequestEntityTooLarge):
         return over_the_limit(request, settings, error)
     if isinstance(error, TooManyRequests):
         return str(error.description)
     if isinstance(error, NotFound):
-        return f"There is nothing at this address; /api/docs lists what there is. Received: {request.path}"
+        return f"No route {request.path}. See /api/docs for all routes."
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        return f"This address does not take that method; allowed are {allowed}. Received: {request.method}"
+        return f"{request.method} isn't allowed here; use {allowed}."
     return f"{HTTPStatus(error.code or 400).phrase}: {error.description}"

@@ -1,4 +1,4 @@
-"""What the server refuses before the application sees a request: in the form of all other problems (RFC 9457)."""
+"""Responses to requests refused before they reach the application, as problems (RFC 9457)."""
 
 import json
 import re
@@ -15,9 +15,9 @@ from catdog.web.chunks import TinyChunksError
 from catdog.web.problems import FAILED, FULL, MEDIA_TYPE, document, is_disk_full
 
 HEAD_BYTES: Final = 32 * 2**10
-"""Most bytes of a request line and its headers together."""
+"""Maximum bytes of the request line and headers together."""
 
-_BROKEN: Final = "This is no request of HTTP/1.0 or 1.1: its first line, a header or a length breaks the protocol."
+_BROKEN: Final = "Not a valid HTTP/1.0 or 1.1 request: the request line, a header or a length is malformed."
 
 
 class TooSlowError(CatdogError):
@@ -25,40 +25,40 @@ class TooSlowError(CatdogError):
 
 
 class ChunkTooLargeError(CatdogError):
-    """The size of a chunk says that the body will be larger than is allowed."""
+    """A chunk would make the body larger than the limit."""
 
 
 class HostError(errors.ParseException):  # type: ignore[misc]  # gunicorn has no types
-    """A request does not say once for which host it is (RFC 9112, section 3.2)."""
+    """A request doesn't have exactly one valid `Host` (RFC 9112, section 3.2)."""
 
 
 class BodyEndsEarlyError(CatdogError):
-    """A client ended its request before all of it was sent."""
+    """A client closed the connection before sending the whole request."""
 
 
 _REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ParseException: (400, _BROKEN),
-    HostError: (400, "A request of HTTP/1.1 needs one `Host` header, with a host and perhaps a port."),
-    BodyEndsEarlyError: (400, "The body ends early: less arrived than Content-Length or the last chunk promises."),
+    HostError: (400, "An HTTP/1.1 request needs exactly one `Host` header: a host, optionally with a port."),
+    BodyEndsEarlyError: (400, "The body is incomplete: it is shorter than its Content-Length or last chunk size."),
     TinyChunksError: (400, "The body has too many small chunks. Send chunks of at least 128 bytes."),
     TooSlowError: (408, "The request took too long to arrive. Send it again over a faster connection."),
-    ChunkTooLargeError: (413, "The request is too large: with the chunk that it announces, it is over the limit."),
-    errors.LimitRequestLine: (414, "The address is too long: 4,094 bytes are allowed for the first line of a request."),
-    errors.ExpectationFailed: (417, "Of expectations, `Expect: 100-continue` is met and no other."),
+    ChunkTooLargeError: (413, "The request is too large: its next chunk would exceed the limit."),
+    errors.LimitRequestLine: (414, "The URL is too long: the request line may have 4,094 bytes."),
+    errors.ExpectationFailed: (417, "Only `Expect: 100-continue` is supported."),
     errors.LimitRequestHeaders: (
         431,
-        f"The headers are too many or too long: 100 of 8,190 bytes each are allowed, {HEAD_BYTES:,} bytes together.",
+        f"Too many or too long headers: at most 100 of 8,190 bytes each, {HEAD_BYTES:,} bytes in total.",
     ),
-    errors.UnsupportedTransferCoding: (501, "Of transfer codings, `chunked` is understood and no other."),
+    errors.UnsupportedTransferCoding: (501, "Only the transfer coding `chunked` is supported."),
     errors.ForbiddenProxyRequest: (403, "The PROXY protocol is not allowed from this address."),
-    ssl.SSLError: (403, "The connection must begin with TLS."),
-    BufferFullError: (503, "The server holds too many large requests at present. Send this one again in a minute."),
-    # What the application itself tried to send: its fault, though a subclass of the client's.
+    ssl.SSLError: (403, "This port needs a TLS connection."),
+    BufferFullError: (503, "The server is handling too many large requests. Try again in a minute."),
+    # Raised by the application's own response, although gunicorn derives them from a client's errors.
     errors.InvalidResponseHeader: (500, FAILED),
     errors.InvalidResponseHeaderName: (500, FAILED),
     errors.ConfigurationProblem: (500, FAILED),
 }
-"""Status and sentence for each error; a class that is not listed has those of the nearest above it."""
+"""Status and message by error class; other classes have those of their nearest listed base."""
 
 _HOST: Final = re.compile(r"([\w.~!$&'()*+,;=%-]*|\[[\w.:%]+\])(:\d*)?", re.ASCII)
 
@@ -66,7 +66,7 @@ RETRY_SECONDS: Final = 60
 
 
 def status_of(error: Exception) -> tuple[int, str]:
-    """Return the status and the sentence of an error."""
+    """Return the status and message of an error."""
     if is_disk_full(error):
         return 507, FULL
     return next((_REFUSALS[kind] for kind in type(error).__mro__ if kind in _REFUSALS), (500, FAILED))
@@ -76,7 +76,7 @@ def require_host(request: Any) -> None:
     """Check the header `Host` of a request, as gunicorn has read it.
 
     Raises:
-        HostError: it is missing where HTTP/1.1 needs it, stands there twice, or names no host.
+        HostError: it is missing in HTTP/1.1, repeated, or not a valid host.
     """
     hosts = [value for name, value in request.headers if name == "HOST"]
     least = 1 if request.version >= (1, 1) else 0
@@ -85,7 +85,7 @@ def require_host(request: Any) -> None:
 
 
 def refusal(status: int, sentence: str, request_id: str) -> bytes:
-    """Return a whole response, after which the connection is closed."""
+    """Return a complete response that closes the connection."""
     body = json.dumps(document(status, sentence, request_id)).encode()
     headers = {
         "Connection": "close",

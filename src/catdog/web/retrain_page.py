@@ -7,11 +7,12 @@ from flask import Blueprint, redirect, url_for
 from werkzeug.wrappers import Response
 
 from catdog.errors import CatdogError
+from catdog.labels import display_name
 from catdog.web import collect, retrain
 from catdog.web.api import service
 from catdog.web.pages import CONTEXTS, show_tab
 from catdog.web.permissions import needs_permission
-from catdog.web.problems import describe
+from catdog.web.problems import page_sentence
 
 retrain_page = Blueprint("retrain_page", __name__, url_prefix="/retrain")
 
@@ -49,18 +50,19 @@ def _do(action: Callable[[], object]) -> Response | tuple[str, int]:
 
 
 def _refuse(raised: CatdogError) -> tuple[str, int]:
-    status, error = describe(raised, service().settings)
+    status, error = page_sentence(raised, service().settings)
     return show_tab("retrain", error=error), status
 
 
 def _context() -> dict[str, Any]:
-    """Give the tab's template the classes, how the last retraining goes, and what one picture may weigh."""
-    folders: tuple[str, ...] = service().predictor.version.classes if service().is_ready else ()
+    """Return the template's context: classes by folder, the last retraining, and the largest image."""
+    folders = service().predictor.version.classes if service().is_ready else ()
     try:
         status = retrain.status() if folders else None
     except CatdogError:
         status = None
-    return {"folders": folders, "status": status, "most_bytes": service().settings.max_upload_bytes}
+    names = {folder: display_name(folder) for folder in folders}
+    return {"folders": names, "status": status, "most_bytes": service().settings.max_upload_bytes}
 
 
 CONTEXTS["retrain"] = _context

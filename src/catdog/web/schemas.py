@@ -22,10 +22,10 @@ def described(text: str, **more: Any) -> dict[str, Any]:
 class Problem(Schema):
     """Any error, as RFC 9457 has it."""
 
-    type = String(**described("always about:blank: the status says it all"))
+    type = String(**described("kind of problem, such as urn:catdog:problem:image-format, or about:blank"))
     title = String(**described("name of the status"))
     status = Integer(**described("the status"))
-    error = String(**described("what was wrong, what is allowed, what was received"))
+    error = String(**described("what is wrong and what to do"))
     request_id = String(**described("name of the request, in the log and in X-Request-ID"))
 
 

@@ -44,7 +44,7 @@ class Mix:
 
 
 def status_context() -> dict[str, Any]:
-    """Give what the template is rendered with; `?compare=` names a version to compare with the one that answers."""
+    """Return what the template is rendered with; `?compare=` names a version to compare with the one that answers."""
     status, stats = service().status(), service().stats()
     names = dict(zip(service().predictor.keys, service().predictor.names, strict=True)) if service().is_ready else {}
     if refused := status["refused"]:

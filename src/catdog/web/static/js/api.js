@@ -1,6 +1,6 @@
 // Requests to the server's API, and its errors in words.
 
-/** An error of the API: its status (0 where the server was not reached), sentence, and the request's name in the log. */
+/** An error from the API: status (0 if the server wasn't reached), message, and request id for the log. */
 export class ApiError extends Error {
   constructor(status, message, requestId) {
     super(message);
@@ -10,33 +10,36 @@ export class ApiError extends Error {
   }
 }
 
-const UNREACHED = "The server cannot be reached. Check the connection, and try again.";
+const UNREACHED = "Can't reach the server. Check your connection and try again.";
 
-/** Get a path; gives the parsed JSON. */
+/** The page's own sentence for each problem type (RFC 9457), from the server. */
+const SENTENCES = JSON.parse(document.body.dataset.problems);
+
+/** Get a path; returns the parsed JSON. */
 export function get(path, options = {}) {
   return send(path, { method: "GET", ...options });
 }
 
 /**
- * Send a request; gives the parsed JSON.
+ * Send a request; returns the parsed JSON.
  * @param {string} path
- * @param {Object} options `method` (POST where not given), `json` (any value) or `form` (a FormData) or `body` (a Blob),
+ * @param {Object} options `method` (default POST), `json` (any value) or `form` (a FormData) or `body` (a Blob),
  *     `headers`, `signal`
- * @throws {ApiError} the server refused it or was not reached
+ * @throws {ApiError} the server refused it or wasn't reached
  */
 export async function send(path, options = {}) {
   const response = await request(path, options);
   return response.json();
 }
 
-/** Get HTML that the server rendered. */
+/** Get HTML rendered by the server. */
 export async function fragment(path) {
   const response = await request(path, { method: "GET" });
   return response.text();
 }
 
 /**
- * Send a form and be told how far it is; gives the parsed JSON.
+ * Send a form with progress; returns the parsed JSON.
  * @param {(sent: number, all: number) => void} onprogress called with bytes
  */
 export function upload(path, form, { onprogress = () => {}, signal } = {}) {
@@ -57,18 +60,18 @@ export function upload(path, form, { onprogress = () => {}, signal } = {}) {
   });
 }
 
-/** Write an error for people, with the request's name where there is one. */
+/** Return an error in words, with the request id if there is one. */
 export function describe(error) {
-  if (!(error instanceof ApiError)) return `Something on this page failed: ${error.message ?? error}`;
+  if (!(error instanceof ApiError)) return `This page failed: ${error.message ?? error}`;
   return error.requestId ? `${error.message} (Request ${error.requestId})` : error.message;
 }
 
-/** Give the token of the session, where the browser is signed in. */
+/** Return the session's CSRF token; null if not signed in. */
 export function token() {
   return document.querySelector('meta[name="csrf-token"]')?.content ?? null;
 }
 
-/** Take another token into use; null after signing out. */
+/** Replace the CSRF token; null after signing out. */
 export function setToken(value) {
   document.querySelector('meta[name="csrf-token"]')?.remove();
   if (!value) return;
@@ -98,13 +101,13 @@ async function request(path, { method = "POST", json, form, body, headers = {}, 
 }
 
 function refusal(status, text, requestId) {
-  let sentence = `The server refused this (${status}).`;
+  let sentence = SENTENCES[status] ?? `The server refused this (${status}).`;
   try {
     const problem = JSON.parse(text);
-    sentence = problem.error ?? sentence;
+    sentence = SENTENCES[problem.type] ?? problem.error ?? sentence;
     requestId = problem.request_id ?? requestId;
   } catch {
-    // Not a problem document: a proxy may have answered.
+    // Not a problem document: a proxy may have responded.
   }
   if (status === 401) document.dispatchEvent(new CustomEvent("catdog:key-needed"));
   return new ApiError(status, sentence, requestId);

@@ -1,4 +1,4 @@
-// Elements, and how numbers, times and sizes are written. templates/parts.html writes the same without a script.
+// Elements, and formatting of numbers, times and sizes. templates/parts.html does the same on the server.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -27,7 +27,7 @@ function fill(made, attributes, children) {
   return made;
 }
 
-/** Make a bar of which `share`, 0 to 1, is filled; `kind` is a class of components.css, such as `class-0`. */
+/** Make a bar filled to `share`, 0 to 1; `kind` is a class of components.css, such as `class-0`. */
 export function bar(share, kind = "") {
   const attributes = { class: `bar ${kind}`, viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" };
   return svg(
@@ -38,7 +38,7 @@ export function bar(share, kind = "") {
   );
 }
 
-/** Write a share, 0 to 1, as percent: "97.2 %"; what is nearly none or nearly all is not called none or all. */
+/** Format a share, 0 to 1: "97.2 %". Only exact 0 and 1 become 0 % and 100 %. */
 export function percent(share, digits = 1) {
   const step = 10 ** -digits;
   if (share > 0 && 100 * share < step / 2) return `< ${step.toFixed(digits)} %`;
@@ -46,24 +46,24 @@ export function percent(share, digits = 1) {
   return `${(100 * share).toFixed(digits)} %`;
 }
 
-/** Write a number as the reader's language does. */
+/** Format a number for the reader's locale. */
 export function number(value, digits = 0) {
   return value.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** Write a number with its noun, and verb: "1 picture was", "1,024 pictures"; wording.py does the same. */
+/** Format a count with its noun: "1 image was", "1,024 images". The server's `counted` does the same. */
 export function counted(count, one, several = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : several}`;
 }
 
-/** Write a number of bytes: "3.4 MB". */
+/** Format a number of bytes: "3.4 MB". */
 export function bytes(count) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   const step = count < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(count) / 3));
   return `${number(count / 1000 ** step, step > 1 ? 1 : 0)} ${units[step]}`;
 }
 
-/** Write seconds for people: "3 min 20 s". */
+/** Format a duration in seconds: "3 min 20 s". */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const parts = [
@@ -75,7 +75,7 @@ export function duration(seconds) {
   return parts.slice(0, 2).map(([value, unit]) => `${value} ${unit}`).join(" ") || "0 s";
 }
 
-/** Write a time (ISO 8601) in the reader's zone and language. */
+/** Format an ISO 8601 time in the reader's zone and locale. */
 export function time(iso) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
@@ -85,7 +85,7 @@ export function timeElement(iso) {
   return element("time", { datetime: iso, title: iso }, time(iso));
 }
 
-/** Write every <time> under an element in the reader's zone. */
+/** Convert every <time> under an element to the reader's zone. */
 export function localTimes(root) {
   for (const found of root.querySelectorAll("time[datetime]")) {
     found.title = found.dateTime;

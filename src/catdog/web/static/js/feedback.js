@@ -1,28 +1,28 @@
-// Right or wrong: the picture goes to the pictures for retraining, where a person confirms it. Undo takes it back.
+// Feedback on a prediction: stores the image for retraining, pending confirmation. Undo removes it.
 
 import { send } from "./api.js";
 import { element } from "./dom.js";
 import { failure, toast } from "./toasts.js";
 import { isAnswered } from "./verdicts.js";
 
-/** Make the row of buttons under an answer. */
+/** Make the feedback buttons under a prediction. */
 export function feedbackRow(tab, file, prediction) {
   if (!tab.mayChange && !tab.keyNeeded) {
-    return element("p", { class: "hint" }, "The server takes no feedback from here, as it has no key.");
+    return element("p", { class: "hint" }, "Feedback isn't available from here.");
   }
   const row = element("div", { class: "row feedback", role: "group", "aria-label": "Feedback" });
   showChoices(row, file, choices(prediction, tab.classes));
   return row;
 }
 
-/** List what can be said: [words, key of the class]. Where no class was answered, there is nothing to be right. */
+/** List the choices as [label, class key]. Without a predicted class, there is no right or wrong. */
 function choices(prediction, classes) {
   const all = Object.entries(classes);
   if (!isAnswered(prediction)) return { question: "What is it?", offered: all.map(([key, name]) => [name, key]) };
   const others = all.filter(([, name]) => name !== prediction.class);
   const right = all.find(([, name]) => name === prediction.class)[0];
   const wrong = others.length === 1 ? others[0][0] : others;
-  return { question: "", offered: [["Right", right], ["Wrong", wrong]] };
+  return { question: "", offered: [["Correct", right], ["Wrong", wrong]] };
 }
 
 function showChoices(row, file, { question, offered }) {
@@ -46,7 +46,7 @@ function showChoices(row, file, { question, offered }) {
 
 async function give(row, file, key, before) {
   const form = new FormData();
-  form.append("image", file, "picture");
+  form.append("image", file, "image");
   form.append("class", key);
   for (const button of row.querySelectorAll("button")) button.disabled = true;
   try {
@@ -56,13 +56,13 @@ async function give(row, file, key, before) {
       await send("/api/retrain/images/remove", { json: { ids: [kept.id] } });
       showChoices(row, file, before);
       if (hadFocus) row.querySelector("button").focus();
-      toast("Taken back. The picture is no longer kept for retraining.");
+      toast("Feedback removed. The image is no longer stored.");
     };
-    const said = kept.was_right ? "Thank you: marked as right." : "Thank you: marked as wrong.";
-    const chip = element("span", { class: "chip good", tabindex: "-1" }, kept.was_right ? "✓ Marked as right" : "✓ Marked as wrong");
+    const thanks = kept.was_right ? "Thanks! Marked as correct." : "Thanks! Marked as wrong.";
+    const chip = element("span", { class: "chip good", tabindex: "-1" }, kept.was_right ? "✓ Marked as correct" : "✓ Marked as wrong");
     row.replaceChildren(chip);
     if (hadFocus) chip.focus();
-    toast(`${said} It is kept until somebody confirms its class.`, { undo });
+    toast(`${thanks} The image is used for retraining once its class is confirmed.`, { undo });
   } catch (error) {
     showChoices(row, file, before);
     failure(error);

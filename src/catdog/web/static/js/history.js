@@ -1,4 +1,4 @@
-// What was asked lately, as thumbnails in this browser's own storage; the server keeps nothing of it.
+// Recent predictions, as thumbnails in this browser's storage. The server stores none of them.
 
 import { element, percent, time } from "./dom.js";
 import { toast } from "./toasts.js";
@@ -7,7 +7,7 @@ const KEY = "catdog.history";
 const MOST = 24; // about 4 kB each
 const SIDE = 112;
 
-/** Show the strip; gives what adds to it. */
+/** Show the strip; returns an object that adds to it. */
 export function startHistory(panel) {
   const section = panel.querySelector("#history");
   const draw = () => show(section, panel.querySelector("#strip"));
@@ -15,7 +15,7 @@ export function startHistory(panel) {
     const before = read();
     write([]);
     draw();
-    toast("The list is empty.", { undo: () => { write([...read(), ...before]); draw(); } });
+    toast("History cleared.", { undo: () => { write([...read(), ...before]); draw(); } });
   });
   draw();
   return {
@@ -57,7 +57,7 @@ function read() {
     const entries = JSON.parse(localStorage.getItem(KEY) ?? "[]");
     return Array.isArray(entries) ? entries.filter((entry) => /^data:image\/jpeg/.test(entry?.picture)) : [];
   } catch {
-    return []; // storage is off, or holds something else
+    return []; // storage is off or holds something else
   }
 }
 
@@ -65,6 +65,6 @@ function write(entries) {
   try {
     localStorage.setItem(KEY, JSON.stringify(entries.slice(0, MOST)));
   } catch {
-    // Storage is full or off: the strip is a comfort, and answering goes on.
+    // Storage is full or off: predictions work without the history.
   }
 }

@@ -1,4 +1,4 @@
-// Where the page's script begins. Everything it does can also be done without it, less comfortably.
+// Entry point of the page's script. The page also works without it.
 
 import { localTimes } from "./dom.js";
 import { start as startSession } from "./session.js";

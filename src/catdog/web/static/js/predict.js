@@ -1,4 +1,4 @@
-// The tab "Predict": pictures in, answers out. One request a picture, so that a broken one keeps no other waiting.
+// The Predict tab. One request per image, so a broken one doesn't delay the others.
 
 import { describe, send } from "./api.js";
 import { offerCamera } from "./camera.js";
@@ -9,7 +9,7 @@ import { toast } from "./toasts.js";
 
 const AT_ONCE = 2;
 const MOST = 50;
-const PASTE_REFUSED = "The browser did not let this page read the clipboard. Press Ctrl and V instead.";
+const PASTE_REFUSED = "The browser blocked access to the clipboard. Press Ctrl+V instead.";
 
 export function start(panel) {
   const form = panel.querySelector("#predict-form");
@@ -24,9 +24,9 @@ export function start(panel) {
     keyNeeded: form.dataset.keyNeeded === "true",
     history: startHistory(panel),
   };
-  const take = (files) => ask(tab, [...files]);
-  panel.querySelector(".answer")?.remove(); // from a form that was sent before the script was there
-  becomeComfortable(tab, take);
+  const take = (files) => classify(tab, [...files]);
+  panel.querySelector(".answer")?.remove(); // from a form sent before the script loaded
+  enhanceForm(tab, take);
   acceptDrops(tab, take);
   document.addEventListener("paste", (event) => {
     if (panel.hidden || !event.clipboardData.files.length) return;
@@ -36,8 +36,8 @@ export function start(panel) {
   document.addEventListener("keydown", (event) => shortcut(event, tab));
 }
 
-/** Put buttons in the place of the form's plain fields. */
-function becomeComfortable({ panel, form }, take) {
+/** Replace the form's plain fields by buttons. */
+function enhanceForm({ panel, form }, take) {
   const input = panel.querySelector("#image");
   input.multiple = true;
   for (const id of ["#image-label", "#image", "#ask"]) panel.querySelector(id).hidden = true;
@@ -45,7 +45,7 @@ function becomeComfortable({ panel, form }, take) {
   panel.querySelector("#choose").addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
     take(input.files);
-    input.value = ""; // so that the same file can be chosen again
+    input.value = ""; // the same file can be chosen again
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   const paste = panel.querySelector("#paste");
@@ -65,15 +65,15 @@ async function readClipboard(take) {
   const files = [];
   for (const item of items) {
     const type = item.types.find((name) => name.startsWith("image/"));
-    if (type) files.push(new File([await item.getType(type)], "pasted picture", { type }));
+    if (type) files.push(new File([await item.getType(type)], "pasted image", { type }));
   }
   if (files.length) take(files);
-  else toast("There is no picture on the clipboard. Copy one first.", { failed: true });
+  else toast("No image on the clipboard. Copy one first.", { failed: true });
 }
 
 function acceptDrops({ panel, form }, take) {
   const isFiles = (event) => event.dataTransfer?.types.includes("Files");
-  // The whole tab takes them: a picture dropped beside the box would otherwise replace the page.
+  // The whole tab accepts drops: an image dropped beside the box would replace the page.
   panel.addEventListener("dragover", (event) => {
     if (!isFiles(event)) return;
     event.preventDefault();
@@ -90,30 +90,30 @@ function acceptDrops({ panel, form }, take) {
   });
 }
 
-/** Ask about pictures, the first on top; at most two at a time are under way. */
-async function ask(tab, files) {
+/** Classify images, the first on top, at most two at a time. */
+async function classify(tab, files) {
   if (!files.length) return;
   if (files.length > MOST) {
-    toast(`These are ${files.length} pictures; the first ${MOST} are taken. For more, use the API.`);
+    toast(`Only the first ${MOST} of ${files.length} images are classified. For more, use the API.`);
     files = files.slice(0, MOST);
   }
   tab.results.hidden = false;
   tab.form.classList.add("compact");
   const waiting = files.map((file) => ({ file, item: element("li", { class: "card result", tabindex: "-1" }) }));
   tab.results.prepend(...waiting.map(({ item }) => item));
-  for (const { file, item } of waiting) item.append(element("p", { class: "muted" }, `${file.name}: being looked at…`));
+  for (const { file, item } of waiting) item.append(element("p", { class: "muted" }, `${file.name}: analysing…`));
   const said = [];
   const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) said.push(await answer(tab, next.file, next.item));
+    for (let next = waiting.shift(); next; next = waiting.shift()) said.push(await predict(tab, next.file, next.item));
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   tab.said.textContent = said.join(". ");
 }
 
-/** Ask about one picture and fill its card; gives what was answered, in words. */
-async function answer(tab, file, item) {
+/** Classify one image and fill its card; returns the result in words. */
+async function predict(tab, file, item) {
   const form = new FormData();
-  form.append("image", file, "picture");
+  form.append("image", file, "image");
   try {
     const prediction = await send("/api/predict", { form });
     const result = makeResult(tab, file, prediction, item);
@@ -128,11 +128,11 @@ async function answer(tab, file, item) {
         element("p", { class: "error" }, describe(error)),
         element("div", { class: "row" }, element("button", { type: "button", class: "small", onclick: dismiss }, "Dismiss"))),
     );
-    return `${file.name}: ${error.message}`;
+    return `${file.name}: ${error.message.replace(/\.$/, "")}`;
   }
 }
 
-/** Keys 1 and 2 press the buttons of the card that has the focus, else of the first; not while something is typed. */
+/** Keys 1 and 2 press the feedback buttons of the focused card, or else of the first; not while typing. */
 function shortcut(event, { panel, results }) {
   if (panel.hidden || event.ctrlKey || event.altKey || event.metaKey || !["1", "2"].includes(event.key)) return;
   if (event.target.closest?.("input, textarea, select, dialog, details[open]")) return;

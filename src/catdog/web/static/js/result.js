@@ -1,4 +1,4 @@
-// The card of one answer: picture, verdict in words, bars, why, feedback.
+// The card of one prediction: image, verdict, probabilities, explanation, feedback.
 
 import { bar, element, number, percent } from "./dom.js";
 import { feedbackRow } from "./feedback.js";
@@ -6,9 +6,9 @@ import { failure, toast } from "./toasts.js";
 import { NEITHER, inWords } from "./verdicts.js";
 import { explain } from "./why.js";
 
-/** Fill an item of the list with an answer; gives its title. */
+/** Fill a list item with a prediction; returns its title. */
 export function makeResult(tab, file, prediction, item) {
-  const { title, why } = inWords(prediction, tab.unsureBelow);
+  const { title, why } = inWords(prediction, tab);
   const url = URL.createObjectURL(file);
   const stage = element("div", { class: "stage" }, preview(url, file.name));
   const shot = element("div", { class: "shot" }, stage);
@@ -29,7 +29,7 @@ export function makeResult(tab, file, prediction, item) {
       element("p", {}, why),
       bars(prediction, tab.classes),
       element("p", { class: "hint" },
-        `Version ${prediction.model_version} · ${number(prediction.latency_ms, 1)} ms · novelty ${number(prediction.novelty, 2)}`),
+        `Model v${prediction.model_version} · ${number(prediction.latency_ms, 1)} ms · novelty ${number(prediction.novelty, 2)}`),
       feedbackRow(tab, file, prediction),
       element("div", { class: "row" }, reason,
         element("button", { type: "button", class: "small", onclick: () => copyCurl(file.name) }, "Copy as curl")),
@@ -38,7 +38,7 @@ export function makeResult(tab, file, prediction, item) {
   return { title };
 }
 
-/** Draw the probabilities, the highest first; without the colours of classes where none was given. */
+/** Draw the probabilities, highest first; in grey if the verdict is no class. */
 function bars({ probabilities, verdict }, classes) {
   const keys = Object.keys(classes);
   const colour = (key) => (verdict === NEITHER ? "verdict-neither" : `class-${Math.max(0, keys.indexOf(key)) % 4}`);
@@ -51,7 +51,7 @@ function bars({ probabilities, verdict }, classes) {
 }
 
 function preview(url, name) {
-  const image = element("img", { src: url, alt: `Your picture ${name}` });
+  const image = element("img", { src: url, alt: `Your image ${name}` });
   image.addEventListener("error", () => image.replaceWith(element("p", { class: "no-preview" }, "No preview")));
   return image;
 }
@@ -61,8 +61,8 @@ async function copyCurl(name) {
   const command = `curl -F image=@${quoted} ${location.origin}/api/predict`;
   try {
     await navigator.clipboard.writeText(command);
-    toast("Copied. Run it in the folder of the picture.");
+    toast("Copied. Run it in the image's folder.");
   } catch {
-    toast(`This browser does not let the page copy. The command is: ${command}`, { failed: true });
+    toast(`The browser blocked copying. The command is: ${command}`, { failed: true });
   }
 }

@@ -1,7 +1,8 @@
-// The tab "retrain": pictures come in, are looked through and checked, and a new version is made of them.
+// The Retrain tab: add images, review and check them, train a new version.
 
 import { fragment } from "./api.js";
 import { element } from "./dom.js";
+import { useClasses } from "./retrain/classes.js";
 import { Findings } from "./retrain/findings.js";
 import { Gallery } from "./retrain/gallery.js";
 import { startIntake } from "./retrain/intake.js";
@@ -13,7 +14,7 @@ let refresh = () => {};
 export function start(panel) {
   begin(panel);
   document.addEventListener("catdog:signed-in", async () => {
-    // What the reader may do has changed: the server draws the tab anew.
+    // Permissions have changed, so the server renders the tab again.
     panel.replaceChildren(document.createRange().createContextualFragment(await fragment("/tabs/retrain")));
     begin(panel);
   });
@@ -28,7 +29,7 @@ export function show() {
 function begin(panel) {
   const root = panel.querySelector(".retrain");
   const mayChange = root.dataset.mayChange === "yes";
-  const folders = root.dataset.folders.split("/").filter(Boolean); // no folder's name has a slash
+  const folders = useClasses(JSON.parse(root.dataset.classes));
   const places = (name) => root.querySelector(`.retrain-${name}`);
   for (const link of root.querySelectorAll("[data-sign-in]")) {
     link.addEventListener("click", () => document.dispatchEvent(new CustomEvent("catdog:key-needed")));
@@ -43,7 +44,7 @@ function begin(panel) {
     };
     startIntake(root, () => refresh());
   } else {
-    const why = mayChange ? "This comes with the first model." : "This is for who may change things on this server.";
+    const why = mayChange ? "Available once there is a model." : "Sign in to use this.";
     for (const name of ["gallery", "findings"]) places(name).append(element("p", { class: "muted" }, why));
   }
   job?.stop();

@@ -1,4 +1,4 @@
-// Signing in with the server's key, and out, without leaving the page.
+// Signing in with the API key, and out, without leaving the page.
 
 import { describe, send, setToken } from "./api.js";
 import { element } from "./dom.js";
@@ -16,7 +16,7 @@ export function start() {
   });
 }
 
-/** Open the form where something was refused for want of the key. */
+/** Open the sign-in form after a request was refused. */
 function ask(box) {
   if (!box || box.open) return;
   box.open = true;
@@ -33,16 +33,16 @@ async function signIn(event) {
     setToken(state.csrf_token);
     field.value = "";
     becomeSignedIn(document.getElementById("sign-in"), event.target, state.csrf_token);
-    toast("You are signed in, and may change things on this server.");
+    toast("Signed in. You can now make changes on this server.");
     document.dispatchEvent(new CustomEvent("catdog:signed-in"));
   } catch (refused) {
-    error.textContent = describe(refused);
+    error.textContent = refused.status === 401 ? "Invalid API key." : describe(refused);
     error.hidden = false;
     field.select();
   }
 }
 
-/** Turn the form into the one that the server renders for who is signed in. */
+/** Replace the form by the one the server renders after signing in. */
 function becomeSignedIn(box, form, csrfToken) {
   const summary = box.querySelector("summary");
   box.open = false;
@@ -52,7 +52,7 @@ function becomeSignedIn(box, form, csrfToken) {
     element(
       "form",
       { class: "card sign-in-form", method: "post", action: "/session/end" },
-      element("p", {}, "You may change things on this server."),
+      element("p", {}, "You can make changes on this server."),
       element("input", { type: "hidden", name: "csrf_token", value: csrfToken }),
       element("button", { type: "submit" }, "Sign out"),
     ),

@@ -1,4 +1,4 @@
-// The tab "Model status": rendered by the server, brought up to date while it is looked at.
+// The Model status tab: rendered by the server, refreshed while it is visible.
 
 import { fragment, send } from "./api.js";
 import { duration, localTimes } from "./dom.js";
@@ -13,7 +13,7 @@ export function start(panel) {
   started = { panel, before: new Map() };
   panel.addEventListener("click", (event) => act(event, panel).catch(failure));
   document.addEventListener("catdog:signed-in", () => refresh(panel).catch(failure));
-  dress(panel);
+  enhance(panel);
   setInterval(() => {
     if (!panel.hidden && !document.hidden) refresh(panel).catch(() => {}); // the next one may succeed
   }, SECONDS * 1000);
@@ -23,13 +23,13 @@ export function show(panel) {
   refresh(panel).catch(failure);
 }
 
-/** Do what only a script can: durations in words, buttons that send something. */
-function dress(root) {
+/** Add what needs a script: readable durations and working buttons. */
+function enhance(root) {
   for (const found of root.querySelectorAll("[data-seconds]")) found.textContent = duration(Number(found.dataset.seconds));
   for (const button of root.querySelectorAll(".needs-script")) button.hidden = false;
 }
 
-/** Render anew what has changed, but for a part in which the reader is. */
+/** Replace the parts that have changed, except one that has the focus. */
 async function refresh(panel) {
   const fresh = document.createRange().createContextualFragment(await fragment(PATH));
   for (const part of fresh.querySelectorAll("[data-live]")) {
@@ -39,7 +39,7 @@ async function refresh(panel) {
     started.before.set(part.id, source);
     const opened = [...old.querySelectorAll("details")].map((found) => found.open);
     localTimes(part);
-    dress(part);
+    enhance(part);
     part.querySelectorAll("details").forEach((found, at) => {
       found.open = opened[at] ?? false;
     });
@@ -58,33 +58,33 @@ async function act(event, panel) {
   if (name === "close-comparison") panel.querySelector("#comparison").replaceChildren();
 }
 
-/** Change who answers; Undo promotes the version that answered before. */
+/** Change the version in use; Undo promotes the previous one. */
 async function change(panel, path) {
-  const before = await answering();
+  const before = await versionInUse();
   const { champion } = await send(path);
-  await renew(panel, champion);
+  await redraw(panel, champion);
   const undo = async () => {
     await send(`/api/models/${before}/promote`);
-    await renew(panel, before);
-    toast(`Version ${before} answers again.`);
+    await redraw(panel, before);
+    toast(`Version ${before} is in use again.`);
   };
-  toast(`Version ${champion} answers now.`, before === null || before === champion ? {} : { undo });
+  toast(`Version ${champion} is now in use.`, before === null || before === champion ? {} : { undo });
 }
 
-async function answering() {
+async function versionInUse() {
   const { champion } = await send("/api/models", { method: "GET" });
   return champion;
 }
 
-/** Render the whole tab anew: metrics and comparison are of the version that answers. */
-async function renew(panel, version) {
+/** Render the whole tab again: metrics and comparison depend on the version in use. */
+async function redraw(panel, version) {
   const fresh = document.createRange().createContextualFragment(await fragment(PATH));
   localTimes(fresh);
-  dress(fresh);
+  enhance(fresh);
   started.before.clear();
   panel.replaceChildren(fresh);
   panel.querySelector("#versions-title").closest("section").querySelector("button")?.focus();
-  document.getElementById("answering").textContent = `Version ${version} answers`;
+  document.getElementById("answering").textContent = `Model v${version} in use`;
 }
 
 async function compare(panel, version) {

@@ -1,4 +1,4 @@
-// The tabs: https://www.w3.org/WAI/ARIA/apg/patterns/tabs/ on top of plain links, and the tab in the page's address.
+// Tabs (https://www.w3.org/WAI/ARIA/apg/patterns/tabs/) on top of plain links; the address names the open tab.
 
 import { describe, fragment } from "./api.js";
 import { element, localTimes } from "./dom.js";
@@ -10,7 +10,7 @@ const MODULES = {
   status: () => import("./status.js"),
 };
 
-const started = new Map(); // name of the tab -> a promise of its module
+const started = new Map(); // tab -> promise of its module
 
 export function start() {
   const list = document.getElementById("tabs");
@@ -24,7 +24,7 @@ export function start() {
     panel.setAttribute("aria-labelledby", tab.id);
     panel.setAttribute("tabindex", "0");
     tab.addEventListener("click", (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a window of its own
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens in a new window
       event.preventDefault();
       go(tab.dataset.tab);
     });
@@ -36,7 +36,7 @@ export function start() {
   select(current.dataset.tab);
 }
 
-/** Open a tab, and put it into the page's address. */
+/** Open a tab and update the page's address. */
 export function go(name) {
   if (name !== named()) history.pushState(null, "", `/?tab=${name}`);
   select(name);
@@ -59,7 +59,7 @@ function select(name) {
     panelOf(tab.dataset.tab).hidden = !isChosen;
     if (isChosen) {
       document.title = `${tab.textContent} · catdog`;
-      // Not scrollIntoView: the keyboard would go on from the tab, past what stands before it.
+      // scrollIntoView would move the keyboard's starting point past the header.
       const list = tab.parentElement;
       list.scrollLeft = tab.offsetLeft - list.offsetLeft - (list.clientWidth - tab.offsetWidth) / 2;
     }
@@ -71,7 +71,7 @@ function move(event, tabs, tab) {
   const at = tabs.indexOf(tab);
   const places = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 };
   if (event.key === " ") {
-    event.preventDefault(); // a link knows Enter alone
+    event.preventDefault(); // links handle only Enter
     tab.click();
   }
   if (!(event.key in places) || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -81,7 +81,7 @@ function move(event, tabs, tab) {
   go(next.dataset.tab);
 }
 
-/** Fill a tab's panel and start its module, the first time; later let it show what is new. */
+/** Load a tab the first time; later, let it refresh. */
 async function open(name) {
   const panel = panelOf(name);
   if (started.has(name)) {
@@ -106,9 +106,9 @@ async function begin(name, panel) {
     await module.start(panel);
     return module;
   } catch (error) {
-    started.delete(name); // so that opening the tab again tries again
+    started.delete(name); // opening the tab again retries
     panel.replaceChildren(
-      element("div", { class: "error", role: "alert" }, `This tab could not be opened. ${describe(error)}`),
+      element("div", { class: "error", role: "alert" }, `This tab couldn't be loaded. ${describe(error)}`),
     );
     return null;
   } finally {

@@ -1,4 +1,4 @@
-// Short messages at the foot of the page, with Undo in place of a question before.
+// Short messages at the bottom of the page, with Undo instead of a confirmation.
 
 import { describe } from "./api.js";
 import { element } from "./dom.js";
@@ -7,15 +7,15 @@ const SECONDS = 8;
 const MOST = 4;
 
 /**
- * Show a message until it is dismissed, or for some seconds in which nobody points at it.
+ * Show a message until it is dismissed, or for some seconds without pointer or focus on it.
  * @param {string} text
- * @param {Object} options `undo`: what to do on Undo; `failed`: true for an error, which is read out at once
+ * @param {Object} options `undo`: called on Undo; `failed`: true for an error, announced at once
  */
 export function toast(text, { undo = null, failed = false } = {}) {
   const region = document.getElementById("toasts");
   const made = element("div", { class: failed ? "toast failed" : "toast", role: failed ? "alert" : "status" });
   const dismiss = () => made.remove();
-  // A region is read out when its text changes, so that it comes after the region.
+  // Screen readers announce changes of a live region, so the text is added after it.
   region.append(made);
   while (region.children.length > MOST) region.firstElementChild.remove();
   made.append(element("p", {}, text));

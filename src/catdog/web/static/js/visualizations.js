@@ -1,4 +1,4 @@
-// The tab of the charts: draws what the server's tables hold, saves charts as files, opens the pictures of a cell.
+// The Visualizations tab: draws charts, saves them as files, opens the images of a matrix cell.
 
 import { describe, fragment, get } from "./api.js";
 import { element } from "./dom.js";
@@ -8,7 +8,7 @@ const WIDTH_SAVED = 640;
 const SCALE_SAVED = 2; // pixels of a PNG for each of the page
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-let drawn = []; // functions that free what Vega holds
+let drawn = []; // functions that release Vega's resources
 let watching = null;
 
 export async function start(panel) {
@@ -20,7 +20,7 @@ export async function start(panel) {
   await draw(panel);
 }
 
-/** Show what has changed since the tab was opened. */
+/** Refresh the tab. */
 export async function show(panel) {
   try {
     const inside = document.createRange().createContextualFragment(await fragment("/tabs/visualizations"));
@@ -48,7 +48,7 @@ async function draw(panel) {
     await Promise.all([...panel.querySelectorAll(".chart")].map(drawOne));
   } catch (error) {
     for (const place of panel.querySelectorAll(".chart")) place.hidden = true;
-    failure(error); // the tables are there all the same
+    failure(error); // the tables still work
   }
 }
 
@@ -57,7 +57,7 @@ async function drawOne(place) {
   const specification = await get(`/api/charts/${card.dataset.chart}`);
   const { finalize } = await embed(place, { ...specification, config: theme(document.documentElement) });
   drawn.push(finalize);
-  // Read out as one picture; "As a table" has what is in it.
+  // One image to screen readers; the table below has the data.
   place.setAttribute("role", "img");
   place.setAttribute("aria-label", `Chart: ${card.dataset.title}. The table below has its numbers.`);
 }
@@ -65,7 +65,7 @@ async function drawOne(place) {
 function embed(place, specification) {
   return window.vegaEmbed(place, specification, {
     actions: false,
-    ast: true, // expressions are interpreted: the policy forbids making code of them
+    ast: true, // expressions are interpreted: the content policy forbids compiling them
     defaultStyle: false,
     renderer: "svg",
     tooltip: { disableDefaultStyle: true },
@@ -74,13 +74,13 @@ function embed(place, specification) {
 
 let loading = null;
 
-/** Load the script that draws, once. */
+/** Load the drawing library, once. */
 function load(address) {
   loading ??= new Promise((resolve, reject) => {
     const failed = () => {
       loading = null;
       script.remove();
-      reject(new Error("the script that draws charts could not be loaded"));
+      reject(new Error("the chart library could not be loaded"));
     };
     const script = element("script", { src: address, onload: resolve, onerror: failed });
     document.head.append(script);
@@ -88,7 +88,7 @@ function load(address) {
   return loading;
 }
 
-/** Give Vega the colours that the page has now. */
+/** Return Vega's theme in the page's current colours. */
 function theme(root) {
   const style = getComputedStyle(root);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -126,7 +126,7 @@ function act(event, panel) {
   }
 }
 
-/** Draw a chart anew, in the colours for paper that it comes with, and hand it over as a file. */
+/** Draw a chart in its print colours and save it as a file. */
 async function save(button, panel) {
   const card = button.closest("[data-chart]");
   const place = element("div");
@@ -164,7 +164,7 @@ function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-/** Show the pictures of a cell in place, and put them into the page's address. */
+/** Show the images of a cell, and update the page's address. */
 async function open(cell, panel) {
   const section = panel.querySelector("#pictures");
   const address = new URL(cell.href);

@@ -1,19 +1,18 @@
-// The list of files of an upload: how far each is, what became of it, and why.
+// The list of files in an upload: progress, result and reason of each.
 
 import { bytes, element } from "../dom.js";
 import { isArchive } from "./sending.js";
 
-/** The server tells names cut to 200 characters, with a question mark for what it does not print: a space other than " "
- * is among that. */
-function told(name) {
+/** Return a name as the server reports it: cut to 200 characters, unprintable characters replaced by "?". */
+function reportedName(name) {
   return [...name.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, "?")].slice(0, 200).join("");
 }
 
 export class FileList {
   /**
-   * @param {Object} chosen `files`, `unreadable` and `hidden`, as files.js gives them
-   * @param {number} mostBytes of one picture
-   * @param {Function} stop called when a person stops the upload
+   * @param {Object} chosen `files`, `unreadable` and `hidden` from files.js
+   * @param {number} mostBytes largest image
+   * @param {Function} stop called to stop the upload
    */
   constructor(chosen, mostBytes, stop) {
     const isTooLarge = ({ file, name }) => file.size > mostBytes && !isArchive(name);
@@ -22,7 +21,7 @@ export class FileList {
     this.unsent = [];
     this.refusedHere = chosen.files.filter(isTooLarge).map(({ file, name }) => ({
       name,
-      reason: `It is too large; at most ${bytes(mostBytes)} are allowed. Received: ${bytes(file.size)}.`,
+      reason: `The file is too large (${bytes(file.size)}). The limit is ${bytes(mostBytes)}.`,
     }));
     this.refusedHere.push(...chosen.unreadable);
     this.rows = new Map(this.toSend.map((one) => [one, row(one)]));
@@ -33,12 +32,12 @@ export class FileList {
   #draw(stop) {
     this.heading = element("p", { class: "retrain-heading" }, "Sending…");
     this.stop = element("button", { type: "button", class: "small", onclick: stop }, "Stop");
-    this.total = element("progress", { max: 1, value: 0, "aria-label": "Of this upload" });
+    this.total = element("progress", { max: 1, value: 0, "aria-label": "Upload progress" });
     this.noted = element("p", { class: "hint", role: "status" });
-    this.refused = element("ul", { class: "retrain-refused", "aria-label": "Refused files" });
+    this.refused = element("ul", { class: "retrain-refused", "aria-label": "Rejected files" });
     this.list = element(
       "ul",
-      { class: "retrain-sent-files", tabindex: 0, "aria-label": "Files of this upload" },
+      { class: "retrain-sent-files", tabindex: 0, "aria-label": "Files in this upload" },
       [...this.rows.values()].map(({ node }) => node),
     );
     this.list.hidden = !this.toSend.length;
@@ -50,12 +49,12 @@ export class FileList {
     this.noted.textContent = text;
   }
 
-  /** Files of a request are sent in their order: from how much of it is sent follows how far each is. */
+  /** Files are sent in order, so the bytes sent tell the progress of each. */
   progress(group, loaded) {
     let before = 0;
     for (const one of group) {
       const share = Math.max(0, Math.min((loaded - before) / Math.max(one.file.size, 1), 1));
-      this.rows.get(one).set(share, share === 1 ? "being checked" : share ? `${Math.floor(100 * share)} %` : "waiting");
+      this.rows.get(one).set(share, share === 1 ? "checking" : share ? `${Math.floor(100 * share)} %` : "waiting");
       before += one.file.size;
     }
     this.#sum();
@@ -65,9 +64,9 @@ export class FileList {
     const names = answer.rejected.map(({ name }) => name);
     for (const { name, reason } of answer.rejected) this.#refuse(name, reason);
     for (const one of group) {
-      const inside = names.filter((name) => name.startsWith(`${told(one.name)}/`)).length;
-      const isRefused = names.includes(told(one.name));
-      this.rows.get(one).end(isRefused ? "refused" : inside ? `kept but ${inside}` : "kept");
+      const inside = names.filter((name) => name.startsWith(`${reportedName(one.name)}/`)).length;
+      const isRefused = names.includes(reportedName(one.name));
+      this.rows.get(one).end(isRefused ? "rejected" : inside ? `kept (${inside} rejected)` : "kept");
     }
     this.#sum();
   }
@@ -78,11 +77,11 @@ export class FileList {
     for (const one of group) this.rows.get(one).end("not sent");
   }
 
-  /** Say how it ended; `retry` is offered where something was not sent. */
+  /** Show the summary, and offer `retry` if something wasn't sent. */
   end(summary, retry) {
     this.heading.textContent = summary;
     this.total.remove();
-    const text = `Try again with ${this.unsent.length} not sent`;
+    const text = `Retry ${this.unsent.length} unsent`;
     if (this.unsent.length) this.stop.replaceWith(element("button", { type: "button", onclick: retry }, text));
     else this.stop.remove();
   }

@@ -1,16 +1,16 @@
-// Files that a person chose or dropped, folders and all, as {file, name}; the name has the folders that it was in.
+// Chosen or dropped files, including folders, as {file, name}; the name includes the folders.
 
-/** What systems leave in folders and nobody means to send. */
+/** Files that operating systems leave in folders. */
 const LEFT_BY_SYSTEMS = new Set(["thumbs.db", "desktop.ini"]);
 
-/** Read what was chosen in an <input type="file">. */
+/** Return the files chosen in an <input type="file">. */
 export function fromInput(input) {
   return sort([...input.files].map((file) => ({ file, name: file.webkitRelativePath || file.name })));
 }
 
-/** Read what was dropped: files, and folders with all that is in them. */
+/** Return the dropped files and the contents of dropped folders. */
 export async function fromTransfer(transfer) {
-  // The items are gone when the event has ended: all are asked for before anything is awaited.
+  // The items disappear when the event ends, so read them all before the first await.
   const dropped = [...transfer.items]
     .filter((item) => item.kind === "file")
     .map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile())
@@ -30,7 +30,7 @@ async function collect(entry, found) {
     if (entry.isFile) found.push({ file: await new Promise((done, failed) => entry.file(done, failed)), name });
     else for (const inner of await entriesOf(entry)) await collect(inner, found);
   } catch (error) {
-    found.push({ file: null, name, reason: `The browser could not read it (${error.name}).` });
+    found.push({ file: null, name, reason: `The browser couldn't read it (${error.name}).` });
   }
 }
 
@@ -38,14 +38,14 @@ async function entriesOf(folder) {
   const reader = folder.createReader();
   const all = [];
   for (;;) {
-    // A reader gives some at a time, and none at the end.
+    // A reader returns entries in batches; an empty batch is the end.
     const some = await new Promise((done, failed) => reader.readEntries(done, failed));
     if (!some.length) return all;
     all.push(...some);
   }
 }
 
-/** Give the files to send, those that cannot be read, and how many hidden ones were passed over. */
+/** Return the files to send, the unreadable ones, and the number of hidden files skipped. */
 function sort(found) {
   const shown = found.filter(({ name }) => !isHidden(name));
   shown.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));

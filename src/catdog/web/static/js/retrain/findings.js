@@ -1,14 +1,13 @@
-// The report on the pictures: how many there are, and what is doubtful about them, before anything is trained.
+// The report on the images: counts and possible problems, before any training.
 
 import { describe, get } from "../api.js";
 import { counted, element, number, percent, timeElement } from "../dom.js";
 import { failure } from "../toasts.js";
-import { pictures, removeRestOfBatch } from "./changes.js";
+import { images, removeRestOfBatch } from "./changes.js";
+import { nameOf } from "./classes.js";
 
-/** Where one sender has more than this share of all, it is said. */
-const LARGE_SHARE = 0.5;
 const BATCHES_SHOWN = 8;
-const MOST_IDS = 200; // that one page of the API gives
+const MOST_IDS = 200; // the API's largest page
 
 export class Findings {
   #gallery;
@@ -33,8 +32,8 @@ export class Findings {
 
   #draw(report) {
     const { counts, review } = report;
-    if (!counts.total) return [element("p", { class: "muted" }, "There is nothing to check yet: no picture has come in.")];
-    const notes = [...this.#ofReview(review), ...this.#ofShares(report)];
+    if (!counts.total) return [element("p", { class: "muted" }, "Nothing to check yet: no images were added.")];
+    const notes = [...this.#ofReview(review), ...this.#excluded(report)];
     return [
       table(counts),
       element("p", { class: "hint" }, balance(counts)),
@@ -51,43 +50,35 @@ export class Findings {
     const quarantined = review.batches.filter(({ verdict }) => verdict === "quarantined");
     const notes = quarantined.map((batch) => this.#quarantine(batch));
     if (doubted.length) {
-      const why = "Outside a quarantine they stay in: what the model gets wrong is what it can learn most from.";
-      notes.push(this.#note("warn", "Look", `The label of ${pictures(doubted.length)} looks wrong. ${why}`, doubted));
+      const why = "They stay in the training data unless their batch is quarantined: the model learns most from its mistakes.";
+      notes.push(this.#note("warn", "Check", `${counted(doubted.length, "image has a label", "images have labels")} that may be wrong. ${why}`, doubted));
     }
     if (review.near_copies.length) {
-      const text = `${pictures(review.near_copies.length)} nearly the same as a test picture; kept out of training.`;
-      notes.push(this.#note("warn", "Kept out", text, review.near_copies));
+      const text = `${counted(review.near_copies.length, "near-duplicate", "near-duplicates")} of test images, excluded from training.`;
+      notes.push(this.#note("warn", "Excluded", text, review.near_copies));
     }
     if (alike.length) {
-      const text = `${counted(review.alike.length, "pair of pictures is", "pairs of pictures are")} nearly the same. They are kept.`;
-      notes.push(this.#note("", "Alike", text, alike));
+      const text = `${counted(review.alike.length, "pair", "pairs")} of near-duplicates. They are kept.`;
+      notes.push(this.#note("", "Near-duplicates", text, alike));
     }
-    if (!notes.length) notes.push(this.#note("good", "Fine", "The review found no doubtful label and no copy of a test picture."));
+    if (!notes.length) notes.push(this.#note("good", "OK", "No wrong labels and no near-duplicates of test images found."));
     return notes;
   }
 
   #quarantine({ batch, doubted, unchecked, share }) {
     const text =
-      `Batch ${batch} is in quarantine: of its ${counted(unchecked, "label")} that nobody has confirmed, ` +
-      `${counted(doubted, "looks", "look")} wrong (${percent(share, 0)}). The next training does without it until its pictures are ` +
-      "confirmed, moved to the right class, or removed.";
+      `Batch ${batch} is quarantined: ${number(doubted)} of its ${counted(unchecked, "unconfirmed label")} may be wrong ` +
+      `(${percent(share, 0)}). It is excluded from training until its images are confirmed, moved to the right class or removed.`;
     return this.#note("bad", "Quarantined", text, null, [
-      this.#button("Show the batch", () => this.#gallery.showOnly({ batch }, `Batch ${batch}`)),
-      this.#button("Remove it", () => this.#remove(batch)),
+      this.#button("Show batch", () => this.#gallery.showOnly({ batch }, `Batch ${batch}`)),
+      this.#button("Remove batch", () => this.#remove(batch)),
     ]);
   }
 
-  #ofShares({ uploaders, counts }) {
-    const [largest] = uploaders;
+  #excluded({ counts }) {
     const notes = [];
     if (counts.kept_out) {
-      notes.push(this.#note("", "Kept out", `${pictures(counts.kept_out)} in use but kept out of training, as the list says.`));
-    }
-    if (largest && largest.share > LARGE_SHARE) {
-      const who = uploaders.length === 1 ? "All pictures come" : `${percent(largest.share, 0)} of the pictures come`;
-      const why = uploaders.length === 1 ? "" : " One sender's mistakes would weigh much.";
-      const kind = uploaders.length === 1 ? "" : "warn";
-      notes.push(this.#note(kind, "One sender", `${who} from ${largest.uploader}.${why}`));
+      notes.push(this.#note("", "Excluded", `${images(counts.kept_out)} in use, but excluded from training. The list says why.`));
     }
     return notes;
   }
@@ -99,7 +90,7 @@ export class Findings {
       {},
       element("span", { class: `chip ${kind}` }, word),
       element("span", {}, text),
-      element("span", { class: "row" }, ids && this.#button("Show them", show), buttons),
+      element("span", { class: "row" }, ids && this.#button("Show", show), buttons),
     );
   }
 
@@ -115,8 +106,8 @@ export class Findings {
         element("td", {}, timeElement(since)),
       ),
     );
-    const titles = ["Batch", "Pictures", "Review", "Since"];
-    const more = batches.length > rows.length && element("p", { class: "hint" }, `The largest ${rows.length} of ${number(batches.length)}.`);
+    const titles = ["Batch", "Images", "Review", "Since"];
+    const more = batches.length > rows.length && element("p", { class: "hint" }, `Showing the largest ${rows.length} of ${number(batches.length)}.`);
     return element(
       "details",
       {},
@@ -145,13 +136,13 @@ export class Findings {
 }
 
 function table(counts) {
-  const states = { active: "In use", pending: "Waiting", removed: "Removed" };
+  const states = { active: "In use", pending: "Awaiting confirmation", removed: "Removed" };
   const folders = Object.keys(counts.active);
   const rows = folders.map((folder) =>
     element(
       "tr",
       {},
-      element("th", { scope: "row" }, folder),
+      element("th", { scope: "row" }, nameOf(folder)),
       Object.keys(states).map((state) => element("td", { class: "number" }, number(counts[state][folder] ?? 0))),
     ),
   );
@@ -167,19 +158,19 @@ function balance(counts) {
   const sizes = Object.values(counts.active);
   const all = sizes.reduce((sum, size) => sum + size, 0);
   const empty = Object.entries(counts.active).filter(([, size]) => !size);
-  const told = [`${pictures(counts.held_out)} of ${number(all)} only for testing, chosen by chance, never trained on.`];
+  const found = [`${images(counts.held_out)} of ${number(all)} held out at random for testing.`];
   if (all && empty.length) {
-    const names = empty.map(([folder]) => folder).join(", ");
-    told.push(`None of ${names}: the others are learned from, and each class still weighs the same.`);
+    const names = empty.map(([folder]) => nameOf(folder)).join(", ");
+    found.push(`No images of ${names}. Training still gives each class the same weight.`);
   } else if (all && Math.max(...sizes) >= 2 * Math.min(...sizes)) {
-    told.push("The classes are uneven; each weighs the same in the training.");
+    found.push("The classes are imbalanced; training gives each the same weight.");
   }
-  return told.join(" ");
+  return found.join(" ");
 }
 
 function reviewed(review) {
-  const how = ["The next retraining reviews them first; ", element("code", {}, "catdog uploads review"), " on the server does so now."];
-  if (!review) return ["Wrong labels and copies of test pictures were not looked for yet. ", ...how];
-  const when = ["Reviewed ", timeElement(review.at), `, ${pictures(review.pictures)}.`];
-  return review.is_current ? when : [...when, " Pictures or version have changed since. ", ...how];
+  const how = ["The next retraining does it first. To do it now, run ", element("code", {}, "catdog uploads review"), " on the server."];
+  if (!review) return ["Not yet checked for wrong labels and near-duplicates of test images. ", ...how];
+  const when = ["Reviewed ", timeElement(review.at), `, ${images(review.pictures)}.`];
+  return review.is_current ? when : [...when, " The images or the model have changed since. ", ...how];
 }

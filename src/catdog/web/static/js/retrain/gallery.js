@@ -1,27 +1,28 @@
-// The pictures for retraining, a page at a time: filters, choosing some, and changing them.
+// The images for retraining, page by page: filters, selection and changes.
 
 import { describe, get } from "../api.js";
 import { element, number } from "../dom.js";
 import { failure } from "../toasts.js";
 import * as changes from "./changes.js";
+import { nameOf } from "./classes.js";
 import { drawPicture, isOpen } from "./picture.js";
 
-const A_PAGE = matchMedia("(max-width: 40rem)").matches ? 12 : 24;
-const ORDERS = { review: "What needs a look first", newest: "Newest first" };
-const STATES = { "": "All", active: "In use", pending: "Waiting for a yes", removed: "Removed" };
+const PER_PAGE = matchMedia("(max-width: 40rem)").matches ? 12 : 24;
+const ORDERS = { review: "Needs review first", newest: "Newest first" };
+const STATES = { "": "All", active: "In use", pending: "Awaiting confirmation", removed: "Removed" };
 
 export class Gallery {
   #page = 1;
-  #only = null; // {query, title}: what another part of the tab asked to see
+  #only = null; // {query, title} that another part of the tab asked for
   #rows = [];
-  #chosen = new Map(); // number of a picture -> its row; lasts from page to page
+  #chosen = new Map(); // image id -> its row; kept across pages
   #doubted = new Set();
   #asked = 0;
 
   /**
-   * @param {Element} section where it is drawn
-   * @param {string[]} folders of the classes
-   * @param {Function} changed called when pictures were changed; it calls `load`
+   * @param {Element} section where to draw
+   * @param {string[]} folders one per class
+   * @param {Function} changed called after a change; it calls `load`
    */
   constructor(section, folders, changed) {
     this.#folders = folders;
@@ -30,7 +31,7 @@ export class Gallery {
     this.state = select("Show", STATES, () => this.#turn(1));
     this.category = select("Class", { "": "All", ...named(folders) }, () => this.#turn(1));
     this.only = element("div", { class: "row" });
-    this.bar = element("div", { class: "row retrain-bar", role: "group", "aria-label": "Chosen pictures", hidden: true });
+    this.bar = element("div", { class: "row retrain-bar", role: "group", "aria-label": "Selected images", hidden: true });
     this.list = element("ul", { class: "retrain-list" });
     this.empty = element("p", { class: "muted", role: "status" }, "Loading…");
     this.pager = element("div", { class: "row apart" });
@@ -44,13 +45,13 @@ export class Gallery {
   #folders;
   #changed;
 
-  /** Mark the pictures whose class the review doubts. */
+  /** Mark the images whose label may be wrong. */
   set doubted(ids) {
     this.#doubted = new Set(ids);
     this.#draw();
   }
 
-  /** Show the pictures that a query of the API gives, under a title, and nothing else. */
+  /** Show only the images that match a query of the API, under a title. */
   showOnly(query, title) {
     this.#only = { query, title };
     this.state.field.value = this.category.field.value = "";
@@ -63,12 +64,12 @@ export class Gallery {
   async load() {
     const asked = (this.#asked += 1);
     const given = { state: this.state, category: this.category, order: this.order };
-    const query = new URLSearchParams({ page: this.#page, per_page: A_PAGE, ...this.#only?.query });
+    const query = new URLSearchParams({ page: this.#page, per_page: PER_PAGE, ...this.#only?.query });
     for (const [name, { field }] of Object.entries(given)) if (field.value) query.set(name, field.value);
     try {
       const found = await get(`/api/retrain/images?${query}`);
-      if (asked !== this.#asked) return; // a later one was asked for meanwhile
-      const last = Math.max(1, Math.ceil(found.total / A_PAGE));
+      if (asked !== this.#asked) return; // a later request is under way
+      const last = Math.max(1, Math.ceil(found.total / PER_PAGE));
       if (this.#page > last) {
         this.#turn(last);
         return;
@@ -103,8 +104,8 @@ export class Gallery {
     const isFiltered = this.#only || this.state.field.value || this.category.field.value;
     this.empty.hidden = this.#rows.length > 0;
     this.empty.textContent = isFiltered
-      ? "There is no such picture."
-      : "There are no pictures yet. Add some above; what people say about answers on the tab Predict comes here too.";
+      ? "No images match."
+      : "No images yet. Add some above. Feedback from the Predict tab appears here too.";
     this.#drawOnly();
     this.#drawBar();
   }
@@ -134,7 +135,7 @@ export class Gallery {
     this.#changed();
   }
 
-  /** What is drawn anew must not lose the place of who works with the keyboard. */
+  /** Return where the keyboard focus is, to put it back after redrawing. */
   #focused() {
     const item = document.activeElement?.closest?.(".retrain-picture");
     if (!item || !this.list.contains(item)) return null;
@@ -167,7 +168,7 @@ export class Gallery {
     this.only.replaceChildren(
       element("strong", { class: "retrain-only" }, this.#only.title),
       button("Show all", all),
-      ...(batch ? [button("Remove the batch", remove), button("Restore the batch", restore)] : []),
+      ...(batch ? [button("Remove batch", remove), button("Restore batch", restore)] : []),
     );
   }
 
@@ -188,10 +189,10 @@ export class Gallery {
       this.#draw();
     };
     const drawn = [
-      element("span", { role: "status" }, `${number(rows.length)} chosen`),
+      element("span", { role: "status" }, `${number(rows.length)} selected`),
       button("All on this page", choose([...rows.filter((row) => !this.#rows.some(({ id }) => id === row.id)), ...this.#rows])),
       button("None", choose([])),
-      kept.length && this.#folders.map((folder) => button(`Move to ${folder}`, move(folder))),
+      kept.length && this.#folders.map((folder) => button(`Move to ${nameOf(folder)}`, move(folder))),
       open.length && button("Confirm", () => this.#do(() => changes.confirm(ids(open)))),
       kept.length && button("Remove", () => this.#do(() => changes.remove(ids(kept), this.#changed))),
       removed.length && button("Restore", () => this.#do(() => changes.restore(ids(removed), this.#changed))),
@@ -204,8 +205,8 @@ export class Gallery {
   #drawPager(total, last) {
     const button = (text, page) =>
       element("button", { type: "button", class: "small", disabled: page < 1 || page > last, onclick: () => this.#go(page) }, text);
-    const first = (this.#page - 1) * A_PAGE + 1;
-    const shown = `${number(first)} to ${number(Math.min(first + A_PAGE - 1, total))} of ${changes.pictures(total)}`;
+    const first = (this.#page - 1) * PER_PAGE + 1;
+    const shown = `${number(first)} to ${number(Math.min(first + PER_PAGE - 1, total))} of ${changes.images(total)}`;
     const turning = last > 1 && [button("Previous", this.#page - 1), button("Next", this.#page + 1)];
     this.pager.replaceChildren(
       element("span", { class: "muted", role: "status" }, total ? shown : ""),
@@ -221,7 +222,7 @@ export class Gallery {
 }
 
 function named(folders) {
-  return Object.fromEntries(folders.map((folder) => [folder, folder]));
+  return Object.fromEntries(folders.map((folder) => [folder, nameOf(folder)]));
 }
 
 function select(title, options, onchange) {

@@ -1,19 +1,20 @@
-// The form that takes pictures: choosing, dropping, sending, and what became of it.
+// The upload form: choosing, dropping, sending, and the result.
 
 import { describe } from "../api.js";
 import { bytes, element, number } from "../dom.js";
 import { toast } from "../toasts.js";
-import { pictures, removeBatch } from "./changes.js";
+import { images, removeBatch } from "./changes.js";
+import { nameOf } from "./classes.js";
 import { FileList } from "./filelist.js";
 import { fromInput, fromTransfer } from "./files.js";
 import { cut, nameBatch, sendGroup } from "./sending.js";
 
-/** Make the form work; `changed` is called when pictures came in or were taken back. */
+/** Start the form; `changed` is called when images were added or removed again. */
 export function startIntake(root, changed) {
   const form = root.querySelector(".retrain-intake");
   const place = root.querySelector(".retrain-sending");
   const [files, folder] = form.querySelectorAll('input[type="file"]');
-  let waiting = null; // what was chosen before its class was
+  let waiting = null; // files chosen before their class
   let isSending = false;
 
   function say(text) {
@@ -22,14 +23,14 @@ export function startIntake(root, changed) {
 
   function take(chosen) {
     const category = new FormData(form).get("category");
-    if (isSending) toast("Pictures are being sent. Wait for their end or stop them, and choose again.");
-    else if (!chosen.files.length && !chosen.unreadable.length) toast("There was no file in that.");
+    if (isSending) toast("An upload is under way. Wait for it or stop it, then choose again.");
+    else if (!chosen.files.length && !chosen.unreadable.length) toast("No files found.");
     else if (category) send(chosen, category);
     else {
       waiting = chosen;
-      const asked = `${count(chosen.files)} chosen. Say what they show, and they are sent.`;
-      say(asked);
-      show(element("p", { class: "retrain-ask" }, asked));
+      const prompt = `${count(chosen.files)} selected. Choose a class to upload.`;
+      say(prompt);
+      show(element("p", { class: "retrain-ask" }, prompt));
       form.querySelector('input[type="radio"]').focus();
     }
   }
@@ -45,7 +46,7 @@ export function startIntake(root, changed) {
     const stopper = new AbortController();
     const list = new FileList(chosen, Number(root.dataset.mostBytes), () => stopper.abort());
     show(list.node);
-    say(`Sending ${count(list.toSend)} to ${category}.`);
+    say(`Sending ${count(list.toSend)} as ${nameOf(category)}.`);
     addEventListener("beforeunload", warn);
     const batch = nameBatch();
     const total = await sendAll(list, { category, batch }, stopper.signal);
@@ -56,7 +57,7 @@ export function startIntake(root, changed) {
     list.end(summary, () => send({ files: list.unsent, unreadable: [], hidden: 0 }, category));
     if (total.accepted) {
       const undo = () => removeBatch(batch).then(changed);
-      toast(`${pictures(total.accepted)} added to ${category}.`, { undo });
+      toast(`${images(total.accepted)} added to ${nameOf(category)}.`, { undo });
     }
     if (total.files) changed();
   }
@@ -69,7 +70,7 @@ export function startIntake(root, changed) {
   for (const input of [files, folder]) {
     input.addEventListener("change", () => {
       const chosen = fromInput(input);
-      input.value = ""; // so that choosing the same again is a change
+      input.value = ""; // choosing the same files again must be a change
       take(chosen);
     });
   }
@@ -80,7 +81,7 @@ export function startIntake(root, changed) {
 }
 
 function warn(event) {
-  event.preventDefault(); // the browser asks whether to leave: what is not sent yet would be lost
+  event.preventDefault(); // the browser asks before leaving: unsent files would be lost
 }
 
 async function sendAll(list, about, signal) {
@@ -88,7 +89,7 @@ async function sendAll(list, about, signal) {
   for (const group of cut(list.toSend)) {
     const watch = {
       sent: (loaded) => list.progress(group, loaded),
-      waits: (seconds, error) => list.note(`${describe(error)} The next try is in ${seconds} s.`),
+      waits: (seconds, error) => list.note(`${describe(error)} Retrying in ${seconds} s.`),
     };
     try {
       const answer = await sendGroup(group, about, watch, signal);
@@ -103,7 +104,7 @@ async function sendAll(list, about, signal) {
   return total;
 }
 
-/** Show where files may be dropped, and take them. */
+/** Highlight the drop zone and accept dropped files. */
 function acceptDrops(zone, take) {
   function over(event) {
     if (!event.dataTransfer?.types.includes("Files")) return;
@@ -123,11 +124,11 @@ function acceptDrops(zone, take) {
 function summarise(total, list, category) {
   const refused = total.rejected.length + list.refusedHere.length;
   const parts = [
-    `${pictures(total.accepted)} added to ${category}`,
-    total.duplicates && `${number(total.duplicates)} there before`,
-    refused && `${number(refused)} refused`,
+    `${images(total.accepted)} added to ${nameOf(category)}`,
+    total.duplicates && `${number(total.duplicates)} already there`,
+    refused && `${number(refused)} rejected`,
     list.unsent.length && `${number(list.unsent.length)} not sent`,
-    list.hidden && `${number(list.hidden)} hidden passed over`,
+    list.hidden && `${number(list.hidden)} hidden skipped`,
   ];
   return `${parts.filter(Boolean).join(", ")}.`;
 }

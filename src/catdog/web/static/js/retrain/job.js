@@ -1,4 +1,4 @@
-// Retraining: start it, see how far it is, cancel it. The server keeps all of it, so that closing the page changes nothing.
+// Start, follow and cancel a retraining. Its state is on the server, so closing the page doesn't stop it.
 
 import { describe, get, send } from "../api.js";
 import { duration, element, number, time } from "../dom.js";
@@ -6,7 +6,7 @@ import { toast } from "../toasts.js";
 import { drawOutcome } from "./outcome.js";
 
 const POLL_MS = 1000;
-const SLOW_SECONDS = 10; // a worker takes a job within a second or two
+const SLOW_SECONDS = 10; // a worker normally takes a job within two seconds
 const STAGES = {
   collect: "Collect",
   embed: "Compute features",
@@ -24,7 +24,7 @@ export class Job {
   #isLost = false;
   #status = null;
 
-  /** @param {Function} changed called when a retraining has ended */
+  /** @param {Function} changed called when a retraining ends */
   constructor(section, mayChange, changed) {
     this.#mayChange = mayChange;
     this.#changed = changed;
@@ -40,7 +40,7 @@ export class Job {
     this.#drawControls();
   }
 
-  /** Ask the server how it stands, and again each second while it runs and somebody can see it. */
+  /** Get the status, then poll each second while the job runs and the tab is visible. */
   async look() {
     clearTimeout(this.#timer);
     if (this.#asking || document.hidden || !this.section.getClientRects().length) return;
@@ -55,7 +55,7 @@ export class Job {
     if (this.#status?.in_progress) this.#timer = setTimeout(() => this.look(), POLL_MS);
   }
 
-  /** Draw all of it anew, as when the tab is opened again: another version may have been promoted meanwhile. */
+  /** Redraw everything: another version may have been promoted since the tab was last open. */
   again() {
     this.#status = null;
     return this.look();
@@ -63,7 +63,7 @@ export class Job {
 
   stop() {
     clearTimeout(this.#timer);
-    this.section = element("div"); // never visible: it does not look again
+    this.section = element("div"); // never visible, so polling stops
   }
 
   #take(status) {
@@ -89,13 +89,13 @@ export class Job {
   #miss(error) {
     if (this.#status?.in_progress && error.status !== 404) {
       this.#isLost = true;
-      // A server that starts again does not end a retraining.
-      this.#refuse(`${describe(error)} The retraining goes on; this page keeps asking.`);
+      // A restart of the server doesn't end a retraining.
+      this.#refuse(`${describe(error)} The retraining continues; this page keeps trying.`);
       return;
     }
     this.#status = null;
     const text =
-      error.status === 404 ? "Retraining is not available on this server." : `Retraining is not available now. ${describe(error)}`;
+      error.status === 404 ? "Retraining isn't available on this server." : `Retraining isn't available right now. ${describe(error)}`;
     const again = element("button", { type: "button", onclick: () => this.look() }, "Try again");
     this.live.replaceChildren(element("p", { class: "retrain-missing", role: "note" }, text), again);
     this.controls.replaceChildren();
@@ -112,12 +112,12 @@ export class Job {
     this.#refuse("");
     if (!this.#status) this.controls.replaceChildren();
     else if (!this.#mayChange) {
-      const text = "Starting and cancelling is for who may change things on this server.";
+      const text = "Sign in to start or cancel a retraining.";
       this.controls.replaceChildren(element("p", { class: "hint" }, text));
     } else if (isRunning) this.controls.replaceChildren(this.#button("Cancel", () => this.#cancel()));
     else {
       this.keep = element("input", { type: "checkbox" });
-      const label = element("label", { class: "retrain-option" }, this.keep, "Keep the new version aside, even if it is better");
+      const label = element("label", { class: "retrain-option" }, this.keep, "Don't deploy automatically");
       this.controls.replaceChildren(label, this.#button("Start retraining", () => this.#start(this.keep.checked), "primary"));
     }
     if (isFocused) this.controls.querySelector("button")?.focus();
@@ -146,7 +146,7 @@ export class Job {
   async #cancel() {
     const isKept = this.keep?.checked ?? false;
     await send("/api/retrain/cancel");
-    toast("The retraining is cancelled.", { undo: () => this.#start(isKept).then(() => this.look()) });
+    toast("Retraining cancelled.", { undo: () => this.#start(isKept).then(() => this.look()) });
   }
 }
 
@@ -162,15 +162,15 @@ function progress(status) {
       element("span", { class: "visually-hidden" }, `: ${word(place)}`),
     ),
   );
-  const left = status.eta_seconds === null ? "" : `, about ${duration(Math.ceil(status.eta_seconds))} to go`;
+  const left = status.eta_seconds === null ? "" : `, about ${duration(Math.ceil(status.eta_seconds))} left`;
   const waited = (Date.now() - Date.parse(status.created_at)) / 1000;
   const isStuck = status.state === "queued" && waited > SLOW_SECONDS;
   return [
     element("p", { class: "retrain-heading" }, status.message),
     element("progress", { max: 100, value: status.progress, "aria-label": "Retraining" }),
-    element("p", { class: "hint number" }, `${number(status.progress)} %${left}. You may close this page.`),
+    element("p", { class: "hint number" }, `${number(status.progress)} %${left}. You can close this page.`),
     element("ol", { class: "retrain-stages" }, steps),
-    isStuck && element("p", { class: "retrain-ask" }, "No worker has taken it yet. One starts with the server, or by ", element("code", {}, "catdog worker"), "."),
+    isStuck && element("p", { class: "retrain-ask" }, "No worker has picked it up yet. The server starts one; or run ", element("code", {}, "catdog worker"), "."),
   ].filter(Boolean);
 }
 
@@ -181,11 +181,11 @@ function ended(status) {
   const [kind, word] = ENDS[status.state];
   const when = status.finished_at && element("span", { class: "hint" }, time(status.finished_at));
   const head = element("p", { class: "row" }, element("span", { class: `chip ${kind}` }, word), when);
-  // What came out of a success is told by its card.
+  // The outcome card describes a success.
   return status.result ? [head] : [head, element("p", {}, status.message)];
 }
 
-/** Write the time at the start of a line of the log in the reader's zone. */
+/** Convert the time at the start of a log line to the local time zone. */
 function local(line) {
   const [at, ...words] = line.split(" ");
   const when = new Date(at);

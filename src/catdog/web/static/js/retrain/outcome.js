@@ -1,13 +1,13 @@
-// The card at the end: champion against challenger, who won and why, and what a person may still decide.
+// The result of a retraining: champion and challenger compared, and the decision.
 
 import { describe, get, send } from "../api.js";
 import { counted, element, number, percent } from "../dom.js";
 import { failure, toast } from "../toasts.js";
 
-const MOST_TOLD = 50; // reasons for leaving a picture out that a result gives
+const MOST_TOLD = 50; // excluded images listed in a result
 
 const FIGURES = [
-  // title, how to read it from the metrics, how to write it, whether more is better
+  // title, how to read and format it, whether higher is better
   ["Accuracy", (m) => m.accuracy, (v) => percent(v, 2), true],
   ["Precision", (m) => m.precision, (v) => percent(v, 2), true],
   ["Recall", (m) => m.recall, (v) => percent(v, 2), true],
@@ -16,19 +16,19 @@ const FIGURES = [
   ["Calibration error", (m) => m.ece, (v) => number(v, 4), false],
 ];
 
-/** Draw the card into a place; `mayChange` offers its buttons. */
+/** Draw the card; `mayChange` shows its buttons. */
 export async function drawOutcome(place, result, mayChange) {
   const models = await get("/api/models").catch((error) => ({ error }));
   const again = () => drawOutcome(place, result, mayChange);
-  if (models.champion) tell(models.champion);
+  if (models.champion) showInUse(models.champion);
   place.replaceChildren(
     element(
       "article",
-      { class: "stack close retrain-outcome", "aria-label": "Champion against challenger" },
+      { class: "stack close retrain-outcome", "aria-label": "Champion and challenger" },
       element("h3", {}, headline(result)),
       element("p", {}, sentence(result.reason)),
       models.error ? element("p", { class: "error" }, describe(models.error)) : decision(result, models.champion, mayChange, again),
-      result.metrics && comparison(result, result.metrics, "test pictures that neither was trained on"),
+      result.metrics && comparison(result, result.metrics, "test images that neither version was trained on"),
       result.held_out && comparison(result, result.held_out, "uploads held out for testing"),
       learned(result),
       result.changed && changed(result.changed),
@@ -38,8 +38,8 @@ export async function drawOutcome(place, result, mayChange) {
 
 function headline({ promoted, version, parent }) {
   return promoted
-    ? `Version ${version} passed the gate and took the place of version ${parent}`
-    : `Version ${parent} stays; version ${version} is kept aside`;
+    ? `Version ${version} is now in use; it replaced version ${parent}`
+    : `Version ${parent} stays in use; version ${version} was not deployed`;
 }
 
 function sentence(text) {
@@ -47,10 +47,10 @@ function sentence(text) {
 }
 
 function comparison({ version, parent }, { champion, challenger }, what) {
-  const title = `On ${number(champion.n)} ${what}; ✓ marks the better value.`;
-  const rows = FIGURES.filter(([, read]) => read(champion) !== undefined).map(([name, read, write, isMoreBetter]) => {
+  const title = `Measured on ${number(champion.n)} ${what}; ✓ marks the better value.`;
+  const rows = FIGURES.filter(([, read]) => read(champion) !== undefined).map(([name, read, write, isHigherBetter]) => {
     const [before, after] = [read(champion), read(challenger)];
-    const better = before === after || write(before) === write(after) ? 0 : after > before === isMoreBetter ? 1 : -1;
+    const better = before === after || write(before) === write(after) ? 0 : after > before === isHigherBetter ? 1 : -1;
     const isAccuracy = name === "Accuracy";
     return element(
       "tr",
@@ -82,17 +82,17 @@ function unseen(text) {
 function learned({ pictures, fit }) {
   if (!pictures || !fit) return null;
   const count = pictures.left_out.length;
-  const left = count ? ` ${count < MOST_TOLD ? number(count) : `${number(count)} or more`} left out.` : "";
+  const left = count ? ` ${count < MOST_TOLD ? number(count) : `${number(count)} or more`} excluded.` : "";
   return element(
     "p",
     { class: "hint" },
-    `Learned from ${number(fit.new)} new and ${number(fit.old)} known examples in ${counted(fit.epochs, "epoch")}, of which ` +
-      `number ${number(fit.best_epoch)} was kept. ${counted(pictures.held_out, "upload")} held out.${left}`,
+    `Trained on ${number(fit.new)} new and ${number(fit.old)} known examples for ${counted(fit.epochs, "epoch")}; ` +
+      `epoch ${number(fit.best_epoch)} was the best. ${counted(pictures.held_out, "upload")} held out.${left}`,
   );
 }
 
 function changed({ now_right: right, now_wrong: wrong }) {
-  if (!right.length && !wrong.length) return element("p", { class: "hint" }, "Both answer every test picture alike, right or wrong.");
+  if (!right.length && !wrong.length) return element("p", { class: "hint" }, "Both versions predict the same class for every test image.");
   const list = (title, names) => [
     element("h4", {}, `${title}: ${number(names.length)}`),
     element("ul", { class: "retrain-changed" }, names.map((name) => element("li", {}, name))),
@@ -100,13 +100,13 @@ function changed({ now_right: right, now_wrong: wrong }) {
   return element(
     "details",
     {},
-    element("summary", {}, `Test pictures that changed: ${number(right.length)} better, ${number(wrong.length)} worse`),
-    list("Right now, wrong before", right),
-    list("Wrong now, right before", wrong),
+    element("summary", {}, `Changed predictions on test images: ${number(right.length)} fixed, ${number(wrong.length)} broken`),
+    list("Fixed", right),
+    list("Broken", wrong),
   );
 }
 
-/** Say which version answers now, which may have changed since, and offer the other one. */
+/** Show which version is in use now, and offer the other one. */
 function decision(result, champion, mayChange, again) {
   const { version, parent } = result;
   const key = `catdog.kept.${version}`;
@@ -114,18 +114,18 @@ function decision(result, champion, mayChange, again) {
     try {
       await send(`/api/models/${number}/promote`);
       const undo = () => send(`/api/models/${before}/promote`).then(again);
-      toast(`Version ${number} answers now.`, { undo });
+      toast(`Version ${number} is now in use.`, { undo });
     } catch (error) {
       failure(error);
     }
     await again();
   };
   const button = (text, onclick, kind = "") => element("button", { type: "button", class: kind, onclick }, text);
-  const now = element("span", { class: "chip good" }, `Version ${champion} answers`);
+  const now = element("span", { class: "chip good" }, `Version ${champion} in use`);
   if (champion === version) return element("div", { class: "row" }, now, mayChange && button(`Go back to version ${parent}`, promote(parent, version)));
   if (champion !== parent || !mayChange) return element("p", {}, now);
   if (localStorage.getItem(key)) {
-    return element("div", { class: "row" }, now, `You kept version ${parent}.`, button("Promote anyway", promote(version, parent), "quiet"));
+    return element("div", { class: "row" }, now, `You kept version ${parent}.`, button("Deploy anyway", promote(version, parent), "quiet"));
   }
   const keep = () => {
     localStorage.setItem(key, "yes");
@@ -134,13 +134,13 @@ function decision(result, champion, mayChange, again) {
       localStorage.removeItem(key);
       again();
     };
-    toast(`Version ${parent} goes on; version ${version} stays in Model status.`, { undo });
+    toast(`Version ${parent} stays in use. Version ${version} remains in Model status.`, { undo });
   };
-  return element("div", { class: "row" }, now, button("Promote anyway", promote(version, parent)), button(`Keep version ${parent}`, keep, "primary"));
+  return element("div", { class: "row" }, now, button("Deploy anyway", promote(version, parent)), button(`Keep version ${parent}`, keep, "primary"));
 }
 
-/** The head of the page names the version that answers. */
-function tell(version) {
+/** Show the version in use in the page's header. */
+function showInUse(version) {
   const chip = document.getElementById("answering");
-  if (chip) chip.textContent = `Version ${version} answers`;
+  if (chip) chip.textContent = `Model v${version} in use`;
 }

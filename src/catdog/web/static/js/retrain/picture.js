@@ -1,21 +1,22 @@
-// One picture for retraining: what it is said to show, what is doubtful about it, and what can be done to it.
+// One image for retraining: its class, doubts about it, and its buttons.
 
 import { element, percent, time } from "../dom.js";
+import { nameOf } from "./classes.js";
 
-/** With more classes than this, moving goes by choosing pictures and a class above the list. */
+/** With more classes than this, images are moved with the bar above the list. */
 const MOST_BUTTONS = 3;
 
 /**
- * Draw a picture.
+ * Draw an image.
  * @param {Object} row of the API
  * @param {Object} look `folders` of classes, and whether it `isDoubted` and `isChosen`
  * @param {Object} on `choose(isChosen)`, `confirm()`, `move(folder)`, `remove()`, `restore()`, `batch()`
  */
 export function drawPicture(row, { folders, isDoubted, isChosen }, on) {
-  const name = row.name || `Picture ${row.id}`;
+  const name = row.name || `Image ${row.id}`;
   const box = element("input", { type: "checkbox", checked: isChosen, onchange: () => on.choose(box.checked) });
-  const image = element("img", { src: row.file, alt: `${row.category}: ${name}`, loading: "lazy", width: 160, height: 120 });
-  image.addEventListener("error", () => image.replaceWith(element("span", { class: "retrain-broken" }, "Cannot be shown")));
+  const image = element("img", { src: row.file, alt: `${nameOf(row.category)}: ${name}`, loading: "lazy", width: 160, height: 120 });
+  image.addEventListener("error", () => image.replaceWith(element("span", { class: "retrain-broken" }, "No preview")));
   return element(
     "li",
     { class: "retrain-picture", "data-id": row.id, "data-state": row.state },
@@ -28,18 +29,18 @@ export function drawPicture(row, { folders, isDoubted, isChosen }, on) {
   );
 }
 
-/** Tell whether a person's word on a picture's class is asked for. */
+/** Return whether an image needs its class confirmed by a person. */
 export function isOpen(row, isDoubted) {
   return row.state === "pending" || (row.state === "active" && !row.checked && (isDoubted || row.problem !== null));
 }
 
 function chips(row, isDoubted) {
-  const found = [["chip retrain-class", row.category]];
-  if (row.state === "pending") found.push(["chip warn", "waits for a yes"]);
+  const found = [["chip retrain-class", nameOf(row.category)]];
+  if (row.state === "pending") found.push(["chip warn", "awaiting confirmation"]);
   if (row.state === "removed") found.push(["chip bad", "removed"]);
-  if (row.held_out) found.push(["chip", "only for testing"]);
-  if (row.problem) found.push(["chip warn", "kept out"]);
-  else if (isDoubted && !row.checked) found.push(["chip warn", "class in doubt"]);
+  if (row.held_out) found.push(["chip", "test only"]);
+  if (row.problem) found.push(["chip warn", "excluded"]);
+  else if (isDoubted && !row.checked) found.push(["chip warn", "label may be wrong"]);
   if (row.checked) found.push(["chip good", "confirmed"]);
   return found.map(([kind, text]) => element("span", { class: kind }, text));
 }
@@ -48,9 +49,9 @@ function doubts(row, isDoubted) {
   const found = [];
   if (row.problem) found.push(row.problem);
   if (row.predicted && row.predicted !== row.category) {
-    found.push(`Version ${row.model_version} says ${row.predicted}, ${percent(row.confidence, 0).replaceAll(" ", "\u00a0")} sure.`);
-  } else if (isDoubted) found.push("It looks unlike others of its class.");
-  if (row.verdict === "neither") found.push("It is unlike all that the model knows.");
+    found.push(`Model v${row.model_version} predicts ${nameOf(row.predicted)} (${percent(row.confidence, 0).replaceAll(" ", "\u00a0")}).`);
+  } else if (isDoubted) found.push("It looks unlike the others in its class.");
+  if (row.verdict === "neither") found.push("It is unlike the training images.");
   return found;
 }
 
@@ -58,9 +59,9 @@ function buttons(row, { folders, isDoubted, name }, on) {
   if (row.state === "removed") return small(`Restore ${name}`, "Restore", on.restore, "restore");
   const others = folders.filter((folder) => folder !== row.category);
   return [
-    isOpen(row, isDoubted) && small(`Confirm ${row.category}: ${name}`, "Confirm", on.confirm, "confirm"),
+    isOpen(row, isDoubted) && small(`Confirm ${nameOf(row.category)}: ${name}`, "Confirm", on.confirm, "confirm"),
     others.length < MOST_BUTTONS &&
-      others.map((folder) => small(`Move to ${folder}: ${name}`, `To ${folder}`, () => on.move(folder), "move")),
+      others.map((folder) => small(`Move to ${nameOf(folder)}: ${name}`, `Move to ${nameOf(folder)}`, () => on.move(folder), "move")),
     small(`Remove ${name}`, "Remove", on.remove, "remove"),
   ];
 }

@@ -1,16 +1,16 @@
-// Sending many files in requests of a bounded size, one after another, with progress and further tries.
+// Sends many files in requests of bounded size, one after another, with progress and retries.
 
 import { upload } from "../api.js";
 
-/** Few and small enough that one that fails costs little; enough that a thousand files are forty requests. */
+/** Small enough that a failed request costs little, large enough that a thousand files take forty requests. */
 const MOST_FILES = 25;
 const MOST_BYTES = 16 * 2 ** 20;
 
-/** Seconds before each further try, by status (0: no answer). The server keeps nothing twice: sending again is safe. */
+/** Seconds before each retry, by status (0: no response). The server drops duplicates, so retries are safe. */
 const SOON = [1, 2, 4];
 const PAUSES = { 0: SOON, 502: SOON, 503: SOON, 504: SOON, 429: [5, 15, 30, 30] };
 
-/** Name an upload, so that all its requests can be taken back together. */
+/** Return a name for an upload, to remove all its images together. */
 export function nameBatch() {
   const time = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
   const random = crypto.getRandomValues(new Uint8Array(3));
@@ -21,7 +21,7 @@ export function isArchive(name) {
   return /\.zip$/i.test(name);
 }
 
-/** Cut files into requests. No two of a request have the same name: the answer tells files by their names. */
+/** Divide files into requests. Names are unique within one, as responses refer to files by name. */
 export function cut(files) {
   const groups = [];
   let names = new Set();
@@ -42,8 +42,8 @@ export function cut(files) {
 }
 
 /**
- * Send one group of files; tries again where that may help.
- * @param {Array} group what `cut` gave
+ * Send one group of files, with retries if they may help.
+ * @param {Array} group from `cut`
  * @param {Object} about `category` and `batch`
  * @param {Object} watch `sent(bytes)` and `waits(seconds, error)` are called
  * @param {AbortSignal} signal ends it
