@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import typer
 
@@ -38,7 +38,16 @@ def run(command: Callable[[], Any]) -> None:
     except BaseException as error:
         code = _meet(error)
     _close(sys.stdout)
+    if code in (STOPPED, 128 + signal.SIGTERM):
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without Python's own ending, in which threads that still compute in C++ abort it."""
+    for stream in (sys.stdout, sys.stderr):
+        _can_be_written(stream)  # which flushes it
+    os._exit(code)
 
 
 @contextmanager
