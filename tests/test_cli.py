@@ -189,11 +189,11 @@ def test_a_database_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     with closing(sqlite3.connect(table)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     finished = run(tmp_path, "jobs", "list", code=1)
-    assert finished.stderr.startswith("Error: A newer catdog has upgraded the database's tables")
+    assert finished.stderr.startswith("Error: The database was upgraded by a newer catdog")
     assert "Traceback" not in finished.stderr
     table.write_bytes(b"no database" * 1000)
     assert run(tmp_path, "jobs", "list", code=1).stderr == (
-        "Error: The database cannot be used: file is not a database.\n"
+        "Error: The database can't be used: file is not a database.\n"
     )
 
 
@@ -210,13 +210,13 @@ def test_what_the_disk_refuses_is_one_sentence(tmp_path: Path, trained: Settings
     picture = next((drawn / "test" / "cats").iterdir())
     table = tmp_path / "absent" / "answers.csv"
     finished = run(trained.home, "predict", picture, "--csv", table, "--json", code=2)
-    assert f"A folder that exists is needed, and {table.parent} is none." in json.loads(finished.stdout)["error"]
+    assert f"The folder {table.parent} doesn't exist." in json.loads(finished.stdout)["error"]
     assert "Traceback" not in finished.stderr
     (tmp_path / "home").write_text("a file where the home should be")
     assert "Traceback" not in run(tmp_path / "home", "predict", picture, code=1).stderr
     nothing = tmp_path / "empty"
     nothing.mkdir()
-    assert "--recursive enters" in run(trained.home, "predict", nothing, code=1).stderr
+    assert "Use --recursive" in run(trained.home, "predict", nothing, code=1).stderr
 
 
 def test_file_names_that_are_no_text_are_answered(trained: Settings, drawn: Path, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_file_names_that_are_no_text_are_answered(trained: Settings, drawn: Path
 
 def test_doctor_and_version(trained: Settings) -> None:
     assert json.loads(run(trained.home, "doctor", "--json").stdout)["problems"] == []
-    assert "Nothing is missing" in run(trained.home, "doctor").stdout
+    assert "No problems found" in run(trained.home, "doctor").stdout
     assert run(trained.home, "--version").stdout.strip() == f"catdog {__version__}"
     assert {"train", "evaluate", "predict"} <= set(run(trained.home, "--help").stdout.split())
 

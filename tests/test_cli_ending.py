@@ -55,7 +55,7 @@ def test_output_that_cannot_be_written_is_a_sentence_and_an_exit_code(
     (tmp_path / "cat.jpg").write_bytes(encode(draw("cat", 1)))
     finished = shell(bundled.home, f"catdog {command.format(picture=tmp_path / 'cat.jpg')} > /dev/full")
     assert finished.returncode == 1
-    assert finished.stderr == "Error: The output, or a file, cannot be written: No space left on device.\n"
+    assert finished.stderr == "Error: Can't write the output or a file: No space left on device.\n"
 
 
 SURROUNDINGS = {
@@ -86,15 +86,15 @@ def test_a_working_directory_that_is_gone_is_a_sentence(bundled: Settings, tmp_p
     assert shell(bundled.home, f"{gone} && catdog models list").returncode == 0
     finished = shell(bundled.home, f"{gone} && unset CATDOG_HOME && catdog models list")
     assert finished.returncode == 2
-    assert finished.stderr.startswith("Error: CATDOG_HOME: The working directory is gone")
+    assert finished.stderr.startswith("Error: CATDOG_HOME: The working directory no longer exists")
     assert list(tmp_path.iterdir()) == []
 
 
 STOPPED = {
-    "train": ("train {pets}", "Features computed so far are kept; run the same command to go on."),
+    "train": ("train {pets}", "Features computed so far are kept; run the same command to continue."),
     "import": ("data import {pets}", "Nothing was added to data/."),
     "check": ("data check {pets}", "Nothing was written."),
-    "predict": ("predict -r {pets}", "The answers so far are complete."),
+    "predict": ("predict -r {pets}", "The predictions so far are complete."),
     "evaluate": ("evaluate --data {pets}", "Nothing was written."),
     "add": (
         "uploads add -r {pets} --category cat",

@@ -117,7 +117,7 @@ def test_an_env_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("CATDOG_THREADS=2")
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(SettingsError, match=r"\.env: the file cannot be read: Permission denied"):
+    with pytest.raises(SettingsError, match=r"\.env: can.t read the file: Permission denied"):
         load_settings()
 
 
@@ -137,7 +137,7 @@ def test_an_open_quote_in_an_env_file_is_one_sentence_that_shows_no_value(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_bytes(content)
     line = 1 if content.startswith(b"CATDOG") else 3
-    with pytest.raises(SettingsError, match=rf"\.env: line {line} cannot be read. .* quote") as refused:
+    with pytest.raises(SettingsError, match=rf"\.env: can.t read line {line}. .* quotes") as refused:
         load_settings()
     assert "open\n" not in str(refused.value)
 
@@ -168,8 +168,8 @@ def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(
         load_settings()
     said = [record.getMessage() for record in caplog.records]
     assert sorted(said) == [
-        "CATDOG_THREDS is no setting. Did you mean CATDOG_THREADS?",
-        "catdog_api_kye is no setting. Did you mean CATDOG_API_KEY?",
+        "Unknown setting CATDOG_THREDS. Did you mean CATDOG_THREADS?",
+        "Unknown setting catdog_api_kye. Did you mean CATDOG_API_KEY?",
     ]
 
 
@@ -180,7 +180,7 @@ def test_an_env_file_that_is_a_folder_is_told(
     warn_once.cache_clear()
     (tmp_path / ".env").mkdir()
     load_settings()
-    assert [record.getMessage() for record in caplog.records] == [".env is a folder, so no settings are read from it."]
+    assert [record.getMessage() for record in caplog.records] == [".env is a folder, so it is ignored."]
 
 
 # Options
@@ -221,7 +221,7 @@ def test_a_home_that_is_no_folder_is_said_by_doctor(
     (tmp_path / "file").write_text("x")
     assert run(load_settings(home=tmp_path / home), monkeypatch, ["doctor", "--json"]) == 1
     found = capsys.readouterr().out
-    assert "is not a folder" in found
+    assert "isn't a folder" in found
     assert "mkdir" not in found
 
 

@@ -37,7 +37,7 @@ def test_the_database_is_looked_at_and_left_alone(home: Settings) -> None:
     place, problem = found()
     assert place.endswith("catdog.db")
     assert problem == ""
-    assert found(f"sqlite:///{at}")[0].endswith("other.db (not made yet)")
+    assert found(f"sqlite:///{at}")[0].endswith("other.db (not created yet)")
     assert not at.exists()
     at.touch()
     assert "older tables" in found(f"sqlite:///{at}")[0]
@@ -47,5 +47,5 @@ def test_the_database_is_looked_at_and_left_alone(home: Settings) -> None:
     assert "file is not a database" in problem
     place, problem = found("postgresql+psycopg://someone:secret@127.0.0.1:1/pets")
     assert place == "127.0.0.1:1/pets"
-    assert "127.0.0.1:1/pets cannot be used" in problem
+    assert "127.0.0.1:1/pets can't be used" in problem
     assert "secret" not in problem

@@ -180,7 +180,7 @@ def test_it_runs_on_photographs_and_keeps_none(shared: Path, tmp_path: Path, exe
     assert list(execute.find_problems(notebook)) == []
     assert share(rows(notebook, "every-metric")[0][1]) > 0.95
     (said,) = [output.text for cell in notebook.cells if cell.id == "rejected" for output in cell.outputs]
-    assert said.startswith("0 files cannot be used; 4 other files were passed over; ")
+    assert said.startswith("0 files can't be used; 4 other files were skipped; ")
     assert "/9j/" not in out.read_text(), "how every JPEG begins"
     assert str(tmp_path) not in out.read_text()
 

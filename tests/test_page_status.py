@@ -84,7 +84,9 @@ def test_what_was_answered(open_page: OpenPage, two_versions: tuple[str, Setting
     expect(tile).to_contain_text("3")
     expect(page.get_by_role("row").filter(has_text="Last 24 hours")).to_contain_text("3")
     page.locator("figure", has_text="By verdict").get_by_text("View as table").click()
-    expect(page.get_by_role("group", name="Predictions per hour, by verdict").get_by_role("row").nth(1)).to_contain_text("3")
+    expect(
+        page.get_by_role("group", name="Predictions per hour, by verdict").get_by_role("row").nth(1)
+    ).to_contain_text("3")
     assert page.locator("figure", has_text="By verdict").locator("svg rect.verdict-neither").first.is_visible()
     accuracy = page.get_by_role("region", name="Quality of version 1").get_by_role("row").filter(has_text="accuracy")
     expect(accuracy.first).to_contain_text("98.67 to 99.72 %")  # as docs/starter.md has it

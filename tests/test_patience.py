@@ -43,7 +43,7 @@ def test_where_nothing_moves_the_others_do_not_wait() -> None:
     patience = Patience(5, places=1, brief=0.01)
     with patience.turn():
         time.sleep(0.02)
-        with pytest.raises(DatabaseBusyError, match="try again"), patience.turn():
+        with pytest.raises(DatabaseBusyError, match="Try again"), patience.turn():
             pass
     with patience.turn() as after:
         assert after == 5

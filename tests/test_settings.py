@@ -135,7 +135,7 @@ def test_a_bad_line_of_the_file_is_explained_as_well(folder: Path) -> None:
 
 
 def test_a_bad_override_is_explained_as_well() -> None:
-    with pytest.raises(SettingsError, match=r"CATDOG_THREADS: .*256.* got 1000"):
+    with pytest.raises(SettingsError, match=r"CATDOG_THREADS: .*256.*got 1000"):
         load_settings(threads=1000)
 
 

@@ -45,9 +45,9 @@ def replace_by_folder(database: Path) -> None:
 DATABASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "garbage": (lambda path: path.write_bytes(b"garbage" * 1000), "damaged"),
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:5000]), "damaged"),
-    "a folder": (replace_by_folder, "cannot be opened"),
-    "without its tables": (lambda path: run(path, "DROP TABLE counts; DROP TABLE uploads; DROP TABLE jobs"), "lacks"),
-    "of somebody else's": (lambda path: run(path, "DROP TABLE alembic_version"), "lacks"),
+    "a folder": (replace_by_folder, "can't be opened"),
+    "without its tables": (lambda path: run(path, "DROP TABLE counts; DROP TABLE uploads; DROP TABLE jobs"), "missing"),
+    "of somebody else's": (lambda path: run(path, "DROP TABLE alembic_version"), "missing"),
 }
 
 

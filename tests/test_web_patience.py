@@ -61,7 +61,7 @@ def test_uploads_that_wait_leave_threads_for_predictions(home: Settings) -> None
         assert kept == [200] * 4
         assert [status for status, _, _ in refused] == [503] * UPLOADS
         assert all(int(headers["Retry-After"]) > 0 for _, headers, _ in refused)
-        assert all("try again" in document["error"] for _, _, document in refused)
+        assert all("Try again" in document["error"] for _, _, document in refused)
         assert len(files) == 4, "what was refused is not half kept"
         assert answered > 1, "answers came while uploads were waiting"
         assert upload(port, 100)[2]["accepted"] == 1

@@ -64,9 +64,7 @@ def require_checksums(folder: Path, checksums: Mapping[str, str], sha256: Callab
         VersionCorruptError: a file is missing or differs, or a name leads out of the folder.
     """
     if not isinstance(checksums, Mapping):
-        raise VersionCorruptError(
-            f"The checksums of the model's files in {folder} aren't a JSON object."
-        )
+        raise VersionCorruptError(f"The checksums of the model's files in {folder} aren't a JSON object.")
     for name, expected in checksums.items():
         if not isinstance(expected, str) or not _SHA256.fullmatch(expected):
             raise VersionCorruptError(f"A checksum of the model's files in {folder} isn't a SHA-256.")
@@ -94,9 +92,7 @@ def require_within(folder: Path, name: object) -> Path:
         VersionCorruptError: the name or a link leads out of the folder, or the file is missing or too large.
     """
     if not is_plain_name(name):
-        raise VersionCorruptError(
-            f"A file of the model in {folder} has an invalid name."
-        )
+        raise VersionCorruptError(f"A file of the model in {folder} has an invalid name.")
     path = folder / str(name)
     try:
         if not path.is_file():

@@ -74,7 +74,9 @@ _SQLITE: Final = {
 }
 _SCHEMA_WORDS: Final = ("no such table", "no such column", "has no column named", "already exists")
 _POSTGRES: Final = {
-    **dict.fromkeys(("55P03", "57014", "40001", "40P01"), BUSY),  # lock not available, timeout, serialization failure, deadlock
+    **dict.fromkeys(
+        ("55P03", "57014", "40001", "40P01"), BUSY
+    ),  # lock not available, timeout, serialization failure, deadlock
     **dict.fromkeys(("42P01", "42703", "42P07", "3F000"), TABLES_MISSING),
     **dict.fromkeys(("42501", "25006"), CLOSED),  # no permission, or a read-only replica
     **dict.fromkeys(("XX001", "XX002"), DAMAGED),

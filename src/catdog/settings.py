@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     weights_url: str = Field(
         "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-        description="URL from which `--backbone imagenet` downloads the ImageNet weights; set a mirror if it is blocked.",
+        description="URL of the ImageNet weights for `--backbone imagenet`; set a mirror if it is blocked.",
     )
     tracking: bool = Field(True, description="Record each training run with MLflow.")
     tracking_uri: str | None = Field(
@@ -127,11 +127,11 @@ class Settings(BaseSettings):
     )
     worker: Literal["child", "external"] = Field(
         "child",
-        description="Where jobs run: `child`, a process started by the server, or `external`, a separate `catdog worker`.",
+        description="Where jobs run: in a `child` process of the server, or `external`, in a separate `catdog worker`.",
     )
     promote: Literal["auto", "manual"] = Field(
         "auto",
-        description="Whether retraining promotes a version that passes the gate (`auto`) or leaves it to you (`manual`).",
+        description="Whether retraining promotes versions that pass the gate (`auto`) or leaves it to you (`manual`).",
     )
     max_upload_bytes: int = Field(
         25 * 2**20, ge=1, le=MAX_BYTES, description="Maximum bytes per image sent to the server."
@@ -159,14 +159,12 @@ class Settings(BaseSettings):
     removed_days: float = Field(
         30, ge=0, le=36_500, description="Days a removed image can be restored before `purge` deletes it."
     )
-    session_hours: int = Field(
-        12, ge=1, le=24 * 365, description="Hours until a sign-in on the page expires."
-    )
+    session_hours: int = Field(12, ge=1, le=24 * 365, description="Hours until a sign-in on the page expires.")
     trusted_proxies: int = Field(
         0,
         ge=0,
         le=10,
-        description="Number of chained proxies in front of the server whose `X-Forwarded-*` headers are trusted; 0 trusts none.",
+        description="Number of proxies in front of the server whose `X-Forwarded-*` headers are trusted; 0 for none.",
     )
     rate_limit: str = Field(
         "600/minute", description="Requests per client IP, such as `600/minute` (or second, hour, day), or `off`."
@@ -193,7 +191,7 @@ class Settings(BaseSettings):
     )
     log: LogForm = Field(
         "text",
-        description="Server log format: `text` with starts, stops and warnings, or `json` lines with every request too.",
+        description="Log format: `text` with starts, stops and warnings, or `json` lines with every request too.",
     )
 
     @classmethod
@@ -218,7 +216,9 @@ class Settings(BaseSettings):
         except RuntimeError as error:
             raise ValueError(f"That user's home folder is unknown: {error}") from error
         except FileNotFoundError as error:
-            raise ValueError("The working directory no longer exists; change to another, or use an absolute path") from error
+            raise ValueError(
+                "The working directory no longer exists; change to another, or use an absolute path"
+            ) from error
 
     @field_validator("api_key")
     @classmethod
@@ -233,8 +233,7 @@ class Settings(BaseSettings):
         # Clients send it in a header, which is ASCII and loses spaces at the ends.
         if not _KEY.fullmatch(key):
             raise ValueError(
-                "The key must be printable ASCII without spaces at the ends; "
-                "generate one with `openssl rand -hex 32`"
+                "The key must be printable ASCII without spaces at the ends; generate one with `openssl rand -hex 32`"
             )
         return value
 
@@ -242,7 +241,9 @@ class Settings(BaseSettings):
     @classmethod
     def _rate(cls, value: str) -> str:
         if value != "off" and not _RATE.fullmatch(value):
-            raise ValueError("A rate is a positive number per unit of time, such as 10/second, 600/minute or 1/day, or off")
+            raise ValueError(
+                "A rate is a positive number per unit of time, such as 10/second, 600/minute or 1/day, or off"
+            )
         return value
 
     @field_validator("rate_limit_storage")

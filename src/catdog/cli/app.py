@@ -71,7 +71,9 @@ def _show_version(wanted: bool) -> None:
 def catdog(
     home: Annotated[
         Path | None,
-        typer.Option(help="Folder for everything catdog stores; default CATDOG_HOME, or the current folder.", parser=console.path),
+        typer.Option(
+            help="Folder for everything catdog stores; default CATDOG_HOME, or the current folder.", parser=console.path
+        ),
     ] = None,
     version: Annotated[
         bool,
@@ -88,9 +90,7 @@ def catdog(
 
 @app.command()
 def train(
-    data: Annotated[
-        Path, typer.Argument(help="Folder, zip or tar of images in class folders.", parser=console.path)
-    ],
+    data: Annotated[Path, typer.Argument(help="Folder, zip or tar of images in class folders.", parser=console.path)],
     backbone: Annotated[
         str, typer.Option(help="starter, imagenet, a weights file (PATH.weights.h5), or a version number.")
     ] = "starter",
@@ -112,7 +112,9 @@ def train(
     ] = 42,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=MANY, help="Maximum training images per class, for experiments; the version isn't promoted."),
+        typer.Option(
+            min=1, max=MANY, help="Maximum training images per class, for experiments; the version isn't promoted."
+        ),
     ] = None,
     promote: Annotated[
         bool | None,
@@ -157,13 +159,13 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Labelled folder; its test split is used if there is one.", parser=console.path)],
+    data: Annotated[
+        Path, typer.Option(help="Labelled folder; its test split is used if there is one.", parser=console.path)
+    ],
     version: VersionOption = None,
     other: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of images of none of the classes, to evaluate 'neither'.", parser=console.path
-        ),
+        typer.Option(help="Folder of images of none of the classes, to evaluate 'neither'.", parser=console.path),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report to this file.", parser=console.new_file)
@@ -247,9 +249,7 @@ def predict(
                 write(row)
                 show(row)
     if not count:
-        raise PictureError(
-            f"No files in {', '.join(map(str, paths))}. Use --recursive to include subfolders."
-        )
+        raise PictureError(f"No files in {', '.join(map(str, paths))}. Use --recursive to include subfolders.")
     if failed:
         raise typer.Exit(1)
 

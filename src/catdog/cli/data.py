@@ -24,9 +24,7 @@ data_commands.command()(sample)
 
 @data_commands.command("import")
 def import_command(
-    source: Annotated[
-        Path, typer.Argument(help="Folder, zip or tar of images in class folders.", parser=console.path)
-    ],
+    source: Annotated[Path, typer.Argument(help="Folder, zip or tar of images in class folders.", parser=console.path)],
     layout: LayoutOption = None,
     split_names: SplitNamesOption = None,
     as_json: JsonOption = False,
@@ -63,7 +61,9 @@ def check(
 
     settings, given = load_settings(), console.layout_of(layout, split_names)
     with stoppable("Nothing was written."), console.progress_bars() as bars:
-        result = read_folder(folder, settings, layout=given, on_progress=lambda done, total: bars("import", done, total))
+        result = read_folder(
+            folder, settings, layout=given, on_progress=lambda done, total: bars("import", done, total)
+        )
     if as_json:
         manifest = divide(result.manifest, settings)
         rejected = [{"path": str(item.path), "error": item.reason} for item in manifest.rejected]

@@ -1,4 +1,4 @@
-"""How a command ends: errors become one sentence and an exit code, here and nowhere else."""
+"""How commands end: turns errors into one sentence and an exit code."""
 
 import errno
 import os
@@ -20,23 +20,23 @@ STOPPED: Final = StoppedError.exit_code
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does."""
+    """SIGTERM, handled like Ctrl-C."""
 
 
 def run(command: Callable[[], Any]) -> None:
-    """Run the command line, and end the process.
+    """Run the command line, and exit.
 
-    Exit codes: 0; 1, something could not be done; 2, wrong usage or setting; 130 and 143, stopped by Ctrl-C or
-    SIGTERM; 141, whoever read the output went away.
+    Exit codes: 0, success; 1, failure; 2, wrong usage or setting; 130 and 143, stopped by Ctrl-C or SIGTERM; 141,
+    broken pipe.
     """
     _prepare_streams()
     try:
         code = command() or 0
-        if code == STOPPED:  # typer takes Ctrl-C for an exit that it tells nobody of
+        if code == STOPPED:  # typer turns Ctrl-C into a silent exit
             raise KeyboardInterrupt
         sys.stdout.flush()
     except BaseException as error:
-        code = _meet(error)
+        code = _exit_code(error)
     _close(sys.stdout)
     if code in (STOPPED, 128 + signal.SIGTERM):
         _leave(code)
@@ -52,12 +52,12 @@ def _leave(code: int) -> NoReturn:
 
 @contextmanager
 def stoppable(sentence: str = "") -> Iterator[None]:
-    """Say what is left when Ctrl-C or SIGTERM ends what runs inside.
+    """Turn Ctrl-C or SIGTERM into a `StoppedError` that says what was kept.
 
     Raises:
-        StoppedError: one of them did.
+        StoppedError: on either.
     """
-    with _met_as_interrupt():
+    with _sigterm_as_interrupt():
         try:
             yield
         except _Terminated:
@@ -67,7 +67,7 @@ def stoppable(sentence: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def _met_as_interrupt() -> Iterator[None]:
+def _sigterm_as_interrupt() -> Iterator[None]:
     def terminate(*_: object) -> None:
         raise _Terminated
 
@@ -81,52 +81,52 @@ def _met_as_interrupt() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _meet(error: BaseException) -> int:
-    """Tell what ended a command; gives the exit code. What is no error on purpose is raised again."""
+def _exit_code(error: BaseException) -> int:
+    """Print why a command ended and return its exit code; unexpected errors are raised again."""
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else int(error.code is not None)
         case StoppedError() | KeyboardInterrupt() | typer.Abort():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would end in a traceback
-            _tell(str(error) or "Stopped.")
+            _print_error(str(error) or "Stopped.")
             return getattr(error, "exit_code", STOPPED)
         case CatdogError():
-            _tell(str(error))
+            _print_error(str(error))
             return error.exit_code
         case BrokenPipeError():  # `catdog predict … | head`
             return BROKEN_PIPE
-        case OSError():  # a full disk, a read-only home, a folder that is not there
-            _tell(_explain(error))
+        case OSError():  # a full disk, a read-only home, a missing folder
+            _print_error(_explain(error))
             return 1
         case typer.TyperException():  # wrong usage
-            _tell(getattr(error, "format_message", error.__str__)())
+            _print_error(getattr(error, "format_message", error.__str__)())
             return int(getattr(error, "exit_code", 2))
         case MemoryError():
-            _tell("There is not enough memory.")
+            _print_error("Out of memory.")
             return 1
-    return _meet_database(error)
+    return _database_exit_code(error)
 
 
-def _meet_database(error: BaseException) -> int:
-    from sqlalchemy.exc import DatabaseError, OperationalError  # which most commands need not wait for
+def _database_exit_code(error: BaseException) -> int:
+    from sqlalchemy.exc import DatabaseError, OperationalError  # slow to import, and rarely needed
 
-    # Of the first are also mistakes of catdog's own; itself it is a file that is no database, or a damaged one.
+    # Subclasses of DatabaseError include bugs; DatabaseError itself is a damaged file, or no database.
     if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
         raise error
-    _tell(f"The database cannot be used: {error.orig}.")
+    _print_error(f"The database can't be used: {error.orig}.")
     return 1
 
 
 def _explain(error: OSError) -> str:
-    if isinstance(error, shutil.Error):  # of several files; the first says enough
+    if isinstance(error, shutil.Error):  # several files; the first is enough
         return f"{error.args[0][0][2]}."
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
-        return f"The output, or a file, cannot be written: {error.strerror}."
+        return f"Can't write the output or a file: {error.strerror}."
     return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."
 
 
-def _tell(message: str) -> None:
-    with suppress(OSError):  # stdout may be what is full, and stderr may be closed
+def _print_error(message: str) -> None:
+    with suppress(OSError):  # stdout may be full, stderr closed
         if "--json" in sys.argv:
             print_json_line({"error": message})
     with suppress(OSError):
@@ -135,8 +135,8 @@ def _tell(message: str) -> None:
 
 
 def _prepare_streams() -> None:
-    """See to it that there are three streams, and that each takes any text."""
-    for number in range(3):  # where one is closed, the next file that is opened would stand in its place
+    """Make sure that all three streams exist, and that each accepts any text."""
+    for number in range(3):  # otherwise the next file opened would take its place
         try:
             os.fstat(number)
         except OSError:
@@ -144,9 +144,11 @@ def _prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # for as long as it runs
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # open until exit
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be text, nor the terminal take it
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # file names may not be text, and terminals may not support it
 
 
 def _can_be_written(stream: Any) -> bool:
@@ -158,7 +160,7 @@ def _can_be_written(stream: Any) -> bool:
 
 
 def _close(stream: Any) -> None:
-    """Let go of what cannot be written, which Python would tell of at its end, in a traceback."""
+    """Discard unwritable output, for which Python would print a traceback on exit."""
     if not _can_be_written(stream):
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
 
-VersionArgument = Annotated[
-    int, typer.Argument(min=1, max=console.MAX_VERSION, help="Version number.", metavar="V")
-]
+VersionArgument = Annotated[int, typer.Argument(min=1, max=console.MAX_VERSION, help="Version number.", metavar="V")]
 
 
 def _store() -> "ModelStore":
@@ -40,7 +38,9 @@ def list_command(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"champion": champion, "versions": rows})
     else:
-        out.print(console.table("Versions", ("Version", "Created", "Classes", "Accuracy", "Backbone"), map(_cells, rows)))
+        out.print(
+            console.table("Versions", ("Version", "Created", "Classes", "Accuracy", "Backbone"), map(_cells, rows))
+        )
 
 
 @model_commands.command()

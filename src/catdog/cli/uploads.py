@@ -127,7 +127,8 @@ def review_command(as_json: JsonOption = False) -> None:
 @upload_commands.command()
 def purge(
     days: Annotated[
-        float | None, typer.Option(min=0, max=36_500, callback=console.finite, help="Removed more than this many days ago.")
+        float | None,
+        typer.Option(min=0, max=36_500, callback=console.finite, help="Removed more than this many days ago."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
