@@ -15,7 +15,7 @@ from drawing import draw, encode, write_pictures
 from playwright.sync_api import Page, Route, expect
 from test_page import overflow
 
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.database import open_database
 from catdog.errors import DatabaseBusyError
 from catdog.review import review
@@ -136,7 +136,7 @@ def test_pictures_come_in_and_are_looked_after(
 def test_a_dropped_folder_is_sent_once_its_class_is_chosen(
     retrain: Callable[..., Page], cats: list[Path], home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Collection, "add", busy_once(Collection.add))
+    monkeypatch.setattr(Uploads, "add", busy_once(Uploads.add))
     (cats[0].parent / ".DS_Store").write_text("hidden")
     (cats[0].parent / "inner").mkdir()
     (cats[0].parent / "inner" / "cat.jpg").write_bytes(encode(draw("cat", 7200)))
@@ -298,14 +298,14 @@ def removers(page: Page) -> list[str]:
 def collect(home: Settings, animal: str, drawings: list[Any], category: str | None = None) -> None:
     """Add drawings as an upload would."""
     names = (f"{LONG}{animal}-{number}.jpg" for number in range(len(drawings)))
-    collection = Collection(home, open_database(home))
-    collection.add(zip(names, map(encode, drawings), strict=True), category or animal, f"from-{animal}s", "192.0.2.7")
+    uploads = Uploads(home, open_database(home))
+    uploads.add(zip(names, map(encode, drawings), strict=True), category or animal, f"from-{animal}s", "192.0.2.7")
 
 
 def test_a_doubtful_batch_many_pictures_dark_and_narrow(home: Settings, open_page: OpenPage) -> None:
     collect(home, "cat", [draw("dog" if number % 2 else "cat", 7500 + number) for number in range(30)])
     collect(home, "dog", [draw("dog", 7600 + number) for number in range(10)])
-    review(Collection(home, open_database(home)))
+    review(Uploads(home, open_database(home)))
     with serving(home) as address:
         page = open_page("/?tab=retrain", address=address, width=360, dark=True)
         check = page.get_by_role("region", name="Check the data")

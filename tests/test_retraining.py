@@ -11,10 +11,10 @@ from drawing import add_drawings, add_uploads, encode
 from PIL import Image
 from postgres import lose_database
 
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.database import open_database
 from catdog.errors import CatdogError, ConflictError
-from catdog.material import Uploads, count_new, read_uploads, require_new
+from catdog.material import require_new
 from catdog.prediction import Predictor
 from catdog.replay import Replay
 from catdog.retraining import STEPS, Retraining
@@ -83,10 +83,10 @@ def test_what_was_wrong_and_is_trained_on_is_right(home: Settings) -> None:
 
 def test_held_out_uploads_and_test_pictures_are_never_trained_on(home: Settings, drawn: Path) -> None:
     test_pictures = [path.read_bytes() for path in (drawn / "test" / "cats").iterdir()]
-    refused = Collection(home, open_database(home)).add([("test.jpg", data) for data in test_pictures], "cats")
+    refused = Uploads(home, open_database(home)).add([("test.jpg", data) for data in test_pictures], "cats")
     assert len(refused.rejected) == len(test_pictures)
     add_both(home)
-    held_out = {upload.sha256 for upload in read_uploads(home, open_database(home)).pictures if upload.held_out}
+    held_out = {upload.sha256 for upload in Uploads(home, open_database(home)).active() if upload.held_out}
     assert held_out
     result = retrain(home)
     version = ModelStore(home.models_dir).get(2)
@@ -187,7 +187,7 @@ def flip(settings: Settings, checked: bool) -> None:
 
 def test_a_batch_of_flipped_labels_is_kept_out(home: Settings) -> None:
     flip(home, checked=False)
-    with pytest.raises(ConflictError, match="60 pictures, all left out"):
+    with pytest.raises(ConflictError, match="60 images, all left out"):
         retrain(home)
 
 
@@ -199,27 +199,29 @@ def test_flipped_labels_that_a_person_confirmed_are_refused_by_the_gate_or_do_no
 
 
 def test_nothing_new_is_refused(home: Settings) -> None:
-    engine = open_database(home)
-    with pytest.raises(ConflictError, match="0 uploaded pictures"):
-        require_new(home, engine)
+    uploads = Uploads(home, open_database(home))
+    with pytest.raises(ConflictError, match="0 uploaded images"):
+        require_new(uploads)
     paths = add_both(home, 6)
-    new = require_new(home, engine)
+    new = require_new(uploads)
     assert 6 <= new < len(paths)
     retrain(home)
-    with pytest.raises(ConflictError, match="none of them new"):
-        require_new(home, engine)
+    with pytest.raises(ConflictError, match="none is new"):
+        require_new(uploads)
 
 
 def test_what_is_left_out_counts_for_nothing_and_a_relabelled_picture_is_new(home: Settings) -> None:
-    engine = open_database(home)
-    paths = add_both(home, 6)
-    uploads = read_uploads(home, engine)
-    champion = ModelStore(home.models_dir).get()
-    assert count_new(champion, home, Uploads(uploads.pictures, {path.stem: "blurred" for path in paths})) == 0
+    uploads = Uploads(home, open_database(home))
+    add_both(home, 6)
+    ids = [upload.id for upload in uploads.active()]
+    uploads.remove(ids)
+    with pytest.raises(ConflictError, match="0 uploaded images"):
+        require_new(uploads)
+    uploads.restore(ids)
     retrain(home)
-    moved = next(upload for upload in read_uploads(home, engine).pictures if not upload.held_out)
-    Collection(home, engine).relabel([moved.id], "dogs" if moved.folder == "cats" else "cats")
-    assert require_new(home, engine) == 1
+    moved = next(upload for upload in uploads.active() if not upload.held_out)
+    uploads.relabel([moved.id], "dogs" if moved.folder == "cats" else "cats")
+    assert require_new(uploads) == 1
 
 
 def test_a_picture_that_breaks_meanwhile_is_told_and_stops_nothing(home: Settings) -> None:
@@ -255,7 +257,7 @@ def add_to_train_on(settings: Settings, path: Path) -> None:
     """Upload a cat, written anew until its hash does not hold it out."""
     for quality in range(95, 60, -1):
         (kept,) = add_uploads(settings, "cats", [encode(Image.open(path), quality=quality)], checked=True)
-        found = {upload.path: upload.held_out for upload in read_uploads(settings, open_database(settings)).pictures}
+        found = {upload.path: upload.held_out for upload in Uploads(settings, open_database(settings)).active()}
         if not found[kept]:
             return
     raise AssertionError(path)

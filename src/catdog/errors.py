@@ -149,11 +149,11 @@ class ForbiddenError(CatdogError):
     """A request that is not allowed from where it comes, whatever it brings."""
 
 
-class CollectionError(CatdogError):
+class UploadConflictError(CatdogError):
     """What was asked of the pictures for retraining does not fit the state that they are in."""
 
 
-class UploadNotFoundError(CollectionError):
+class UploadNotFoundError(UploadConflictError):
     """No such picture, or batch of pictures, among those for retraining."""
 
 
@@ -161,7 +161,7 @@ class DiskFullError(CatdogError):
     """The disk is full, or would be fuller than the limits allow."""
 
 
-class CollectionFullError(DiskFullError):
+class UploadsFullError(DiskFullError):
     """No room for more pictures for retraining; says which limit is reached, and what was kept."""
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from catdog.adaptation import adapt
 from catdog.backbone import Backbone, read_info
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.errors import ConflictError, JobError
 from catdog.features import Embedded, FeatureCache, embed, read_embedded
 from catdog.files import write_json
@@ -24,7 +24,7 @@ from catdog.gate import judge
 from catdog.head import Head
 from catdog.json_reader import read_json_file
 from catdog.keras_twin import KerasTwin
-from catdog.material import Collected, Material, collect, read_uploads
+from catdog.material import RetrainingData, Selection, select
 from catdog.metrics import compute_metrics
 from catdog.model import History, calibrate
 from catdog.novelty import NoveltyReference, extend_novelty, fit_novelty
@@ -76,20 +76,22 @@ class Retraining:
         return self.settings.jobs_dir / self.job_id
 
     @cached_property
-    def _collected(self) -> Collected:
-        return Collected.load(self.folder / "pictures.json")
+    def _collected(self) -> Selection:
+        return Selection.load(self.folder / "pictures.json")
 
     @cached_property
-    def _material(self) -> Material:
-        return Material(self._collected, self.settings, self.engine)
+    def _material(self) -> RetrainingData:
+        return RetrainingData(self._collected, self.settings, self.engine)
 
     def _collect(self, on_progress: Progress) -> dict[str, Any]:
-        """Review what came in, and choose from the rest; the review computes the features of what is new."""
-        review(Collection(self.settings, self.engine), on_progress=on_progress)
-        found = collect(self.settings, self.engine, read_uploads(self.settings, self.engine))
+        """Review the uploads, which computes the features of new ones, and select those to train on."""
+        uploads = Uploads(self.settings, self.engine)
+        review(uploads, on_progress=on_progress)
+        found = select(uploads)
         if not any(picture.split == "train" for picture in found.uploads):
             raise ConflictError(
-                f"There is nothing to train on. Received: {counted(len(found.left_out), 'picture')}, all left out."
+                f"There is nothing to train on: {counted(len(found.left_out), 'image')}, all left out. "
+                "See the review for the reasons."
             )
         found.save(self.folder / "pictures.json")
         held_out = sum(picture.split == "test" for picture in found.uploads)
@@ -211,7 +213,7 @@ class Retraining:
             "added": self._result("collect") | {"left_out": len(self._collected.left_out)},
             "gate": {name: self._result("evaluate")[name] for name in ("passed", "reason")},
         }
-        replay = Replay.choose(_joined(material), material.test, most=GROWN, first=material.remembered)
+        replay = Replay.choose(_joined(material), material.test, most=GROWN, first=material.replayed)
         parameters = {"epochs": EPOCHS, "seed": SEED, "views": 1, "retrained": True}
         store = ModelStore(self.settings.models_dir)
         return save_version(trained, parameters, store, lineage=lineage, replay=replay, mark=self.job_id)
@@ -261,7 +263,7 @@ class Retraining:
         return result
 
 
-def _fit_novelty(material: Material) -> NoveltyReference:
+def _fit_novelty(material: RetrainingData) -> NoveltyReference:
     """Build the reference anew where at least as many features are at hand as it was built of; else add to it."""
     reference, train = material.champion.load_novelty(), material.train.vectors[:, 0]
     if len(train) >= len(reference.bank) and len(material.calibration()[1]):
@@ -269,7 +271,7 @@ def _fit_novelty(material: Material) -> NoveltyReference:
     return extend_novelty(reference, train[material.examples(material.train).is_new], seed=SEED)
 
 
-def _joined(material: Material) -> Embedded:
+def _joined(material: RetrainingData) -> Embedded:
     """Put together what the next retraining may remember: what was fitted on, and the memory that judged."""
     parts = (material.train, material.validation)
     return Embedded(

@@ -216,12 +216,12 @@ class Worker:
                 remove_traces(self._settings, folder.name)
         remove_leftovers(self._settings.models_dir, LEFTOVER_SECONDS)
         if self._settings.retrain_dir.is_dir():
-            from catdog.collection import Collection
+            from catdog.collection import Uploads
 
             try:
-                Collection(self._settings, self._engine).repair()
-            except CatdogError as error:  # no champion yet: nothing can have come in
-                _log.warning("The uploads were not looked through: %s", error)
+                Uploads.open(self._settings, self._engine)
+            except CatdogError as error:  # without a champion there are no uploads
+                _log.warning("The uploads were not repaired: %s", error)
 
     def _keep_warm(self) -> None:
         """Start a training process when pictures come in, before the job that they are meant for; end one in vain."""

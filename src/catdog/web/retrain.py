@@ -15,6 +15,7 @@ from catdog.patience import PASSING
 from catdog.web import schemas, tracing
 from catdog.web.api import service
 from catdog.web.bodies import FORMS, read_document
+from catdog.web.collect import uploads
 from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import is_disk_full, why_not_kept, without_paths
 from catdog.web.schemas import answers
@@ -38,7 +39,7 @@ def trigger() -> tuple[Response, int, dict[str, str]]:
     """
     arguments = _arguments()
     with _database() as engine:
-        new = require_new(service().settings, engine)
+        new = require_new(uploads())
         job = Jobs(engine).create(arguments=arguments | tracing.carried(), requested_by="api")
     answer = jsonify(message=f"Retraining on {counted(new, 'new picture')} is queued.", job_id=job.id, new=new)
     return answer, 202, {"Location": url_for("retrain.status", job=job.id)}
