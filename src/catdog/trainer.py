@@ -199,9 +199,9 @@ def _read_orders() -> Any:
 
 def _say(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "There is not enough memory to train."
+        return "There is not enough memory to train. Nothing was changed."
     if isinstance(error, OSError):
-        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. Nothing was changed."
     return str(error)
 
 
