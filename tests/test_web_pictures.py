@@ -146,6 +146,7 @@ def far(client: FlaskClient, one: bytes, other: bytes) -> float:
     predictor = client.application.extensions["catdog"].predictor
     return float(np.abs(predictor.pixels(one).astype(float) - predictor.pixels(other)).mean())
 
+
 REFUSED: dict[str, tuple[bytes, int]] = {
     "empty": (b"", 400),
     "text": (b"hello", 415),
