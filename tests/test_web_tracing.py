@@ -319,7 +319,11 @@ def test_a_server_and_its_retraining_send_all_spans_by_their_end(
     settings = load_settings(home=shutil.copytree(bundled.home, tmp_path / "home"), tracking=False)
     for animal in ("cat", "dog"):
         add_drawings(settings, animal, 8)
-    os.environ |= {"OTEL_BSP_SCHEDULE_DELAY": "600000", "CATDOG_TRACKING": "false"}
+    # A full batch does not wait either, and a slow machine asks for the job's state some hundred times.
+    waiting = {"OTEL_BSP_SCHEDULE_DELAY": "600000"} | dict.fromkeys(
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), "100000"
+    )
+    os.environ |= waiting | {"CATDOG_TRACKING": "false"}
     with serving(settings.home) as (port, _):
         for _ in range(12):
             assert ask(port, "POST", "/api/predict", CAT)[0] == 200
