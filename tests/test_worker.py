@@ -271,8 +271,8 @@ def test_a_killed_training_process_fails_the_job_and_not_the_worker(busy: tuple[
     home, worker = busy
     jobs = Jobs(open_database(home))
     job = begin(jobs)
-    (trainer,) = children(worker)
-    assert os.getpriority(os.PRIO_PROCESS, trainer) >= 10
+    (trainer,) = wait_for(lambda: children(worker))
+    wait_for(lambda: os.getpriority(os.PRIO_PROCESS, trainer) >= 10)
     assert os.getsid(trainer) == os.getsid(worker)  # else niceness may mean nothing between them
     assert os.getpgid(trainer) != os.getpgid(worker)  # or Ctrl-C would end it before the worker can
     os.kill(trainer, signal.SIGKILL)
