@@ -118,7 +118,7 @@ jobs = Table(
     Column("id", String(36), primary_key=True),
     Column("kind", String(32), nullable=False, comment="what is done; at most one of a kind is under way"),
     Column("state", String(16), nullable=False, comment="queued, running, succeeded, failed or cancelled"),
-    Column("stage", String(32), nullable=False, comment="the step under way, where the next worker goes on"),
+    Column("stage", String(32), nullable=False),  # the step where the next worker goes on
     Column("progress", Float, nullable=False, comment="0 to 100"),
     Column("message", Text, nullable=False),
     Column("eta_seconds", Float),
