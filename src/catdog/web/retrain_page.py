@@ -12,12 +12,15 @@ from catdog.web.api import service
 from catdog.web.pages import CONTEXTS, show_tab
 from catdog.web.permissions import needs_permission
 from catdog.web.problems import describe
+from catdog.web.routes import Body, Lane, answered_in, takes
 
 retrain_page = Blueprint("retrain_page", __name__, url_prefix="/retrain")
 
 
 @retrain_page.post("/upload")
 @needs_permission
+@takes(Body.UPLOAD)
+@answered_in(Lane.UPLOADS)
 def upload() -> tuple[str, int]:
     """Store the images of the form, and show the result on the page."""
     try:
