@@ -211,7 +211,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
         collect(home, animal, [draw(animal, 7300 + number) for number in range(8)])
     page = retrain()
     job = page.get_by_role("region", name="4. Retrain")
-    expect(job).to_contain_text("There was no retraining yet.")
+    expect(job).to_contain_text("No retraining yet.")
     job.get_by_label("Keep the new version aside").check()
     job.get_by_role("button", name="Start retraining").click()
     expect(job.get_by_role("progressbar")).to_be_visible()

@@ -17,8 +17,9 @@ from catdog.errors import CatdogError, ConflictError
 from catdog.material import Uploads, count_new, read_uploads, require_new
 from catdog.prediction import Predictor
 from catdog.replay import Replay
-from catdog.retraining import STEPS, Retraining
+from catdog.retraining import Retraining
 from catdog.settings import Settings, load_settings
+from catdog.stages import STEPS
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore, ModelVersion
 

@@ -12,7 +12,8 @@ from catdog.settings import Settings, load_settings
 from catdog.web.access import HEADERS
 from catdog.web.application import create_app
 from catdog.web.origins import is_loopback
-from catdog.web.permissions import SAFE_METHODS, Access, needs_permission, open_to_all, seal
+from catdog.web.permissions import SAFE_METHODS, needs_permission, open_to_all
+from catdog.web.routes import Access, seal, table_of
 
 KEY = "k" * 16
 OWN = "http://localhost"
@@ -21,12 +22,15 @@ OWN = "http://localhost"
 def routes(app: APIFlask) -> dict[str, list[tuple[str, str]]]:
     """List method and path of each route, by who may call it; what the closed ones do is made harmless."""
     found: dict[str, list[tuple[str, str]]] = {access.value: [] for access in Access}
-    declared = app.extensions["catdog_access"]
+    table = table_of(app)
+    assert table is not None
     for rule in app.url_map.iter_rules():
         path = re.sub("<[^>]*>", "x", re.sub("<int:[^>]*>", "99", rule.rule))
         methods = sorted((rule.methods or set()) - {"OPTIONS"})
-        found[declared[rule.endpoint].value] += [(method, path) for method in methods]
-        if declared[rule.endpoint] is Access.CLOSED:
+        access = table.of(rule.endpoint).access
+        assert access is not None
+        found[access.value] += [(method, path) for method in methods]
+        if access is Access.CLOSED:
             app.view_functions[rule.endpoint] = lambda **_: {"reached": True}
     assert {("POST", "/api/models/99/promote"), ("GET", "/api/models/99/download")} <= set(found["closed"])
     return found

@@ -367,7 +367,7 @@ def test_a_worker_that_leaves_its_job_sends_the_steps_that_are_done(
         step("7", "fit")
         worker.stop()
         with pytest.raises(SystemExit):
-            worker._look_up()
+            worker._exit_if_asked()
     assert [span.name for span in collector.spans] == ["retrain.fit"]
 
 

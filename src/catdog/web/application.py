@@ -21,10 +21,10 @@ from catdog.web import (
     collect_schemas,
     cross_origin,
     inference_schemas,
-    permissions,
     problem_page,
     problems,
     rate_limits,
+    routes,
     schemas,
     tracing,
     watching,
@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         app.register_blueprint(blueprint)
     charts_api.install(app, settings)
     app.add_url_rule("/api/openapi.json", "spec", spec)
-    permissions.seal(app)
+    routes.seal(app)
     service.start()
     return app
 

@@ -24,6 +24,7 @@ from catdog.web import collect_schemas as shapes
 from catdog.web.api import Document, service
 from catdog.web.bodies import read_body, read_document
 from catdog.web.permissions import needs_permission
+from catdog.web.routes import Body, Lane, answered_in, takes
 from catdog.web.schemas import KEYS, answers
 from catdog.web.service import LOCK_SECONDS, Service
 from catdog.web.uploads import read_one
@@ -55,6 +56,8 @@ def _open(of: Service) -> Collection:
 @collect.post("/retrain/upload")
 @collect.doc(responses=answers(shapes.Uploaded, 400, 401, 403, 413, 503, 507), security=KEYS)
 @needs_permission
+@takes(Body.UPLOAD)
+@answered_in(Lane.UPLOADS)
 def upload() -> Document:
     """Keep pictures of one class for the next training; a zip stands for the pictures in it.
 
@@ -79,6 +82,8 @@ def upload() -> Document:
 @collect.post("/feedback")
 @collect.doc(responses=answers(shapes.Feedback, 400, 401, 403, 409, 413, 415, 422, 503, 507), security=KEYS)
 @needs_permission
+@takes(Body.IMAGES)
+@answered_in(Lane.UPLOADS)
 def feedback() -> Document:
     """Say which class is right for a picture; it is kept, and trained on once a person has confirmed it.
 
@@ -140,6 +145,7 @@ def image_file(number: int) -> Response:
 @collect.post("/retrain/images/relabel")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def relabel() -> Document:
     """Move pictures to another class."""
     ids, document = _ids()
@@ -153,6 +159,7 @@ def relabel() -> Document:
 @collect.post("/retrain/images/remove")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def remove() -> Document:
     """Take pictures out of use; they can be restored until they are purged."""
     return _changed(collection().remove(_ids()[0]))
@@ -161,6 +168,7 @@ def remove() -> Document:
 @collect.post("/retrain/images/restore")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def restore() -> Document:
     """Bring removed pictures back."""
     return _changed(collection().restore(_ids()[0]))
@@ -169,6 +177,7 @@ def restore() -> Document:
 @collect.post("/retrain/images/confirm")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def confirm() -> Document:
     """Say that the class of pictures is right; feedback, and what the review keeps out, comes into use by it."""
     return _changed(collection().confirm(_ids()[0]))
