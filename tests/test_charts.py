@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from test_figures import made_figures
+from sample_figures import made_figures
 
 from catdog import charts
 from catdog.assessment import assess_version

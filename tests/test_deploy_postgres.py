@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answers import require_problem
 from drawing import add_drawings, draw, encode
 from flask.testing import FlaskClient
 from postgres import PostgresServer, lose_database
+from servers import ask, serving
 from sqlalchemy.exc import OperationalError
-from test_web_api import require_problem
-from test_web_server import ask, serving
-from test_worker import require_clean, working
 from waiting import wait_for, wait_until_counted
 from werkzeug.test import EnvironBuilder
+from workers import require_clean, working
 
 from catdog import database
 from catdog.database import open_database

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import OpenPage, serious_violations, serving
+from browsing import OpenPage, overflow, serious_violations, serving
 from drawing import draw, encode, write_pictures
 from playwright.sync_api import Page, Route, expect
-from test_page import overflow
 
 from catdog.collection import Collection
 from catdog.database import open_database

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from access import client_of
+from answers import form, require_problem
 from apiflask import APIFlask
 from flask import request
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
-from test_web_access import client_of
-from test_web_api import form, require_problem
 
 from catdog.errors import DiskFullError, StoreError
 from catdog.settings import Settings

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from answers import require_problem, require_schema
 from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_api import require_problem, require_schema
 
 from catdog.figures import NAMES
 from catdog.files import write_json

@@ -13,11 +13,11 @@ from threading import Event
 from typing import Any
 
 import pytest
+from answers import require_problem, require_schema
 from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_api import require_problem, require_schema
 
 from catdog.collection import Collection
 from catdog.foreground import finish_here

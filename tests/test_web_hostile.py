@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from access import client_of
 from apiflask import APIFlask
 from flask.testing import FlaskClient
-from test_web_access import client_of
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from access import client_of
 from drawing import draw, encode
-from test_web_access import client_of
-from test_web_server import ask, serving
+from servers import ask, serving
 
 from catdog.settings import Settings
 from catdog.web.lanes import lane_of

@@ -13,10 +13,10 @@ from typing import Any
 import hostile_images
 import numpy as np
 import pytest
+from answers import require_problem
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_api import require_problem
 
 from catdog.prediction import Predictor
 

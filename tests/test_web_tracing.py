@@ -18,7 +18,7 @@ import pytest
 from apiflask import APIFlask
 from collecting import Collector, Received, collecting
 from drawing import add_drawings, draw, encode
-from test_web_server import ask, serving
+from servers import ask, serving
 from waiting import wait_for
 
 from catdog import telemetry

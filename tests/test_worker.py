@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from drawing import add_drawings
 from postgres import PostgresServer, move_rows
 from waiting import wait_for
+from workers import require_clean, working
 
 from catdog import database, trainer
 from catdog.database import open_database
@@ -36,20 +37,6 @@ of_the_file = pytest.mark.databases("sqlite")
 EARLY = ("collect", "embed", "fit")
 
 
-@contextmanager
-def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker in a process of its own until the block ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "catdog", "worker"],
-        env=os.environ | {"CATDOG_HOME": str(settings.home), "CATDOG_DATABASE_URL": settings.resolved_database_url},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def children(pid: int) -> list[int]:
     """List the processes that one has started."""
     found = []
@@ -65,13 +52,6 @@ def children(pid: int) -> list[int]:
 
 def ended(jobs: Jobs, job: Job) -> Callable[[], bool]:
     return lambda: not jobs.get(job.id).in_progress
-
-
-def require_clean(settings: Settings) -> None:
-    """Check that there is nothing but whole versions, and nothing of a job."""
-    hidden = [path.name for path in settings.models_dir.rglob(".new-*")]
-    assert hidden == []
-    assert list(settings.jobs_dir.glob("*")) == []
 
 
 @pytest.fixture(scope="module")
