@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.errors import VersionCorruptError
-from catdog.replay import Replay
 from catdog.store import ModelVersion
-from catdog.version_files import read_assessment_document
 
-FILE_NAME: Final = "assessment.json"
 EXAMPLES_A_CELL: Final = 24
 """Pictures that are listed for a cell of the confusion matrix."""
 
@@ -63,7 +60,7 @@ def assess(
 
 def read_assessment(version: ModelVersion) -> Assessment | None:
     """Read what a version holds; None where it was made before there were assessments."""
-    return read_assessment_document(version.path, FILE_NAME, len(version.classes))
+    return version.assessment()
 
 
 def assess_version(version: ModelVersion) -> Assessment | None:
@@ -73,15 +70,15 @@ def assess_version(version: ModelVersion) -> Assessment | None:
         VersionCorruptError: its head cannot be read.
     """
     try:
-        replay = Replay.load(version.path / "replay.npz")
-    except VersionCorruptError:  # a bundle may come without
+        replay = version.replay()
+    except VersionCorruptError:
         return None
-    tested = replay.split == "test"
-    if not tested.any():
+    tested = replay.select("test") if replay else None
+    if tested is None or not len(tested.labels):
         return None
     paths = {row["sha256"]: row["path"] for row in version.manifest()}
-    pictures = [(sha256, paths.get(sha256, "")) for sha256 in replay.sha256[tested].tolist()]
-    return assess(version.load_head().probabilities(replay.features[tested]), replay.labels[tested], pictures)
+    pictures = [(sha256, paths.get(sha256, "")) for sha256 in tested.sha256.tolist()]
+    return assess(version.load_head().probabilities(tested.features), tested.labels, pictures)
 
 
 def _examples(

@@ -84,7 +84,7 @@ class ChartFiles:
 
     def _find_assessment(self, version: ModelVersion, cached: Path) -> Assessment | None:
         found = read_assessment(version)
-        if found is None and "replay.npz" in version.metadata["checksums"]:
+        if found is None and version.has_replay:
             self._ensure(cached, ["assessment", str(version.path), str(cached)])
             found = read_json(cached)
         return found or None

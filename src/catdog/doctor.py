@@ -143,7 +143,7 @@ def _model(settings: Settings, problems: list[str]) -> dict[str, Any]:
             "versions": versions,
             "champion": champion.number,
             "classes": list(champion.classes),
-            "accuracy": round(champion.metadata["metrics"]["accuracy"], 4),
+            "accuracy": round(champion.metrics["accuracy"], 4),
         }
     except CatdogError as error:
         problems.append(str(error))

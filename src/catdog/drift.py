@@ -19,7 +19,6 @@ from catdog import sampling, tables
 from catdog.errors import VersionCorruptError
 from catdog.head import Head
 from catdog.novelty import NoveltyReference
-from catdog.replay import Replay
 from catdog.sampling import Sample
 from catdog.store import ModelVersion
 
@@ -81,11 +80,13 @@ def observe(features: NDArray[Any], head: Head, novelty: NoveltyReference) -> Ob
 def reference_of(version: ModelVersion) -> Observed | None:
     """Give what a version answers for its test pictures; None where it kept too few."""
     try:
-        replay = Replay.load(version.path / "replay.npz")
-    except VersionCorruptError:  # a bundle may come without
+        replay = version.replay()
+    except VersionCorruptError:  # measuring drift never stops a server
         return None
-    tested = replay.features[replay.split == "test"]
-    return observe(tested, version.load_head(), version.load_novelty()) if len(tested) >= SMALLEST_REFERENCE else None
+    tested = replay.select("test").features if replay else None
+    if tested is None or len(tested) < SMALLEST_REFERENCE:
+        return None
+    return observe(tested, version.load_head(), version.load_novelty())
 
 
 def observed_of(samples: list[Sample]) -> Observed:

@@ -24,6 +24,7 @@ from sqlalchemy import func, or_, select
 
 from catdog import tables
 from catdog.collection import Collection
+from catdog.errors import VersionCorruptError
 from catdog.features import FeatureCache, embed
 from catdog.files import read_json, write_json
 from catdog.prediction import Predictor
@@ -210,9 +211,10 @@ def _features(
 
 def _memory(collection: Collection, predictor: Predictor) -> Replay:
     """Read the champion's memory of its data without what came in as uploads: these must not vouch for themselves."""
-    replay = Replay.load(predictor.version.path / "replay.npz")
-    own = ~np.isin(replay.sha256, [picture.sha256 for picture in collection.shelf.find()])
-    return Replay(*(array[own] for array in vars(replay).values()))
+    replay = predictor.version.replay()
+    if replay is None:
+        raise VersionCorruptError(f"Version {predictor.version.number} has no replay memory, which the review needs.")
+    return replay.rows(~np.isin(replay.sha256, [picture.sha256 for picture in collection.shelf.find()]))
 
 
 def _batches(judged: Judged) -> list[dict[str, Any]]:

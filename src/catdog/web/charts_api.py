@@ -241,7 +241,7 @@ def _gallery(predictor: Predictor) -> dict[str, Any]:
 def _find(path: str, predictor: Predictor) -> Path | None:
     """Find the file of a test picture by its path: under data/, or where the data lay; None where it is not."""
     roots = [service().settings.data_dir]
-    if where := predictor.version.metadata.get("data", {}).get("root"):
+    if where := predictor.version.data_root:
         roots.append(Path(where))
     for root in roots:
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # links in a circle; a name that can't be one
