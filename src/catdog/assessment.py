@@ -1,9 +1,10 @@
 """What a version's answers on its test pictures show beyond the metrics: curves, bins, and which pictures went wrong.
 
-A version holds it as `assessment.json`, made when it was trained. Of one that does not, `assess_version` computes it
-from the features that the version keeps of its test pictures.
+A version holds it as `assessment.json`, made when it was saved. If it was saved before there were assessments,
+`assess_version` computes it from the features that the version keeps of its test pictures.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog import curves
 from catdog.errors import VersionCorruptError
+from catdog.metrics import confusion_matrix
 from catdog.store import ModelVersion
 
 EXAMPLES_A_CELL: Final = 24
@@ -38,18 +41,12 @@ def assess(
         of each cell of the confusion matrix, wrong answers first, of these the surest first, of right ones the
         least sure.
     """
-    # In here: a web process reads assessments and does without scikit-learn, which takes 45 MB.
-    from sklearn.metrics import confusion_matrix
-
-    from catdog import curves
-
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
     numbers = range(exact.shape[1])
-    matrix = confusion_matrix(labels, exact.argmax(axis=1), labels=list(numbers))
     return {
         "n": len(labels),
-        "rates": curves.class_rates(matrix),
+        "rates": curves.class_rates(confusion_matrix(exact, labels)),
         "roc": [curves.roc(exact, labels, class_id) for class_id in numbers],
         "precision_recall": [curves.precision_recall(exact, labels, class_id) for class_id in numbers],
         "reliability": curves.reliability(exact, labels),
@@ -58,13 +55,8 @@ def assess(
     }
 
 
-def read_assessment(version: ModelVersion) -> Assessment | None:
-    """Read what a version holds; None where it was made before there were assessments."""
-    return version.assessment()
-
-
 def assess_version(version: ModelVersion) -> Assessment | None:
-    """Assess a version on the test pictures whose features it keeps; None where it keeps none.
+    """Assess a version on the test pictures whose features it keeps; None if it keeps none.
 
     Raises:
         VersionCorruptError: its head cannot be read.
@@ -79,6 +71,28 @@ def assess_version(version: ModelVersion) -> Assessment | None:
     paths = {row["sha256"]: row["path"] for row in version.manifest()}
     pictures = [(sha256, paths.get(sha256, "")) for sha256 in tested.sha256.tolist()]
     return assess(version.load_head().probabilities(tested.features), tested.labels, pictures)
+
+
+class Assessments:
+    """The assessment of the version that was asked for last, read or computed once. For any number of threads."""
+
+    def __init__(self) -> None:
+        self._last: tuple[ModelVersion, Assessment] | None = None
+        self._turn = threading.Lock()
+
+    def get(self, version: ModelVersion) -> Assessment:
+        """Return what a version holds, or what its kept features give; empty if it has neither.
+
+        Raises:
+            VersionCorruptError: the version needs to be assessed and cannot be read.
+        """
+        with self._turn:
+            if self._last is None or self._last[0] != version:
+                held = version.assessment()
+                if held is None and version.has_replay:
+                    held = assess_version(version)
+                self._last = version, held or {}
+            return self._last[1]
 
 
 def _examples(

@@ -17,8 +17,8 @@ from catdog.regular_files import file_in_the_way
 from catdog.settings import Settings, available_cores
 from catdog.store import ModelStore
 
-_ANSWERING: Final = ("openvino", "numpy", "pillow", "scikit-learn", "sqlalchemy")
-_TRAINING: Final = ("keras", "tensorflow", "mlflow-skinny", "kagglehub")
+_ANSWERING: Final = ("openvino", "numpy", "pillow", "sqlalchemy")
+_TRAINING: Final = ("keras", "tensorflow", "scikit-learn", "mlflow-skinny", "kagglehub")
 _INSTRUCTION_SETS: Final = (
     "avx2",
     "avx512f",

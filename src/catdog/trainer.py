@@ -147,7 +147,6 @@ def main() -> None:
 
 def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int], None]], dict[str, Any]]:
     """Import and open what every step needs; the locks see to it that one process trains in a home."""
-    import cleanlab.filter  # noqa: F401  # takes a second, and the first step needs it
     from filelock import FileLock
     from sqlalchemy.exc import OperationalError
 
