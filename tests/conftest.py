@@ -151,18 +151,6 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def chart_cache(bundled: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a server makes once for its charts, and for the bundled model: a `cache/` folder. Not to be changed."""
-    from catdog.chart_files import ChartFiles
-    from catdog.store import ModelStore
-
-    files = ChartFiles(tmp_path_factory.mktemp("charts") / "cache")
-    files.specifications()
-    files.assessment(ModelStore(bundled.models_dir).get(1))
-    return files.folder
-
-
-@pytest.fixture(scope="session")
 def add_constant() -> Callable[[Settings, int], int]:
     """Give a function that saves a version which answers the same class for every picture; returns its number."""
     from catdog.head import Head

@@ -32,7 +32,6 @@ from catdog.labels import match_class
 from catdog.patience import Patience
 from catdog.prediction import Prediction
 from catdog.repair import Repaired, repair
-from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.store import ModelStore, ModelVersion
 from catdog.unpacking import is_zip, read_zip, why_nested
@@ -325,8 +324,8 @@ def _kind(name: str) -> str:
 
 
 def _replayed(version: ModelVersion) -> set[str]:
-    path = version.path / "replay.npz"
-    return Replay.load(path).test_hashes() if path.exists() else set()
+    replay = version.replay()
+    return replay.test_hashes() if replay else set()
 
 
 def _batch(name: str | None) -> str:

@@ -180,7 +180,7 @@ class Retraining:
         document = read_json_file(self.folder / "history.json")
         fitted = Fitted(
             head,
-            KerasTwin(material.champion.path / "head.keras", head),
+            KerasTwin(material.champion.keras_head_path, head),
             NoveltyReference.load(self.folder / "novelty.npz"),
             History(document["epochs"]),
             document["temperature"],
@@ -249,12 +249,7 @@ class Retraining:
 
     def _saved(self) -> ModelVersion | None:
         """Find the version that this job saved already, before it was interrupted."""
-        store = ModelStore(self.settings.models_dir)
-        for number in reversed(store.numbers()):
-            path = store.folder / str(number) / "metadata.json"
-            if f'"{self.job_id}"' in path.read_text(encoding="utf-8"):
-                return store.get(number)
-        return None
+        return ModelStore(self.settings.models_dir).made_by(self.job_id)
 
     def _result(self, step: str) -> dict[str, Any]:
         result: dict[str, Any] = read_json_file(result_path(self.folder, step))

@@ -152,7 +152,6 @@ def main() -> None:
 
 def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int], None]], dict[str, Any]]:
     """Import and open what every step needs, and take the lock that allows one training process per home."""
-    import cleanlab.filter  # noqa: F401  # takes a second to import, and the first step needs it
     from filelock import FileLock
     from sqlalchemy.exc import OperationalError
 

@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     blueprints = (api, collect, downloads, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
-    charts_api.install(app, settings)
+    charts_api.install(app)
     app.add_url_rule("/api/openapi.json", "spec", spec)
     routes.seal(app)
     service.start()
