@@ -23,8 +23,6 @@ from catdog.stages import STEPS
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore, ModelVersion
 
-pytestmark = pytest.mark.databases
-
 
 def retrain(settings: Settings, job: str = "a-job", wanted: bool | None = None) -> dict[str, Any]:
     engine = open_database(settings)
@@ -113,7 +111,6 @@ def test_a_version_tells_where_it_comes_from_and_is_whole(home: Settings) -> Non
     assert len(new.load_novelty().bank) > len(old.load_novelty().bank)
 
 
-@pytest.mark.databases("sqlite")
 def test_the_keras_twin_answers_as_the_head_does(home: Settings) -> None:
     from catdog.frameworks import import_keras
 
@@ -156,7 +153,6 @@ def test_each_step_may_be_repeated_and_one_version_comes_of_it(home: Settings) -
     assert [promotion.version for promotion in store.history()] == [1, 2]
 
 
-@pytest.mark.databases("sqlite")  # what it is about lies in champion.json
 def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     add_both(home, 6)
     retrain(home)
@@ -166,7 +162,6 @@ def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     assert store.champion() == 1
 
 
-@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("wanted", "setting", "words"), [(False, "auto", "as asked for"), (None, "manual", "CATDOG_PROMOTE=manual")]
 )
@@ -235,7 +230,6 @@ def test_a_picture_that_breaks_meanwhile_is_told_and_stops_nothing(home: Setting
     assert [retraining.run(step, lambda *_: None) for step in STEPS[2:]][-1]["version"] == 2
 
 
-@pytest.mark.databases("sqlite")
 def test_a_full_disk_at_save_leaves_nothing(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     add_both(home, 6)
     retraining = Retraining("a-job", home, open_database(home))
@@ -263,7 +257,6 @@ def add_to_train_on(settings: Settings, path: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.databases("sqlite")
 def test_the_starter_learns_photographs_and_forgets_none(shared: Path, tmp_path: Path) -> None:
     """Ten retrainings with 20 cats each leave the accuracy within a point; what was wrong and trained on is right."""
     settings = load_settings(home=tmp_path / "home", tracking=False)

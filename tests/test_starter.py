@@ -157,6 +157,7 @@ def test_a_folder_that_only_has_the_name_of_a_backbone_is_left_alone(home: Setti
     assert {path.name for path in tmp_path.iterdir()} <= {"backbone", "home"}
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_real_cats_and_dogs_are_answered_rightly(starter: Predictor, shared: Path) -> None:
     evaluation, _, _ = evaluate(starter, shared / "cat-and-dog" / "test", starter.settings, other=shared / "other")

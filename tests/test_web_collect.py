@@ -27,8 +27,6 @@ from catdog.starter import ensure_champion
 from catdog.web.application import create_app
 from catdog.web.spool import Spool
 
-pytestmark = pytest.mark.databases
-
 CATS = [encode(draw("cat", 8000 + i)) for i in range(4)]
 DOG = encode(draw("dog", 8000))
 KEY = "k" * 16

@@ -30,8 +30,6 @@ from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.web import supervision
 
-pytestmark = pytest.mark.databases
-
 PICTURE = encode(draw("cat", 49_999))
 
 
@@ -199,8 +197,8 @@ class Sender(threading.Thread):
                 return
 
 
-@pytest.mark.databases("sqlite")  # test_deploy_postgres.py has more of it
 @pytest.mark.usefixtures("uploads")
+@pytest.mark.slow
 def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     """While it retrains and pictures come in; its worker was killed before, too, and was started again."""
     with serving(home.home) as (port, process):
@@ -236,7 +234,6 @@ def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     assert list(home.jobs_dir.glob("*")) == []
 
 
-@pytest.mark.databases("sqlite")
 def test_a_worker_elsewhere_is_left_elsewhere(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATDOG_WORKER", "external")
     with serving(home.home) as (_, process):

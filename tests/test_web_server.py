@@ -23,7 +23,10 @@ from catdog.settings import Settings
 from catdog.store import ModelStore
 
 
-def test_fifty_swaps_under_load_lose_nothing(home: Settings, add_constant: Callable[[Settings, int], int]) -> None:
+@pytest.mark.parametrize("swaps", [6, pytest.param(50, marks=pytest.mark.slow)])
+def test_swaps_under_load_lose_nothing(
+    home: Settings, add_constant: Callable[[Settings, int], int], swaps: int
+) -> None:
     store = ModelStore(home.models_dir)
     expected = {"Cat": add_constant(home, 0), "Dog": add_constant(home, 1)}
     store.promote(expected["Dog"], "test")
@@ -44,7 +47,7 @@ def test_fifty_swaps_under_load_lose_nothing(home: Settings, add_constant: Calla
         for thread in clients:
             thread.start()
         try:
-            for swap in range(50):
+            for swap in range(swaps):
                 version = expected["Cat" if swap % 2 == 0 else "Dog"]
                 store.promote(version, "test")
                 before = len(answers)
@@ -56,10 +59,10 @@ def test_fifty_swaps_under_load_lose_nothing(home: Settings, add_constant: Calla
             for thread in clients:
                 thread.join()
         assert failures == []
-        assert len(store.history()) == 52  # with the one that was trained, and the first constant one
+        assert len(store.history()) == swaps + 2  # with the one that was trained, and the first constant one
         assert {status for status, _ in answers} == {200}
         assert all(expected[answer["class"]] == answer["model_version"] for _, answer in answers)
-        assert min(Counter(answer["class"] for _, answer in answers)[name] for name in expected) >= 25
+        assert min(Counter(answer["class"] for _, answer in answers)[name] for name in expected) >= swaps // 2
         wait_until_counted(home, len(answers))
         assert ask(port, "GET", "/api/health")[1]["total_predictions"] == len(answers)
     with serving(home.home) as (port, _):  # and after a restart

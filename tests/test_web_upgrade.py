@@ -34,6 +34,7 @@ def load(port: int, stopped: threading.Event, answers: Counter[str]) -> None:
             answers[repr(error)] += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [(), ("-m", "gunicorn", "app:app")])
 def test_an_upgrade_loses_no_request(tmp_path: Path, command: tuple[str, ...]) -> None:
     answers: Counter[str] = Counter()
