@@ -128,7 +128,7 @@ def chance_of(distance: float, first: int, second: int) -> float:
     scaled = (root + 0.12 + 0.11 / root) * distance
     if scaled < 0.2:  # 1 to 12 digits, and the series would need many terms
         return 1.0
-    return 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 20))
+    return 2 * sum((1 if k % 2 else -1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 20))
 
 
 def _in_the_mix_of(recent: Observed, reference: Observed) -> Observed:

@@ -37,7 +37,8 @@ def find_label_issues(labels: Labels, probabilities: Probabilities) -> NDArray[n
         members = np.flatnonzero(labels == label)
         margins = probabilities[members, true] - given[members]
         issues[members[np.argsort(-margins, kind="stable")[: noise[label, true]]]] = True
-    return issues & (probabilities.argmax(axis=1) != labels)
+    issues &= probabilities.argmax(axis=1) != labels
+    return issues
 
 
 def _count_noise(labels: Labels, probabilities: Probabilities) -> Labels:
@@ -124,10 +125,10 @@ def fit_probe(features: NDArray[Any], labels: Labels, classes: int) -> tuple[NDA
 def _largest_singular_value(matrix: NDArray[Any]) -> np.float32:
     """Bound it from above, closely, by iterating the power of the matrix."""
     vector = np.ones(matrix.shape[1], np.float32) / matrix.shape[1] ** 0.5
-    length = np.float32(0)
+    length = 0.0
     for _ in range(30):
         vector = matrix.T @ (matrix @ vector)
-        length = np.linalg.norm(vector)
+        length = float(np.linalg.norm(vector))
         if not length:
             break
         vector /= length

@@ -228,7 +228,8 @@ def _sign_test(one: int, other: int) -> float:
     """Return the chance that fair coins fall at least as unevenly, to either side."""
     n = one + other
     tail = sum(math.comb(n, k) for k in range(min(one, other) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    chance: float = 2 * tail / 2**n
+    return min(1.0, chance)
 
 
 def confusion_matrix(probabilities: NDArray[Any], labels: Labels) -> NDArray[np.int64]:
