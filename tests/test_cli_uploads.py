@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import run
 from drawing import write_pictures
-from test_cli import run
 
 from catdog.settings import Settings
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import OpenPage, serious_violations, serving
+from browsing import OpenPage, overflow, serious_violations, serving
 from drawing import draw, encode, write_pictures
 from playwright.sync_api import Page, Route, expect
-from test_page import overflow
 
 from catdog.collection import Uploads
 from catdog.database import open_database
@@ -211,7 +210,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
         collect(home, animal, [draw(animal, 7300 + number) for number in range(8)])
     page = retrain()
     job = page.get_by_role("region", name="4. Retrain")
-    expect(job).to_contain_text("There was no retraining yet.")
+    expect(job).to_contain_text("No retraining yet.")
     job.get_by_label("Keep the new version aside").check()
     job.get_by_role("button", name="Start retraining").click()
     expect(job.get_by_role("progressbar")).to_be_visible()

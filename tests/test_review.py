@@ -20,8 +20,6 @@ from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.uploads import DOUBTED, NEAR_COPY
 
-pytestmark = pytest.mark.databases
-
 
 def two_kinds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Make features of two classes that lie apart, `(count, 32)`, and their labels."""
@@ -149,7 +147,6 @@ def test_the_report_counts_now_and_says_whether_its_findings_are_of_now(uploads:
 
 
 @pytest.mark.shared
-@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(("flipped", "verdict"), [(0.0, "fine"), (0.3, "quarantined")])
 def test_real_photographs(shared: Path, settings: Settings, flipped: float, verdict: str) -> None:
     ensure_champion(settings.models_dir)
@@ -165,7 +162,6 @@ def test_real_photographs(shared: Path, settings: Settings, flipped: float, verd
 
 
 @pytest.mark.shared
-@pytest.mark.databases("sqlite")
 def test_copies_of_test_photographs_are_kept_out_for_good(shared: Path, settings: Settings) -> None:
     ensure_champion(settings.models_dir)
     uploads = Uploads(settings, database.open_database(settings))

@@ -13,11 +13,11 @@ from threading import Event
 from typing import Any
 
 import pytest
+from answers import require_problem, require_schema
 from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_api import require_problem, require_schema
 
 from catdog.collection import Uploads
 from catdog.foreground import finish_here
@@ -26,8 +26,6 @@ from catdog.settings import Settings, load_settings
 from catdog.starter import ensure_champion
 from catdog.web.application import create_app
 from catdog.web.spool import Spool
-
-pytestmark = pytest.mark.databases
 
 CATS = [encode(draw("cat", 8000 + i)) for i in range(4)]
 DOG = encode(draw("dog", 8000))

@@ -25,7 +25,6 @@ from catdog.labels import match_class
 from catdog.patience import Patience
 from catdog.prediction import Prediction
 from catdog.repair import Repaired, repair
-from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.store import ModelStore, ModelVersion
 from catdog.upload_files import Source, read_entries
@@ -293,5 +292,5 @@ def _confirmed(upload: Upload) -> dict[str, Any]:
 
 
 def _replayed(version: ModelVersion) -> set[str]:
-    path = version.path / "replay.npz"
-    return Replay.load(path).test_hashes() if path.exists() else set()
+    replay = version.replay()
+    return replay.test_hashes() if replay else set()

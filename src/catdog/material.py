@@ -22,7 +22,6 @@ from catdog.files import write_json
 from catdog.json_reader import read_json_file
 from catdog.layout import Layout
 from catdog.manifest import Manifest
-from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.split import Picture, hash_share
 from catdog.store import ModelStore, ModelVersion
@@ -100,7 +99,7 @@ def require_new(uploads: Uploads) -> int:
 
 def data_root(version: ModelVersion, settings: Settings) -> Path:
     """Return the folder that a version was trained on, or `data/` if the version does not record it."""
-    return Path(version.metadata.get("data", {}).get("root") or settings.data_dir)
+    return version.data_root or settings.data_dir
 
 
 def manifest_pictures(version: ModelVersion, settings: Settings) -> tuple[Picture, ...]:
@@ -133,9 +132,8 @@ def _layout(version: ModelVersion, root: Path, settings: Settings) -> Layout:
 
 
 def _replayed_tests(version: ModelVersion) -> set[str]:
-    path = version.path / "replay.npz"
-    replay = Replay.load(path) if path.exists() else None
-    return set() if replay is None else set(replay.sha256[replay.split == "test"].tolist())
+    replay = version.replay()
+    return replay.test_hashes() if replay else set()
 
 
 class RetrainingData:
@@ -207,10 +205,9 @@ class RetrainingData:
 
     def _read_replay(self) -> dict[str, Picture]:
         """Read the champion's replay features; a share of them, drawn by hash, is for validation."""
-        path = self.champion.path / "replay.npz"
-        if not path.exists():
+        replay, found = self.champion.replay(), {}
+        if replay is None:
             return {}
-        replay, found = Replay.load(path), {}
         for vector, label, name, split in zip(*vars(replay).values(), strict=True):
             sha256 = str(name)
             judges = split == "train" and hash_share(sha256, _VALIDATION_DIGITS) < self._settings.validation_share

@@ -1,7 +1,7 @@
 """Retraining, step by step: collect, embed, fit, evaluate, save, promote.
 
 Each step reads what the one before left in the job's folder, may be repeated, and knows nothing of who runs it:
-`worker` makes a durable job of them, each in a process of its own (`trainer`).
+`worker` runs them as a job, in a process of their own (`trainer`).
 """
 
 from collections.abc import Callable
@@ -34,10 +34,10 @@ from catdog.replay import GROWN, Replay
 from catdog.review import review
 from catdog.settings import Settings
 from catdog.split_vocabulary import Split
+from catdog.stages import result_path
 from catdog.store import ModelStore, ModelVersion
 from catdog.wording import counted
 
-STEPS: Final = ("collect", "embed", "fit", "evaluate", "save", "promote")
 EPOCHS: Final = 30
 SEED: Final = 42
 MISTAKES_SHOWN: Final = 50
@@ -60,14 +60,14 @@ class Retraining:
     wanted: bool | None = None
 
     def run(self, step: str, on_progress: Progress) -> dict[str, Any]:
-        """Do one of `STEPS`; gives what it found, ready for JSON.
+        """Do one of `catdog.stages.STEPS`, and return its result, ready for JSON.
 
         Raises:
             CatdogError: it cannot be done; says why.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = getattr(self, f"_{step}")(on_progress)
-        write_json(self.folder / f"{step}.json", result)
+        write_json(result_path(self.folder, step), result)
         return result
 
     @property
@@ -182,7 +182,7 @@ class Retraining:
         document = read_json_file(self.folder / "history.json")
         fitted = Fitted(
             head,
-            KerasTwin(material.champion.path / "head.keras", head),
+            KerasTwin(material.champion.keras_head_path, head),
             NoveltyReference.load(self.folder / "novelty.npz"),
             History(document["epochs"]),
             document["temperature"],
@@ -251,15 +251,10 @@ class Retraining:
 
     def _saved(self) -> ModelVersion | None:
         """Find the version that this job saved already, before it was interrupted."""
-        store = ModelStore(self.settings.models_dir)
-        for number in reversed(store.numbers()):
-            path = store.folder / str(number) / "metadata.json"
-            if f'"{self.job_id}"' in path.read_text(encoding="utf-8"):
-                return store.get(number)
-        return None
+        return ModelStore(self.settings.models_dir).made_by(self.job_id)
 
     def _result(self, step: str) -> dict[str, Any]:
-        result: dict[str, Any] = read_json_file(self.folder / f"{step}.json")
+        result: dict[str, Any] = read_json_file(result_path(self.folder, step))
         return result
 
 

@@ -1,6 +1,6 @@
 """What is doubtful about the pictures for retraining: labels that the features contradict, copies of test pictures.
 
-Labels are judged by confident learning (https://arxiv.org/abs/1911.00068, in cleanlab) on probabilities of a linear
+Labels are judged by confident learning (https://arxiv.org/abs/1911.00068) on probabilities of a linear
 probe that never saw the picture, nor any other of its batch: no batch vouches for itself, and the champion, which may
 have been trained on wrong labels, is not asked. Measured with the bundled model on photographs that it never saw, with
 labels flipped in a batch, ten draws each; least and most of the labels that look wrong, in percent:
@@ -24,8 +24,10 @@ from sqlalchemy import func, select
 
 from catdog import tables
 from catdog.collection import Uploads
+from catdog.errors import VersionCorruptError
 from catdog.features import FeatureCache, embed
 from catdog.files import read_json, write_json
+from catdog.label_check import find_label_issues, out_of_sample
 from catdog.prediction import Predictor
 from catdog.replay import Replay
 from catdog.split import Picture
@@ -43,10 +45,6 @@ NEAR_QUANTILE: Final = 0.05
 0.112 for the bundled model. Of copies of 197 test photographs it finds all that were written anew as JPEG of quality 95
 (distance at most 0.013) and nine in ten that were cut by 5 % a side or mirrored, but not most of those at half size.
 None of 1,000 training photographs is nearer to a test photograph than 0.133."""
-
-PROBE_FOLDS: Final = 5
-PROBE_STRENGTH: Final = 3.0
-"""Inverse of the probe's L2 penalty on features of unit length; 3 and 10 found the same flips, 3 in less time."""
 
 MAX_PAIRS: Final = 1000
 _BLOCK: Final = 512  # pictures compared with all others at a time, so that memory does not grow with their square
@@ -166,28 +164,13 @@ def find_doubted(
     """
     if not len(features):
         return np.zeros(0, bool), np.zeros(0, np.float32)
-    from cleanlab.filter import find_label_issues  # takes a second, and nothing else here needs it
-
     names = {name: len(base) + number for number, name in enumerate(dict.fromkeys(batches))}
     groups = np.concatenate([np.arange(len(base)), [names[batch] for batch in batches]])
     given = np.concatenate([base_labels, labels])
-    probabilities = _out_of_sample(_unit(np.concatenate([base, features])), given, groups)
-    issues = find_label_issues(given, probabilities, n_jobs=1)[len(base) :]
+    probabilities = out_of_sample(_unit(np.concatenate([base, features])), given, groups)
+    issues = find_label_issues(given, probabilities)[len(base) :]
     quality = probabilities[np.arange(len(given)), given][len(base) :]
-    return np.asarray(issues, bool), quality.astype(np.float32)
-
-
-def _out_of_sample(features: Floats, labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give probabilities `(N, C)` from probes that were fitted without the picture's group."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-
-    folds = StratifiedGroupKFold(PROBE_FOLDS, shuffle=True, random_state=0)
-    probe = LogisticRegression(C=PROBE_STRENGTH, max_iter=1000)
-    result: NDArray[np.float64] = cross_val_predict(
-        probe, features, labels, groups=groups, cv=folds, method="predict_proba"
-    )
-    return result
+    return issues, quality.astype(np.float32)
 
 
 def _features(
@@ -210,9 +193,10 @@ def _features(
 
 def _memory(uploads: Uploads, predictor: Predictor) -> Replay:
     """Read the champion's memory of its data without what came in as uploads: these must not vouch for themselves."""
-    replay = Replay.load(predictor.version.path / "replay.npz")
-    own = ~np.isin(replay.sha256, [picture.sha256 for picture in uploads.storage.find()])
-    return Replay(*(array[own] for array in vars(replay).values()))
+    replay = predictor.version.replay()
+    if replay is None:
+        raise VersionCorruptError(f"Version {predictor.version.number} has no replay memory, which the review needs.")
+    return replay.rows(~np.isin(replay.sha256, [picture.sha256 for picture in uploads.storage.find()]))
 
 
 def _batches(judged: Judged) -> list[dict[str, Any]]:

@@ -291,11 +291,6 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     @property
-    def cache_dir(self) -> Path:
-        """What is made once for charts, and can be made again."""
-        return self.home / "cache"
-
-    @property
     def resolved_database_url(self) -> str:
         """The database in use, as an SQLAlchemy URL."""
         return self.database_url or _sqlite_url(self.home / "catdog.db")

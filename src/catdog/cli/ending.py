@@ -1,5 +1,6 @@
 """How a command ends: errors become one sentence and an exit code, here and nowhere else."""
 
+import atexit
 import errno
 import os
 import shutil
@@ -17,6 +18,7 @@ from catdog.errors import CatdogError, StoppedError
 
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 STOPPED: Final = StoppedError.exit_code
+TERMINATED: Final = 128 + signal.SIGTERM
 
 
 class _Terminated(KeyboardInterrupt):
@@ -38,6 +40,9 @@ def run(command: Callable[[], Any]) -> None:
     except BaseException as error:
         code = _meet(error)
     _close(sys.stdout)
+    if code in (STOPPED, TERMINATED):
+        atexit._run_exitfuncs()  # which remove temporary folders that a second signal kept from being removed
+        os._exit(code)  # in Python's own ending, threads that still compute in C++ would abort the process
     sys.exit(code)
 
 
@@ -52,7 +57,7 @@ def stoppable(sentence: str = "") -> Iterator[None]:
         try:
             yield
         except _Terminated:
-            raise StoppedError(f"Stopped. {sentence}".strip(), 128 + signal.SIGTERM) from None
+            raise StoppedError(f"Stopped. {sentence}".strip(), TERMINATED) from None
         except KeyboardInterrupt:
             raise StoppedError(f"Stopped. {sentence}".strip()) from None
 

@@ -27,6 +27,7 @@ from catdog.web.collect_requests import (
     require_category,
 )
 from catdog.web.permissions import needs_permission
+from catdog.web.routes import Body, Lane, answered_in, takes
 from catdog.web.schemas import KEYS, answers
 from catdog.web.service import LOCK_SECONDS, Service
 from catdog.web.uploads import read_one
@@ -55,6 +56,8 @@ def _open(of: Service) -> Uploads:
 @collect.post("/retrain/upload")
 @collect.doc(responses=answers(shapes.Uploaded, 400, 401, 403, 413, 503, 507), security=KEYS)
 @needs_permission
+@takes(Body.UPLOAD)
+@answered_in(Lane.UPLOADS)
 def upload() -> Document:
     """Upload images of one class for the next training; a zip stands for the images in it.
 
@@ -80,6 +83,8 @@ def upload() -> Document:
 @collect.post("/feedback")
 @collect.doc(responses=answers(shapes.Feedback, 400, 401, 403, 409, 413, 415, 422, 503, 507), security=KEYS)
 @needs_permission
+@takes(Body.IMAGES)
+@answered_in(Lane.UPLOADS)
 def feedback() -> Document:
     """Report the correct class of an image, which is trained on once a person has confirmed it.
 
@@ -133,6 +138,7 @@ def image_file(number: int) -> Response:
 @collect.post("/retrain/images/relabel")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def relabel() -> Document:
     """Move uploads to another class."""
     ids, document = read_ids()
@@ -146,6 +152,7 @@ def relabel() -> Document:
 @collect.post("/retrain/images/remove")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def remove() -> Document:
     """Remove uploads from training; they can be restored until they are purged."""
     return _changed(uploads().remove(read_ids()[0]))
@@ -154,6 +161,7 @@ def remove() -> Document:
 @collect.post("/retrain/images/restore")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def restore() -> Document:
     """Restore removed uploads."""
     return _changed(uploads().restore(read_ids()[0]))
@@ -162,6 +170,7 @@ def restore() -> Document:
 @collect.post("/retrain/images/confirm")
 @collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 413, 415, 503), security=KEYS)
 @needs_permission
+@takes(Body.IDS)
 def confirm() -> Document:
     """Confirm the class of uploads; this makes pending and excluded ones available for training."""
     return _changed(uploads().confirm(read_ids()[0]))
