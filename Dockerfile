@@ -26,13 +26,18 @@ RUN python pins.py select postgres train >full.txt \
     && python pins.py check /opt/catdog
 
 FROM packages AS wheel
-COPY README.md LICENSE ./
+COPY README.md LICENSE hatch_build.py ./
 COPY src src
 RUN pip wheel --no-deps --wheel-dir /wheel .
 
+# Of OpenVINO it keeps what runs a network on the processor: graphics and neural processors, which a container rarely sees,
+# and readers of other frameworks' models take half of it.
 FROM packages AS web-installed
 COPY --from=wheel /wheel /wheel
-RUN pip --python /opt/catdog/bin/python install --no-deps /wheel/*.whl
+RUN pip --python /opt/catdog/bin/python install --no-deps /wheel/*.whl \
+    && cd /opt/catdog/lib/python*/site-packages/openvino \
+    && rm -r include libs/cache.json libs/libopenvino_intel_gpu_plugin.so libs/libopenvino_intel_npu_plugin.so \
+    && find libs -name '*_frontend.so*' ! -name '*_ir_frontend.so*' -delete
 
 FROM full-packages AS full-installed
 COPY --from=wheel /wheel /wheel

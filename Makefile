@@ -11,10 +11,10 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && \
 	echo $$python && break; done)
 
-.PHONY: help run test check docs loadtest notebook lock clean
+.PHONY: help run test test-all check docs loadtest notebook lock clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
 
 # PORT=5001 goes in as an option: as a variable it would say that this is a hosting service, which all may reach.
 run: $(VENV)/.installed  ## make .venv, install, train on DATA=folder if given (with BACKBONE=weights), serve (on PORT)
@@ -23,8 +23,11 @@ ifdef DATA
 endif
 	env -u PORT $(BIN)/catdog serve $(if $(PORT),--port "$(PORT)")
 
-test: $(VENV)/.installed-dev  ## make .venv with what developing needs, and run all tests (ARGS= goes to pytest)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(VENV)/.installed-dev  ## make .venv with what developing needs, and run the tests (ARGS= goes to pytest)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.installed-dev  ## the tests that `make test` leaves out: kills, soak, containers, browsers, Postgres
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 check: $(VENV)/.installed-dev  ## lint, formatting, types
 	$(BIN)/ruff check .
@@ -61,11 +64,11 @@ $(BIN)/python:
 	@[ -n "$(PYTHON)" ] || { echo 'Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=/path/to/python3' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
+$(VENV)/.installed: requirements.txt pyproject.toml hatch_build.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 # What it installs includes all that `run` needs, so that the stamp of both is set.
-$(VENV)/.installed-dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: requirements-dev.txt pyproject.toml hatch_build.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $(VENV)/.installed $@

@@ -21,8 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from hostile_images import draw, encode, floods, heaviest
 from processes import free_port, running, wait_for_answer
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+from hostile_images import draw, encode, floods, heaviest  # tests send the same images
 
 PAUSE_SECONDS = 0.02
 FORM = "multipart/form-data; boundary=x"

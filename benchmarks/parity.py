@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from catdog.backbone import WEIGHTS
 from catdog.dataset import read_folder
 from catdog.model import create_model, write_head
 from catdog.prediction import Predictor
@@ -36,7 +37,7 @@ def main() -> None:
     network = create_model(
         len(version.classes),
         image_size=version.metadata["image_size"],
-        weights=version.backbone_path / "backbone.weights.h5",
+        weights=version.backbone_path / WEIGHTS,
     )
     write_head(network, version.load_head())
     batches = prepare_dataset(paths, [0] * len(paths), image_size=version.metadata["image_size"])

@@ -38,7 +38,8 @@ make_base() {
     debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm "$work/root" ${MIRROR:+"$MIRROR"} >"$work/log" ||
         { tail "$work/log" >&2; exit 1; }
     ln -sf python3 "$work/root/usr/bin/python"  # as the real image has it
-    rm -rf "$work/root/var/cache/apt" "$work/root/var/lib/apt/lists"
+    # As the slim image: without packages' lists, documents and translations.
+    rm -rf "$work/root"/var/cache/apt "$work/root"/var/lib/apt/lists "$work/root"/usr/share/{doc,info,locale,man}
     tar -C "$work/root" -c . | podman import - "$base" >/dev/null
     rm -rf "$work/root"
 }

@@ -142,6 +142,11 @@ def open_page(browser: "Browser", request: pytest.FixtureRequest) -> Iterator[Op
     assert [wrong for watch in watches for wrong in watch.wrong] == []
 
 
+def overflow(page: "Page") -> int:
+    """Give by how many pixels a page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
 def serious_violations(page: "Page") -> list[str]:
     """List what axe-core finds serious or critical on a page, with the places."""
     axe = pytest.importorskip(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from apiflask import APIFlask
 from drawing import draw, write_dataset
+from filelock import FileLock
 from flask.testing import FlaskClient
 
 from catdog.settings import Settings, load_settings
@@ -18,6 +19,9 @@ pytest_plugins = ["browsing", "postgres"]
 
 OF_THE_TESTS = {"CATDOG_SHARED", "CATDOG_CHROMIUM"}
 """Variables that are the tests' own, and no settings."""
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+"""Gives a folder by its name, which a function fills where no process of this run has."""
 
 WEIGHTS_NAME = "mobilenet_v2_imagenet_no_top.weights.h5"
 
@@ -69,14 +73,39 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data set of drawn cats and dogs: 30 a class to train on, 10 a class to test on. Not to be changed."""
-    return write_dataset(tmp_path_factory.mktemp("drawn") / "pets")
+def made_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> MakeOnce:
+    """A function that gives a folder of this run by its name, which the first process that asks has filled."""
+    base = tmp_path_factory.getbasetemp()
+    shared_base = base if worker_id == "master" else base.parent
+
+    def folder_of(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = shared_base / f"made-{name}"
+        complete = Path(f"{folder}.complete")
+        with FileLock(f"{folder}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed at it
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(made_once: MakeOnce) -> Path:
+    """Data set of drawn cats and dogs: 30 a class to train on, 10 a class to test on. Not to be changed."""
+    return made_once("drawn", lambda folder: write_dataset(folder / "pets")) / "pets"
+
+
+@pytest.fixture(scope="session")
+def weights(made_once: MakeOnce) -> Path:
     """Weights file of a MobileNetV2 that was never trained, normalised so that its features carry something."""
+    return made_once("weights", write_weights) / "random.weights.h5"
+
+
+def write_weights(folder: Path) -> None:
+    """Write the file of `weights`."""
     from catdog.backbone import build_keras_backbone
     from catdog.frameworks import import_keras
 
@@ -88,19 +117,23 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             layer.momentum = 0.0  # take over the statistics of the one batch below
     pictures = [np.asarray(draw(animal, i, (224, 224))) for i in range(8) for animal in ("cat", "dog")]
     network(np.stack(pictures).astype(np.float32) / 127.5 - 1, training=True)
-    path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
-    network.save_weights(path)
-    return path
+    network.save_weights(folder / "random.weights.h5")
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, drawn: Path, weights: Path) -> Settings:
+def trained(
+    made_once: MakeOnce, drawn: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
     """Settings of a home with one version, trained on `drawn`. Not to be changed; `home` gives a copy."""
-    from catdog.training import TrainOptions, train
 
-    settings = load_settings(home=tmp_path_factory.mktemp("trained"), tracking=False)
-    train(drawn, settings, TrainOptions(backbone=str(weights), views=2, epochs=60, batch=4))
-    return settings
+    def fill(folder: Path) -> None:
+        from catdog.training import TrainOptions, train
+
+        options = TrainOptions(backbone=str(request.getfixturevalue("weights")), views=2, epochs=60, batch=4)
+        train(drawn, load_settings(home=folder, tracking=False), options)
+
+    own = shutil.copytree(made_once("trained", fill), tmp_path_factory.mktemp("trained") / "home")
+    return load_settings(home=Path(own), tracking=False)
 
 
 @pytest.fixture
@@ -148,18 +181,6 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = load_settings(home=tmp_path_factory.mktemp("bundled"), tracking=False)
     ensure_champion(settings.models_dir)
     return settings
-
-
-@pytest.fixture(scope="session")
-def chart_cache(bundled: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a server makes once for its charts, and for the bundled model: a `cache/` folder. Not to be changed."""
-    from catdog.chart_files import ChartFiles
-    from catdog.store import ModelStore
-
-    files = ChartFiles(tmp_path_factory.mktemp("charts") / "cache")
-    files.specifications()
-    files.assessment(ModelStore(bundled.models_dir).get(1))
-    return files.folder
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,7 @@ def simple_commands(text: str) -> list[list[str]]:
 def shape(line: str) -> str:
     """Reduce a line of output to what does not change with data: figures, paths, classes, dates and padding go.
 
-    JSON becomes its keys. Of a table's rows the cells remain; its borders become "".
+    So does what a processor can do. JSON becomes its keys. Of a table's rows the cells remain; its borders become "".
     """
     line = re.sub(r"\x1b\[[\d;]*m", "", line)
     if line.lstrip().startswith("{"):
@@ -137,6 +137,7 @@ def shape(line: str) -> str:
     text = re.sub(r"[^\s(]*/[^\s:)]*[^\s:).,]", "PATH", re.sub(r"https?://[\w.:]+", "ADDRESS", text))
     text = re.sub(r"\b(cats?|dogs?|neither|unsure)\b", "CLASS", text, flags=re.IGNORECASE)
     text = re.sub(r"mobilenetv2-\d+-\w+", "BACKBONE", text)
+    text = re.sub(r"\b(?:avx\w*|amx\w*|asimd|bf16|f32)\b(?:, \w+)*", "ARITHMETIC", text)
     return re.sub(r"\s+", " ", re.sub(r"\d[\d,.:T+-]*", "#", text))
 
 

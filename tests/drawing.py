@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.database import open_database
 from catdog.settings import Settings
 
@@ -72,13 +72,13 @@ def add_drawings(
 def add_uploads(settings: Settings, folder: str, pictures: Sequence[bytes], *, checked: bool = False) -> list[Path]:
     """Upload pictures of a class, whose label a person has confirmed where `checked`; gives the files that are kept."""
     engine = open_database(settings)
-    collection = Collection(settings, engine)
-    before = {picture.sha256 for picture in collection.shelf.find()}
-    added = collection.add([(f"{i}.jpg", data) for i, data in enumerate(pictures)], folder)
+    uploads = Uploads(settings, engine)
+    before = {picture.sha256 for picture in uploads.storage.find()}
+    added = uploads.add([(f"{i}.jpg", data) for i, data in enumerate(pictures)], folder)
     assert not added.rejected
-    new = [picture for picture in collection.shelf.find() if picture.sha256 not in before]
+    new = [picture for picture in uploads.storage.find() if picture.sha256 not in before]
     if checked:
-        collection.confirm([picture.id for picture in new])
+        uploads.confirm([picture.id for picture in new])
     engine.dispose()
     return [picture.path for picture in new]
 

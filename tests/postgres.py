@@ -2,6 +2,7 @@
 
 `pytest.mark.databases` on a module or a test runs those of its tests that use `settings` or `home` on both, the second
 time on an empty database that `CATDOG_DATABASE_URL` names, for the processes that they start, too.
+On Postgres they are slow ones, which `make test-all` runs.
 `databases("sqlite")` is for tests that are about SQLite itself, `databases("postgres")` for the other way round.
 """
 
@@ -22,7 +23,8 @@ from sqlalchemy import NullPool, create_engine, insert, select, text
 from catdog import database, tables
 from catdog.settings import Settings, load_settings
 
-KINDS = ("sqlite", "postgres")
+MARKS = {"sqlite": (), "postgres": pytest.mark.slow}
+"""Kinds of databases, and how a test is marked that runs on one."""
 
 
 class PostgresServer:
@@ -98,7 +100,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run marked tests on the databases that the nearest mark names, or on all."""
     mark = metafunc.definition.get_closest_marker("databases")
     if mark and "database_url" in metafunc.fixturenames:
-        metafunc.parametrize("database_url", mark.args or KINDS, indirect=True)
+        kinds = [pytest.param(kind, marks=MARKS[kind]) for kind in mark.args or MARKS]
+        metafunc.parametrize("database_url", kinds, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import free_port
+from servers import free_port
 
 SOURCE = Path(__file__).parents[1] / "src" / "catdog"
 

@@ -4,13 +4,11 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import processes
 import pytest
-import soak
-import witness
 from drawing import write_dataset
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -35,13 +33,20 @@ Transfer/sec:    547.68KB
 
 
 @pytest.fixture
-def load() -> ModuleType:
-    return importlib.import_module("load")
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """A function that imports a module of the benchmarks, as they do one another's."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
 
 
 @pytest.fixture
-def comparison() -> ModuleType:
-    return importlib.import_module("comparison")
+def load(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("load")
+
+
+@pytest.fixture
+def comparison(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("comparison")
 
 
 def run_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -109,7 +114,10 @@ def test_what_cannot_be_compared_is_refused(arguments: list[str], received: str)
     assert received in finished.stderr
 
 
-def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained() -> None:
+def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained(
+    benchmark: Callable[[str], ModuleType],
+) -> None:
+    witness = benchmark("witness")
     kills = [witness.Kill(10.0, "web"), witness.Kill(20.0, "worker")]
 
     def broken(began: float, ended: float, status: int | None = None) -> object:
@@ -124,7 +132,8 @@ def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained() -> N
     assert witness.unexplained([under_way, after, at_the_worker, refused], kills) == [after, at_the_worker, refused]
 
 
-def test_a_soak_tells_what_was_lost_and_what_grew() -> None:
+def test_a_soak_tells_what_was_lost_and_what_grew(benchmark: Callable[[str], ModuleType]) -> None:
+    processes, soak, witness = map(benchmark, ("processes", "soak", "witness"))
     record = witness.Record(jobs=["a", "b"], pictures=20)
     assert soak.complaints(record, {"a": "succeeded", "b": "succeeded"}, kept=20) == []
     assert len(soak.complaints(record, {"a": "failed"}, kept=19)) == 3
@@ -134,6 +143,7 @@ def test_a_soak_tells_what_was_lost_and_what_grew() -> None:
     assert len(soak.grown(before, grown)) == 3
 
 
+@pytest.mark.slow
 def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
     write_dataset(tmp_path / "pets", train=150, test=0)
     options = ["--data", str(tmp_path / "pets"), "--seconds", "8", "--least", "2", "--most", "4", "--warm-up", "1"]

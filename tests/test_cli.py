@@ -3,30 +3,15 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import run
 from drawing import add_drawings, write_dataset, write_pictures
 
 from catdog import __version__
 from catdog.settings import Settings
-
-
-def run(home: Path, *arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a person does, and check its exit code."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "catdog", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CATDOG_HOME": str(home), "CATDOG_TRACKING": "false", "COLUMNS": "200", **environment},
-        cwd=home.parent,
-        check=False,
-    )
-    assert finished.returncode == code, finished.stderr + finished.stdout
-    return finished
 
 
 def test_training_prints_one_document(home: Settings, drawn: Path, weights: Path) -> None:

@@ -163,6 +163,24 @@ def test_a_second_signal_is_no_traceback(tmp_path: Path, pets: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(("raised", "code"), [("KeyboardInterrupt", 130), ("StoppedError('Stopped.', 143)", 143)])
+def test_a_stopped_command_leaves_no_temporary_folder(tmp_path: Path, raised: str, code: int) -> None:
+    program = (
+        "import sys, tempfile\n"
+        "from catdog.cli import ending\n"
+        "from catdog.errors import StoppedError\n"
+        "held = tempfile.TemporaryDirectory(dir=sys.argv[1])\n"
+        f"def command(): raise {raised}\n"
+        "print('output', end='')\n"
+        "ending.run(command)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (finished.returncode, finished.stdout, finished.stderr) == (code, "output", "Error: Stopped.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_answer_is_written_in_full_where_names_are_not_text(bundled: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "cats", "cat", 1)[0].rename(tmp_path / "cats" / "\udcff\udcfe.jpg")
     finished = shell(bundled.home, f"catdog predict {tmp_path}/cats")

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import run
 from drawing import write_pictures
-from test_cli import run
 
 from catdog.settings import Settings
 
@@ -30,9 +30,9 @@ def test_adding_listing_reviewing_and_purging(home: Settings, tmp_path: Path) ->
 def test_one_picture_is_not_called_pictures(home: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "cats", "cat", 1, first=9100)
     said = run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--batch", "one").stdout
-    assert said == "1 picture was added to cats; 0 were there before; batch one.\n"
+    assert said == "1 image added to cats, 0 duplicates skipped; the batch is one.\n"
     again = run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--batch", "one").stdout
-    assert again.startswith("0 pictures were added to cats; 1 was there before")
+    assert again.startswith("0 images added to cats, 1 duplicate skipped")
 
 
 @pytest.mark.parametrize("category", ["bird", "../x"])
@@ -45,7 +45,7 @@ def test_an_unknown_class_is_told(home: Settings, tmp_path: Path, category: str)
 def test_what_was_kept_is_told_when_something_else_is_missing(home: Settings, tmp_path: Path) -> None:
     good, missing = write_pictures(tmp_path / "cats", "cat", 1, first=9200)[0], tmp_path / "missing.jpg"
     finished = run(home.home, "uploads", "add", missing, good, "--category", "cat", "--batch", "one", code=1)
-    assert finished.stdout == "1 picture was added to cats; 0 were there before; batch one.\n"
+    assert finished.stdout == "1 image added to cats, 0 duplicates skipped; the batch is one.\n"
     assert f"{missing}: Can't read the file: No such file or directory." in finished.stderr
     document = json.loads(run(home.home, "uploads", "add", missing, good, "--category", "cat", "--json", code=1).stdout)
     assert (document["duplicates"], [item["name"] for item in document["rejected"]]) == (1, [str(missing)])
@@ -60,12 +60,12 @@ def test_folders_in_a_folder_are_entered_where_that_is_asked_for_and_told_otherw
     assert "--recursive" in finished.stderr
     assert "No files in" in finished.stderr
     added = run(home.home, "uploads", "add", tmp_path / "outer", "--category", "cat", "-r").stdout
-    assert added.startswith("2 pictures were added")
+    assert added.startswith("2 images added")
 
 
 def test_what_was_kept_is_told_when_the_disk_is_full_meanwhile(home: Settings, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "cats", "cat", 3, first=9400)
     arguments = ("uploads", "add", *pictures, "--category", "cat", "--batch", "full")
     finished = run(home.home, *arguments, code=1, CATDOG_MAX_KEPT_PICTURES="2")
-    assert finished.stdout.startswith("2 pictures were added to cats")
+    assert finished.stdout.startswith("2 images added to cats")
     assert "batch full" in finished.stderr

@@ -14,6 +14,7 @@ MOUNTS = os.environ.get("MOUNTS", "")
 MINUTES = 25
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(MINUTES * 60)
 @pytest.mark.parametrize(
     ("target", "name", "tensorflow"), [("web", "catdog-web", "without"), ("full", "catdog", "with")]

@@ -21,7 +21,8 @@ def entry(name: str, times: dict[str, int], failures: int, start: float, end: fl
 
 
 @pytest.fixture
-def loadtest() -> ModuleType:
+def loadtest(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module("loadtest")
 
 

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 CAT = encode(draw("cat", 4032))
 DRIPPING = 40
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Three:
@@ -34,8 +36,11 @@ class Three:
 
 
 @pytest.fixture(scope="module")
-def fleet() -> ModuleType:
-    return importlib.import_module("fleet")
+def fleet() -> Iterator[ModuleType]:
+    """What puts nginx before servers, for the load test and for these."""
+    with pytest.MonkeyPatch.context() as path:
+        path.syspath_prepend(str(ROOT / "benchmarks"))
+        yield importlib.import_module("fleet")
 
 
 @pytest.fixture(scope="module")

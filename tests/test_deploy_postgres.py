@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answers import require_problem
 from drawing import add_drawings, draw, encode
 from flask.testing import FlaskClient
 from postgres import PostgresServer, lose_database
+from servers import ask, serving
 from sqlalchemy.exc import OperationalError
-from test_web_api import require_problem
-from test_web_server import ask, serving
-from test_worker import require_clean, working
 from waiting import wait_for, wait_until_counted
 from werkzeug.test import EnvironBuilder
+from workers import require_clean, working
 
 from catdog import database
 from catdog.database import open_database
@@ -166,7 +166,7 @@ def test_a_web_process_has_few_connections(client: FlaskClient, postgres: Postgr
 def test_there_is_one_worker_a_database(settings: Settings, tmp_path: Path) -> None:
     """Two machines are two homes here: neither sees the other's file lock."""
     elsewhere = settings.model_copy(update={"home": tmp_path / "elsewhere"})
-    refused = pytest.raises(JobError, match="One worker a database")
+    refused = pytest.raises(JobError, match="already running for this database")
     with only_worker(settings), refused, only_worker(elsewhere, timeout=0):
         pass
     with only_worker(elsewhere, timeout=0) as lock:
@@ -186,7 +186,7 @@ def test_a_worker_whose_lock_another_one_took_after_a_restart_knows_it(
         other = WorkerLock(settings)
         assert other.take()
         assert not lock.is_mine()
-        other.let_go()
+        other.release()
 
 
 def test_a_worker_ends_where_another_one_took_the_lock(
@@ -201,7 +201,7 @@ def test_a_worker_ends_where_another_one_took_the_lock(
 
     def is_held_elsewhere() -> bool:
         if taken := take():
-            lock.let_go()
+            lock.release()
         return not taken
 
     with working(home) as process:
@@ -210,7 +210,7 @@ def test_a_worker_ends_where_another_one_took_the_lock(
             postgres.end_connections(database_url)
             time.sleep(0.05)
         assert process.wait(timeout=60) == 1
-    lock.let_go()
+    lock.release()
 
 
 def test_a_job_in_the_foreground_that_another_worker_took_says_so(
@@ -237,7 +237,7 @@ def test_a_job_in_the_foreground_that_another_worker_took_says_so(
         output, errors = command.communicate(timeout=60)
     finally:
         command.kill()
-        lock.let_go()
+        lock.release()
     (job,) = jobs.latest()
     assert (command.returncode, output) == (1, "")
     assert "Error: Another worker has taken the database's lock, and goes on with the job" in errors

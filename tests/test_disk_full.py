@@ -82,6 +82,7 @@ class Asker(threading.Thread):
             self.statuses.append(answer.status_code)
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_job_and_nothing_else(client: FlaskClient, home: Settings, disk: Path) -> None:
     assert [upload(client, picture).json["accepted"] for picture in PICTURES] == [1] * len(PICTURES)
     jobs, filler = Jobs(open_database(home)), disk / "filler"

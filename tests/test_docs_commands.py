@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from documents import PAGES, ROOT, Command, blocks, commands, inline_commands, missing_lines, name_of, simple_commands
-from processes import free_port
+from servers import free_port
 from stories import Story, prepare, story
 from typer.main import get_command
 from unrunnable import NOT_RUN, NotRun, Words, check_catdog

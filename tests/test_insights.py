@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from catdog.chart import Insight
+from catdog.charts import insights
 from catdog.figures import Figures
-from catdog.insights import Insight, insights
 
 METRICS = {
     "n": 1000, "accuracy": 0.95, "accuracy_ci": [0.935, 0.962], "confusion_matrix": [[480, 20], [30, 470]],

@@ -33,8 +33,7 @@ def test_a_job_goes_from_queued_to_its_end(jobs: Jobs) -> None:
     assert job.in_progress
     assert jobs.start(job.id).state == "running"
     jobs.report(job.id, "fit", 50, "Fitting.", 3.5)
-    jobs.log(job.id, "halfway")
-    jobs.keep_result(job.id, {"version": 2})
+    jobs.complete_step(job.id, "collect", "fit", {"version": 2})
     found = jobs.get(job.id)
     assert (found.stage, found.progress, found.message, found.eta_seconds) == ("fit", 50, "Fitting.", 3.5)
     jobs.finish(job.id, "succeeded", "Done.")
@@ -43,7 +42,7 @@ def test_a_job_goes_from_queued_to_its_end(jobs: Jobs) -> None:
     assert found.started_at is not None
     assert found.finished_at is not None
     assert found.started_at <= found.finished_at
-    assert [line.split(maxsplit=1)[1] for line in found.log] == ["queued", "halfway", "succeeded: Done."]
+    assert [line.split(maxsplit=1)[1] for line in found.log] == ["queued", "collect done", "succeeded: Done."]
     assert not found.in_progress
 
 
@@ -115,7 +114,7 @@ def test_cancelling_ends_a_queued_job_at_once_and_asks_a_running_one(jobs: Jobs)
     asked = jobs.cancel()
     assert (asked.id, asked.state, asked.cancel_requested) == (running.id, "running", True)
     jobs.finish(running.id, "cancelled", "Done.")
-    with pytest.raises(ConflictError, match=f"{running.id}, which is cancelled"):
+    with pytest.raises(ConflictError, match=f"{running.id} cannot be cancelled: it has ended .cancelled."):
         jobs.cancel(running.id)
     with pytest.raises(ConflictError, match="no job"):
         jobs.cancel()
@@ -131,12 +130,12 @@ def test_a_job_that_is_not_there(jobs: Jobs) -> None:
 
 
 def test_a_log_keeps_its_last_lines(jobs: Jobs) -> None:
-    job = jobs.create()
+    job = jobs.start(jobs.create().id)
     for number in range(LOG_LINES + 5):
-        jobs.log(job.id, f"line {number}")
+        jobs.complete_step(job.id, f"line {number}", "fit")
     log = jobs.get(job.id).log
     assert len(log) == LOG_LINES
-    assert log[-1].endswith(f"line {LOG_LINES + 4}")
+    assert log[-1].endswith(f"line {LOG_LINES + 4} done")
 
 
 def test_jobs_are_listed_the_newest_first_and_survive_a_restart(settings: Settings, jobs: Jobs) -> None:
@@ -171,6 +170,7 @@ def test_jobs_from_before_they_were_numbered_keep_their_order(engine: Engine, se
     with engine.begin() as connection:
         connection.execute(update(tables.jobs).where(tables.jobs.c.id == under_way).values(created_at="1999"))
         connection.execute(text("ALTER TABLE jobs DROP COLUMN number"))
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN attempts"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
     engine.dispose()
     again = Jobs(open_database(settings))
@@ -178,3 +178,15 @@ def test_jobs_from_before_they_were_numbered_keep_their_order(engine: Engine, se
     again.finish(under_way, "failed", "No.")
     assert again.latest()[0].id == under_way
     assert again.create().id == again.latest()[0].id
+
+
+def test_attempts_are_counted_and_a_job_from_before_has_none(engine: Engine, settings: Settings) -> None:
+    job = Jobs(engine).start(Jobs(engine).create().id)
+    again = Jobs(engine).start(job.id)
+    assert (again.attempts, again.started_at) == (2, job.started_at)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN attempts"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+    engine.dispose()
+    found = Jobs(open_database(settings)).get(job.id)
+    assert (found.state, found.attempts) == ("running", 0)

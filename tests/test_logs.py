@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from drawing import add_drawings, draw, encode
-from test_web_retrain import workers_of
-from test_web_server import ask, serving
+from servers import ask, serving
 from waiting import wait_for
+from workers import workers_of
 
 from catdog.logs import JsonLines, configure_log
 from catdog.settings import Settings, load_settings

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsing import OpenPage, serious_violations, serving
+from browsing import OpenPage, overflow, serious_violations, serving
 from playwright.sync_api import Page, expect
 
 from catdog.settings import Settings, load_settings
@@ -113,8 +113,3 @@ def test_the_description_of_the_api(open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", name="POST /api/predict", exact=True)).to_be_visible()
     assert serious_violations(page) == []
     assert overflow(page) == 0
-
-
-def overflow(page: Page) -> int:
-    """Give by how many pixels a page is wider than its window."""
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

@@ -18,17 +18,14 @@ pytestmark = pytest.mark.browser
 
 TAB = "/?tab=visualizations"
 PATIENCE_MS = 60_000
-"""The first page waits for what is made once; two cores may be shared by many tests."""
+"""Two cores may be shared by many tests."""
 
 
 @pytest.fixture(scope="module")
-def address(
-    trained: Settings, drawn: Path, chart_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def address(trained: Settings, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server with a version of drawn cats and dogs listens, whose test pictures lie under data/."""
     home = Path(shutil.copytree(trained.home, tmp_path_factory.mktemp("charts") / "home"))
     shutil.copytree(drawn / "test", home / "data" / "test")
-    shutil.copytree(chart_cache, home / "cache")
     with serving(load_settings(home=home, tracking=False)) as found:
         yield found
 
@@ -92,10 +89,7 @@ def test_a_cell_opens_its_pictures(open_page: OpenPage, address: str) -> None:
     expect(section.get_by_role("heading", name="Most confident mistakes")).to_be_visible()
 
 
-def test_what_was_asked_meanwhile_is_shown_at_the_next_look(
-    open_page: OpenPage, home: Settings, chart_cache: Path
-) -> None:
-    shutil.copytree(chart_cache, home.cache_dir)
+def test_what_was_asked_meanwhile_is_shown_at_the_next_look(open_page: OpenPage, home: Settings) -> None:
     with serving(home) as address:
         look_predict_look(open_page(TAB, address=address), address, home)
 

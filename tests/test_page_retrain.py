@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import OpenPage, serious_violations, serving
+from browsing import OpenPage, overflow, serious_violations, serving
 from drawing import draw, encode, write_pictures
 from playwright.sync_api import Page, Route, expect
-from test_page import overflow
 
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.database import open_database
 from catdog.errors import DatabaseBusyError
 from catdog.review import review
@@ -136,7 +135,7 @@ def test_pictures_come_in_and_are_looked_after(
 def test_a_dropped_folder_is_sent_once_its_class_is_chosen(
     retrain: Callable[..., Page], cats: list[Path], home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Collection, "add", busy_once(Collection.add))
+    monkeypatch.setattr(Uploads, "add", busy_once(Uploads.add))
     (cats[0].parent / ".DS_Store").write_text("hidden")
     (cats[0].parent / "inner").mkdir()
     (cats[0].parent / "inner" / "cat.jpg").write_bytes(encode(draw("cat", 7200)))
@@ -211,7 +210,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
         collect(home, animal, [draw(animal, 7300 + number) for number in range(8)])
     page = retrain()
     job = page.get_by_role("region", name="4. Retrain")
-    expect(job).to_contain_text("There was no retraining yet.")
+    expect(job).to_contain_text("No retraining yet.")
     job.get_by_label("Don't deploy automatically").check()
     job.get_by_role("button", name="Start retraining").click()
     expect(job.get_by_role("progressbar")).to_be_visible()
@@ -298,14 +297,14 @@ def removers(page: Page) -> list[str]:
 def collect(home: Settings, animal: str, drawings: list[Any], category: str | None = None) -> None:
     """Add drawings as an upload would."""
     names = (f"{LONG}{animal}-{number}.jpg" for number in range(len(drawings)))
-    collection = Collection(home, open_database(home))
-    collection.add(zip(names, map(encode, drawings), strict=True), category or animal, f"from-{animal}s", "192.0.2.7")
+    uploads = Uploads(home, open_database(home))
+    uploads.add(zip(names, map(encode, drawings), strict=True), category or animal, f"from-{animal}s", "192.0.2.7")
 
 
 def test_a_doubtful_batch_many_pictures_dark_and_narrow(home: Settings, open_page: OpenPage) -> None:
     collect(home, "cat", [draw("dog" if number % 2 else "cat", 7500 + number) for number in range(30)])
     collect(home, "dog", [draw("dog", 7600 + number) for number in range(10)])
-    review(Collection(home, open_database(home)))
+    review(Uploads(home, open_database(home)))
     with serving(home) as address:
         page = open_page("/?tab=retrain", address=address, width=360, dark=True)
         check = page.get_by_role("region", name="3. Check for problems")

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import run
 from drawing import draw, encode
-from test_cli import run
 
 from catdog.errors import PictureError, PictureTooLargeError
 from catdog.preprocessing import read_picture

@@ -11,18 +11,17 @@ from drawing import add_drawings, add_uploads, encode
 from PIL import Image
 from postgres import lose_database
 
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.database import open_database
 from catdog.errors import CatdogError, ConflictError
-from catdog.material import Uploads, count_new, read_uploads, require_new
+from catdog.material import require_new
 from catdog.prediction import Predictor
 from catdog.replay import Replay
-from catdog.retraining import STEPS, Retraining
+from catdog.retraining import Retraining
 from catdog.settings import Settings, load_settings
+from catdog.stages import STEPS
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore, ModelVersion
-
-pytestmark = pytest.mark.databases
 
 
 def retrain(settings: Settings, job: str = "a-job", wanted: bool | None = None) -> dict[str, Any]:
@@ -83,10 +82,10 @@ def test_what_was_wrong_and_is_trained_on_is_right(home: Settings) -> None:
 
 def test_held_out_uploads_and_test_pictures_are_never_trained_on(home: Settings, drawn: Path) -> None:
     test_pictures = [path.read_bytes() for path in (drawn / "test" / "cats").iterdir()]
-    refused = Collection(home, open_database(home)).add([("test.jpg", data) for data in test_pictures], "cats")
+    refused = Uploads(home, open_database(home)).add([("test.jpg", data) for data in test_pictures], "cats")
     assert len(refused.rejected) == len(test_pictures)
     add_both(home)
-    held_out = {upload.sha256 for upload in read_uploads(home, open_database(home)).pictures if upload.held_out}
+    held_out = {upload.sha256 for upload in Uploads(home, open_database(home)).active() if upload.held_out}
     assert held_out
     result = retrain(home)
     version = ModelStore(home.models_dir).get(2)
@@ -112,7 +111,6 @@ def test_a_version_tells_where_it_comes_from_and_is_whole(home: Settings) -> Non
     assert len(new.load_novelty().bank) > len(old.load_novelty().bank)
 
 
-@pytest.mark.databases("sqlite")
 def test_the_keras_twin_answers_as_the_head_does(home: Settings) -> None:
     from catdog.frameworks import import_keras
 
@@ -155,7 +153,6 @@ def test_each_step_may_be_repeated_and_one_version_comes_of_it(home: Settings) -
     assert [promotion.version for promotion in store.history()] == [1, 2]
 
 
-@pytest.mark.databases("sqlite")  # what it is about lies in champion.json
 def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     add_both(home, 6)
     retrain(home)
@@ -165,7 +162,6 @@ def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
     assert store.champion() == 1
 
 
-@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("wanted", "setting", "words"), [(False, "auto", "as asked for"), (None, "manual", "CATDOG_PROMOTE=manual")]
 )
@@ -187,7 +183,7 @@ def flip(settings: Settings, checked: bool) -> None:
 
 def test_a_batch_of_flipped_labels_is_kept_out(home: Settings) -> None:
     flip(home, checked=False)
-    with pytest.raises(ConflictError, match="60 pictures, all left out"):
+    with pytest.raises(ConflictError, match="60 images, all left out"):
         retrain(home)
 
 
@@ -199,27 +195,29 @@ def test_flipped_labels_that_a_person_confirmed_are_refused_by_the_gate_or_do_no
 
 
 def test_nothing_new_is_refused(home: Settings) -> None:
-    engine = open_database(home)
-    with pytest.raises(ConflictError, match="0 uploaded pictures"):
-        require_new(home, engine)
+    uploads = Uploads(home, open_database(home))
+    with pytest.raises(ConflictError, match="0 uploaded images"):
+        require_new(uploads)
     paths = add_both(home, 6)
-    new = require_new(home, engine)
+    new = require_new(uploads)
     assert 6 <= new < len(paths)
     retrain(home)
-    with pytest.raises(ConflictError, match="none of them new"):
-        require_new(home, engine)
+    with pytest.raises(ConflictError, match="none is new"):
+        require_new(uploads)
 
 
 def test_what_is_left_out_counts_for_nothing_and_a_relabelled_picture_is_new(home: Settings) -> None:
-    engine = open_database(home)
-    paths = add_both(home, 6)
-    uploads = read_uploads(home, engine)
-    champion = ModelStore(home.models_dir).get()
-    assert count_new(champion, home, Uploads(uploads.pictures, {path.stem: "blurred" for path in paths})) == 0
+    uploads = Uploads(home, open_database(home))
+    add_both(home, 6)
+    ids = [upload.id for upload in uploads.active()]
+    uploads.remove(ids)
+    with pytest.raises(ConflictError, match="0 uploaded images"):
+        require_new(uploads)
+    uploads.restore(ids)
     retrain(home)
-    moved = next(upload for upload in read_uploads(home, engine).pictures if not upload.held_out)
-    Collection(home, engine).relabel([moved.id], "dogs" if moved.folder == "cats" else "cats")
-    assert require_new(home, engine) == 1
+    moved = next(upload for upload in uploads.active() if not upload.held_out)
+    uploads.relabel([moved.id], "dogs" if moved.folder == "cats" else "cats")
+    assert require_new(uploads) == 1
 
 
 def test_a_picture_that_breaks_meanwhile_is_told_and_stops_nothing(home: Settings) -> None:
@@ -234,7 +232,6 @@ def test_a_picture_that_breaks_meanwhile_is_told_and_stops_nothing(home: Setting
     assert [retraining.run(step, lambda *_: None) for step in STEPS[2:]][-1]["version"] == 2
 
 
-@pytest.mark.databases("sqlite")
 def test_a_full_disk_at_save_leaves_nothing(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     add_both(home, 6)
     retraining = Retraining("a-job", home, open_database(home))
@@ -255,23 +252,24 @@ def add_to_train_on(settings: Settings, path: Path) -> None:
     """Upload a cat, written anew until its hash does not hold it out."""
     for quality in range(95, 60, -1):
         (kept,) = add_uploads(settings, "cats", [encode(Image.open(path), quality=quality)], checked=True)
-        found = {upload.path: upload.held_out for upload in read_uploads(settings, open_database(settings)).pictures}
+        found = {upload.path: upload.held_out for upload in Uploads(settings, open_database(settings)).active()}
         if not found[kept]:
             return
     raise AssertionError(path)
 
 
 @pytest.mark.shared
-@pytest.mark.databases("sqlite")
 def test_the_starter_learns_photographs_and_forgets_none(shared: Path, tmp_path: Path) -> None:
     """Ten retrainings with 20 cats each leave the accuracy within a point; what was wrong and trained on is right."""
     settings = load_settings(home=tmp_path / "home", tracking=False)
     ensure_champion(settings.models_dir)
     start = ModelStore(settings.models_dir).get().metadata["metrics"]["accuracy"]
     cats = sorted((shared / "cat-and-dog" / "train" / "cats").glob("*.jpg"))[:200]
-    wrong = [shared / "cat-and-dog" / "train" / "cats" / f"cat.{number}.jpg" for number in (1312, 1449, 2150)]
+    doubtful = [shared / "cat-and-dog" / "train" / "cats" / f"cat.{number}.jpg" for number in (1312, 1449, 2150, 2737)]
     predictor = Predictor(settings=settings, threads=1)
-    assert {predictor.predict(path).class_name for path in wrong} == {"Dog"}
+    # Those at the border fall on either side with the processor's rounding.
+    wrong = [path for path in doubtful if predictor.predict(path).class_name == "Dog"]
+    assert len(wrong) >= 2
     for path in wrong:
         add_to_train_on(settings, path)
     for number in range(10):

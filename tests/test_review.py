@@ -10,7 +10,7 @@ from drawing import draw, encode
 from PIL import Image
 
 from catdog import database
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.features import FeatureCache
 from catdog.prediction import Predictor
 from catdog.replay import Replay
@@ -19,8 +19,6 @@ from catdog.settings import Settings
 from catdog.starter import ensure_champion
 from catdog.store import ModelStore
 from catdog.uploads import DOUBTED, NEAR_COPY
-
-pytestmark = pytest.mark.databases
 
 
 def two_kinds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,10 +30,10 @@ def two_kinds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def collection(home: Settings) -> Iterator[Collection]:
-    made = Collection(home, database.open_database(home))
+def uploads(home: Settings) -> Iterator[Uploads]:
+    made = Uploads(home, database.open_database(home))
     yield made
-    made.shelf.engine.dispose()
+    made.storage.engine.dispose()
 
 
 def drawings(animal: str, first: int, count: int) -> list[tuple[str, bytes]]:
@@ -79,33 +77,31 @@ def test_near_copies_and_pairs_are_found() -> None:
     assert find_pairs(np.concatenate([others, others[4:5] * 1.01]), 0.1) == [(4, 20)]
 
 
-def test_a_batch_of_wrong_labels_is_kept_out_until_a_person_confirms(collection: Collection) -> None:
-    good = collection.add(drawings("cat", 7000, 12), "cats").batch
-    bad = collection.add(drawings("dog", 7000, 7), "dogs").batch
-    collection.add(drawings("cat", 7100, 5), "dogs", bad)
-    findings = review(collection)
+def test_a_batch_of_wrong_labels_is_kept_out_until_a_person_confirms(uploads: Uploads) -> None:
+    good = uploads.add(drawings("cat", 7000, 12), "cats").batch
+    bad = uploads.add(drawings("dog", 7000, 7), "dogs").batch
+    uploads.add(drawings("cat", 7100, 5), "dogs", bad)
+    findings = review(uploads)
     assert {row["batch"]: row["verdict"] for row in findings["batches"]} == {good: "fine", bad: "quarantined"}
-    wrong = {row.id for row in collection.page(limit=99)[0] if row.folder == "dogs" and "cat" in row.name}
+    wrong = {row.id for row in uploads.page(limit=99)[0] if row.folder == "dogs" and "cat" in row.name}
     assert {row["id"] for row in findings["doubted"]} == wrong
-    assert {row.batch for row in collection.active()} == {good}
-    kept_out = [row for row in collection.page(limit=99)[0] if row.problem]
+    assert {row.batch for row in uploads.active()} == {good}
+    kept_out = [row for row in uploads.page(limit=99)[0] if row.problem]
     assert {row.problem for row in kept_out} == {DOUBTED}
     assert {row.predicted for row in kept_out if row.id in wrong} == {"cats"}
 
-    collection.relabel(wrong, "cats")
-    assert wrong <= {row.id for row in collection.active()}
-    findings = review(collection)
+    uploads.relabel(wrong, "cats")
+    assert wrong <= {row.id for row in uploads.active()}
+    findings = review(uploads)
     assert [row["verdict"] for row in findings["batches"]] == ["fine", "fine"]
-    assert len(collection.active()) == 24
+    assert len(uploads.active()) == 24
 
 
-def test_uploads_in_the_memory_of_the_champion_do_not_vouch_for_themselves(
-    collection: Collection, home: Settings
-) -> None:
-    bad = collection.add(drawings("cat", 7000, 12), "dogs").batch
-    review(collection)
-    rows = collection.page(limit=99)[0]
-    cached = FeatureCache(collection.shelf.engine, Predictor(settings=home).backbone.info.id)
+def test_uploads_in_the_memory_of_the_champion_do_not_vouch_for_themselves(uploads: Uploads, home: Settings) -> None:
+    bad = uploads.add(drawings("cat", 7000, 12), "dogs").batch
+    review(uploads)
+    rows = uploads.page(limit=99)[0]
+    cached = FeatureCache(uploads.storage.engine, Predictor(settings=home).backbone.info.id)
     vectors = cached.read([row.sha256 for row in rows], 0)
     store = ModelStore(home.models_dir)
     version = store.get()
@@ -126,58 +122,56 @@ def test_uploads_in_the_memory_of_the_champion_do_not_vouch_for_themselves(
 
     kept = {key: version.metadata[key] for key in ("classes", "backbone", "metrics")}
     store.promote(store.save(kept, write).number, "trained on the uploads")
-    findings = review(collection)
+    findings = review(uploads)
     assert findings["near_copies"] == []
     assert [(row["batch"], row["verdict"]) for row in findings["batches"]] == [(bad, "quarantined")]
 
 
-def test_the_report_counts_now_and_says_whether_its_findings_are_of_now(collection: Collection) -> None:
-    collection.add(drawings("cat", 7000, 6), "cats", "first", "192.0.2.1")
-    collection.add(drawings("dog", 7000, 2), "dogs", "second", "192.0.2.2")
-    before = report(collection)
+def test_the_report_counts_now_and_says_whether_its_findings_are_of_now(uploads: Uploads) -> None:
+    uploads.add(drawings("cat", 7000, 6), "cats", "first", "192.0.2.1")
+    uploads.add(drawings("dog", 7000, 2), "dogs", "second", "192.0.2.2")
+    before = report(uploads)
     assert before["review"] is None
     assert [(row["batch"], row["pictures"], row["share"]) for row in before["batches"]] == [
         ("first", 6, 0.75),
         ("second", 2, 0.25),
     ]
     assert before["uploaders"][0]["uploader"] == "192.0.2.1"
-    review(collection)
-    assert report(collection)["review"]["is_current"] is True
-    assert report(collection)["review"]["pictures"] == 8
-    collection.remove([1])
-    after = report(collection)
+    review(uploads)
+    assert report(uploads)["review"]["is_current"] is True
+    assert report(uploads)["review"]["pictures"] == 8
+    uploads.remove([1])
+    after = report(uploads)
     assert after["review"]["is_current"] is False
     assert after["counts"]["removed"]["cats"] == 1
 
 
 @pytest.mark.shared
-@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(("flipped", "verdict"), [(0.0, "fine"), (0.3, "quarantined")])
 def test_real_photographs(shared: Path, settings: Settings, flipped: float, verdict: str) -> None:
     ensure_champion(settings.models_dir)
-    collection = Collection(settings, database.open_database(settings))
+    uploads = Uploads(settings, database.open_database(settings))
     for number, path in enumerate(sorted((shared / "elsewhere").glob("*/*.jp*g"))):
         classes = ("cats", "dogs") if path.parent.name == "cats" else ("dogs", "cats")
-        collection.add([(path.name, path.read_bytes())], classes[number % 10 < flipped * 10], "one")
-    assert collection.counts()["total"] > 30
-    findings = review(collection)
+        uploads.add([(path.name, path.read_bytes())], classes[number % 10 < flipped * 10], "one")
+    assert uploads.counts()["total"] > 30
+    findings = review(uploads)
     assert findings["near_copies"] == []
     assert [row["verdict"] for row in findings["batches"]] == [verdict]
-    collection.shelf.engine.dispose()
+    uploads.storage.engine.dispose()
 
 
 @pytest.mark.shared
-@pytest.mark.databases("sqlite")
 def test_copies_of_test_photographs_are_kept_out_for_good(shared: Path, settings: Settings) -> None:
     ensure_champion(settings.models_dir)
-    collection = Collection(settings, database.open_database(settings))
+    uploads = Uploads(settings, database.open_database(settings))
     for split, count in (("test", 8), ("train", 8)):
         paths = sorted((shared / "cat-and-dog" / split / "cats").glob("*.jpg"))[:count]
-        collection.add([(split, encode(Image.open(path), quality=90)) for path in paths], "cats")
-    findings = review(collection)
-    copies = collection.page(limit=99, folder="cats")[0]
+        uploads.add([(split, encode(Image.open(path), quality=90)) for path in paths], "cats")
+    findings = review(uploads)
+    copies = uploads.page(limit=99, folder="cats")[0]
     assert {row.id for row in copies if row.problem == NEAR_COPY} == {row.id for row in copies if row.name == "test"}
     assert len(findings["near_copies"]) == 8
-    collection.confirm(findings["near_copies"])
-    assert {row.name for row in collection.active()} == {"train"}
-    collection.shelf.engine.dispose()
+    uploads.confirm(findings["near_copies"])
+    assert {row.name for row in uploads.active()} == {"train"}
+    uploads.storage.engine.dispose()

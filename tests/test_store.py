@@ -136,7 +136,7 @@ def test_listing_reads_a_file_once_and_tells_of_damage(store: ModelStore, monkey
 
 def test_a_head_that_does_not_fit_the_classes_is_refused(store: ModelStore) -> None:
     store.save({**METADATA, "classes": ["a", "b", "c"]}, write_head)
-    with pytest.raises(VersionCorruptError, match=r"names 3 classes. Received: a head with 2 outputs"):
+    with pytest.raises(VersionCorruptError, match=r"names 3 classes, but its head has 2 outputs"):
         store.promote(1, "test")
 
 

@@ -18,7 +18,8 @@ from catdog.settings import Settings, load_settings
 from catdog.strict_json import dumps
 from catdog.training import TrainOptions, train
 from catdog.web.application import create_app
-from catdog.web.permissions import open_to_all, seal
+from catdog.web.permissions import open_to_all
+from catdog.web.routes import seal
 
 
 def strict(text: str | bytes) -> Any:

@@ -7,10 +7,11 @@ from drawing import write_dataset, write_pictures
 
 from catdog import dataset
 from catdog.backbone_sources import parse_tuning
+from catdog.collection import Uploads
 from catdog.database import open_database
 from catdog.errors import BackboneError, CatdogError, DatasetError
 from catdog.layout import Layout
-from catdog.material import Uploads, collect
+from catdog.material import select
 from catdog.prediction import Predictor
 from catdog.settings import Settings
 from catdog.starter import ensure_champion
@@ -198,7 +199,7 @@ def test_how_the_folders_were_read_is_kept_and_a_retraining_reads_them_so(
     result = train(data, home, TrainOptions(backbone=str(weights), promote=True, layout=said, **FAST))
     assert result.version.classes == ("cats", "dogs")
     assert result.images["test"] == 20
-    base = collect(home, open_database(home), Uploads((), {})).base
+    base = select(Uploads(home, open_database(home))).base
     assert sorted((p.path.parts[-3], p.split) for p in base if p.split == "test") == [("bar", "test")] * 20
     assert len(base) == 80
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answers import require_problem
 from apiflask import APIFlask
 from flask.testing import FlaskClient
-from test_web_api import require_problem
 from tiny import describe_backbone, write_backbone
 
 from catdog.files import file_sha256

@@ -24,7 +24,7 @@ from archives import (
 from drawing import add_drawings, draw, encode
 
 from catdog import importing, unpacking
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.database import open_database
 from catdog.errors import DatasetError
 from catdog.importing import import_pictures
@@ -39,7 +39,7 @@ def upload(home: Settings, data: bytes) -> Added:
     """Upload an archive as pictures of cats."""
     engine = open_database(home)
     try:
-        return Collection(home, engine).add([("x.zip", data)], "cats")
+        return Uploads(home, engine).add([("x.zip", data)], "cats")
     finally:
         engine.dispose()
 
@@ -478,7 +478,7 @@ def test_what_is_called_an_archive_and_is_none_is_told_as_what_it_is(
     with pytest.raises(DatasetError, match=re.escape(reason)):
         import_pictures(tmp_path / name, settings)
     engine = open_database(home)
-    added = Collection(home, engine).add([(name, content)], "cats")
+    added = Uploads(home, engine).add([(name, content)], "cats")
     engine.dispose()
     assert [reason in refused.reason for refused in added.rejected] == [True]
 
@@ -487,7 +487,7 @@ def test_what_is_called_an_archive_and_is_none_is_told_as_what_it_is(
 def test_a_file_that_begins_with_zeros_is_no_tar(home: Settings, size: int) -> None:
     for content in (bytes(size), bytes(size) + b"a movie" * 100):
         engine = open_database(home)
-        (refused,) = Collection(home, engine).add([("movie.jpg", content)], "cats").rejected
+        (refused,) = Uploads(home, engine).add([("movie.jpg", content)], "cats").rejected
         engine.dispose()
         assert "tar" not in refused.reason.replace("start", "")
 

@@ -8,34 +8,39 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from access import client_of
+from answers import form, require_problem
 from apiflask import APIFlask
 from flask import request
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
-from test_web_access import client_of
-from test_web_api import form, require_problem
 
 from catdog.errors import DiskFullError, StoreError
 from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.web import body_limits
+from catdog.web.limits_by_path import LimitByPath
+from catdog.web.permissions import needs_permission
+from catdog.web.routes import Body, seal, takes
 
 UPLOAD = "api.promote"  # stands for a route that adds pictures
 UPLOAD_PATH = "/api/models/1/promote"
 
 
 @pytest.fixture
-def uploading(bundled: Settings, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+def uploading(bundled: Settings) -> FlaskClient:
     """A client of a server on which a route may bring more than others do."""
-    monkeypatch.setattr(body_limits, "UPLOAD_ENDPOINTS", frozenset({UPLOAD}))
     sizes = {"max_request_bytes": 50_000, "max_batch": 3, "max_upload_total_bytes": 5_000_000, "max_upload_files": 40}
     app, client = client_of(bundled, **sizes)
 
+    @needs_permission
+    @takes(Body.UPLOAD)
     def count(version: int) -> dict[str, Any]:
         files = [file for _, file in request.files.items(multi=True)]
         return {"bytes": sum(len(file.read()) for file in files), "files": len(files), "version": version}
 
     app.view_functions[UPLOAD] = count
+    seal(app)
     return client
 
 
@@ -149,30 +154,35 @@ def paths_by_endpoint(app: APIFlask) -> Iterator[tuple[str, str, str]]:
             yield rule.endpoint, method, re.sub("<[^>]*>", "1", rule.rule)
 
 
-def test_every_route_is_small_unless_it_takes_pictures_or_lists(bundled: Settings) -> None:
+IMAGES = {"api.predict", "api.predict_batch", "api.explain", "collect.feedback", "pages.answer"}
+TENSORS = {"inference.infer", "inference.infer_version"}
+UPLOADS = {"collect.upload", "retrain_page.upload"}
+LISTS = {"collect.relabel", "collect.remove", "collect.restore", "collect.confirm"}
+
+
+def test_every_route_is_small_unless_it_takes_images_or_lists(bundled: Settings) -> None:
     app, _ = client_of(bundled)
-    limits = app.extensions["catdog_body_limits"]
-    large = body_limits.PICTURE_ENDPOINTS | body_limits.TENSOR_ENDPOINTS | body_limits.UPLOAD_ENDPOINTS
+    limit_for = LimitByPath(app)
     seen = set()
     for endpoint, method, path in paths_by_endpoint(app):
-        limit = limits.limit_for(method, path)
+        limit = limit_for(method, path)
         seen.add(endpoint)
-        if endpoint in body_limits.UPLOAD_ENDPOINTS:
+        if endpoint in UPLOADS:
             assert limit == bundled.max_upload_total_bytes
-        elif endpoint in large:
+        elif endpoint in IMAGES | TENSORS:
             assert limit == bundled.max_request_bytes
-        elif endpoint in body_limits.LIST_ENDPOINTS:
+        elif endpoint in LISTS:
             assert limit == body_limits.LIST_BYTES < 256 * 1024
         else:
             assert limit == body_limits.SMALL_BYTES == 64 * 1024, (endpoint, method)
-    assert seen >= large | body_limits.LIST_ENDPOINTS, "names of routes that are none"
+    assert seen >= IMAGES | TENSORS | UPLOADS | LISTS, "names of routes that are none"
     for method, path in (
         ("POST", "/nowhere"),
         ("POST", "/livez"),
         ("BREW", "/"),
         ("POST", "/\0\udcff"),
     ):
-        assert limits.limit_for(method, path) == body_limits.SMALL_BYTES
+        assert limit_for(method, path) == body_limits.SMALL_BYTES
 
 
 class Counted(io.BytesIO):
@@ -191,7 +201,7 @@ class Counted(io.BytesIO):
 def test_what_takes_no_picture_reads_no_large_body(bundled: Settings, kind: str, is_chunked: bool) -> None:
     app, client = client_of(bundled, api_key="k" * 16)
     for endpoint, method, path in paths_by_endpoint(app):
-        if method != "POST" or app.extensions["catdog_body_limits"].limit_for(method, path) > 256 * 1024:
+        if method != "POST" or LimitByPath(app)(method, path) > 256 * 1024:
             continue
         body = Counted(b'{"key": [' + b"[]," * 2**20)
         length = {} if is_chunked else {"content_length": len(body.getvalue())}

@@ -1,5 +1,6 @@
 """A home whose parts are damaged, gone or closed: predictions go on, the rest says what is wrong and what to do."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import require_problem
 from drawing import draw, encode
 from flask.testing import FlaskClient
-from test_web_api import require_problem
 from unprivileged import close_folder, open_folder
 
 from catdog.database import open_database
@@ -176,10 +177,8 @@ def test_a_home_that_the_user_may_not_write(own: Settings, has_model: bool) -> N
         own.home.mkdir()
     close_folder(own.home)
     # In a process of its own, which gives up root's right to write everywhere.
-    tests = str(Path(__file__).parent)
-    code = "import test_web_broken_home as t, sys; t.serve_closed(sys.argv[1])"
-    environment = {"PYTHONPATH": f"{tests}:{tests}/../benchmarks", "PATH": "/usr/bin:/bin"}
-    command = [sys.executable, "-c", code, str(own.home)]
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, __file__, str(own.home)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     open_folder(own.home)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -194,3 +193,7 @@ def serve_closed(home: str) -> None:
     require_degraded(app.test_client(), settings, "may not write")
     require_refusals(app.test_client(), "Make sure")
     app.extensions["catdog"].stop()
+
+
+if __name__ == "__main__":
+    serve_closed(sys.argv[1])

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from answers import require_problem, require_schema
 from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_api import require_problem, require_schema
 
-from catdog.figures import NAMES
+from catdog.charts import CHARTS
 from catdog.files import write_json
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore, read_metadata
@@ -24,11 +24,10 @@ CELL = "/api/charts/pictures?true=cats&answered=cats"
 
 
 @pytest.fixture(scope="module")
-def site_home(trained: Settings, drawn: Path, chart_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of a home with one version and its test pictures, for all tests here; what charts need is made once."""
+def site_home(trained: Settings, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a home with one version and its test pictures, for all tests here."""
     home = Path(shutil.copytree(trained.home, tmp_path_factory.mktemp("charts") / "home"))
     shutil.copytree(drawn / "test", home / "data" / "test")
-    shutil.copytree(chart_cache, home / "cache")
     return load_settings(home=home, tracking=False)
 
 
@@ -47,14 +46,14 @@ def client(app: APIFlask) -> FlaskClient:
 def test_listing(app: APIFlask, client: FlaskClient) -> None:
     document = client.get("/api/charts").json
     require_schema(app, "/api/charts", document)
-    assert [chart["name"] for chart in document["charts"]] == list(NAMES)
+    assert [chart["name"] for chart in document["charts"]] == list(CHARTS)
     assert document["version"] == 1
     assert len(document["insights"]) >= 4
     accuracy = next(insight for insight in document["insights"] if insight["topic"] == "Accuracy")
     assert "of 20 test pictures" in accuracy["text"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHARTS)
 def test_a_specification_holds_the_rows_of_its_csv(client: FlaskClient, name: str) -> None:
     document = client.get(f"/api/charts/{name}").json
     assert "vega-lite" in document["$schema"]
@@ -153,7 +152,7 @@ def test_the_tab_says_all_without_a_script(client: FlaskClient, site_home: Setti
     assert page.count('class="cell"') == 4
     assert f"{matrix[0][0]} pictures that show Cat, answered Cat" in page
     assert "Nothing was asked in the last 48 hours" in page
-    for name in NAMES:
+    for name in CHARTS:
         assert f"title-{name}" in page
         assert f"/api/charts/{name}.csv" in page or name in ("activity", "drift")
     assert "Balance" in page
@@ -169,13 +168,13 @@ def test_what_cannot_be_computed_does_not_keep_the_rest_from_being_shown(home: S
     document["checksums"].pop("assessment.json")
     write_json(home.models_dir / "1" / "metadata.json", document)
     (home.models_dir / "1" / "assessment.json").unlink()
-    home.cache_dir.write_text("in the way")
     made = create_app(home)
     made.extensions["catdog"].stop()
     client = made.test_client()
-    require_problem(client.get("/api/charts"), 503, "cannot be prepared")
+    (home.models_dir / "1" / "head.npz").write_bytes(b"damaged meanwhile")
+    require_problem(client.get("/api/charts"), 503, "cannot be assessed")
     page = client.get("/?tab=visualizations")
     assert page.status_code == 200
-    assert "cannot be prepared" in page.text
+    assert "cannot be assessed" in page.text
     assert str(home.home) not in page.text
     assert "Pictures in the data set" in page.text

@@ -4,7 +4,7 @@ import json
 import socket
 
 import pytest
-from test_web_server import CAT, ask, serving
+from servers import CAT, ask, serving
 
 from catdog.settings import Settings
 

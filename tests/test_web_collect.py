@@ -13,21 +13,19 @@ from threading import Event
 from typing import Any
 
 import pytest
+from answers import require_problem, require_schema
 from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_api import require_problem, require_schema
 
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.foreground import finish_here
 from catdog.patience import BRIEF_SECONDS
 from catdog.settings import Settings, load_settings
 from catdog.starter import ensure_champion
 from catdog.web.application import create_app
 from catdog.web.spool import Spool
-
-pytestmark = pytest.mark.databases
 
 CATS = [encode(draw("cat", 8000 + i)) for i in range(4)]
 DOG = encode(draw("dog", 8000))
@@ -54,7 +52,7 @@ def test_uploading(app: APIFlask, client: FlaskClient, home: Settings, field: st
     assert (found["files"], found["category"], found["accepted"], found["duplicates"]) == (5, "cats", 4, 0)
     assert [refused["name"] for refused in found["rejected"]] == ["4.jpg"]
     assert "not a JPEG" in found["rejected"][0]["reason"]
-    assert "4 pictures" in found["message"]
+    assert "4 images" in found["message"]
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 4
     assert client.get("/api/stats").json["dataset"]["retrain_cats"] == 4
     again = upload(client, *CATS, batch=found["batch"]).json
@@ -63,14 +61,14 @@ def test_uploading(app: APIFlask, client: FlaskClient, home: Settings, field: st
 
 def slow_repair(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
     """Let the first look at the kept pictures say that it has begun, and wait until it may end."""
-    begun, may_end, repair = Event(), Event(), Collection.repair
+    begun, may_end, repair = Event(), Event(), Uploads.repair
 
-    def slow(self: Collection) -> Any:
+    def slow(self: Uploads) -> Any:
         begun.set()
         may_end.wait(60)
         return repair(self)
 
-    monkeypatch.setattr(Collection, "repair", slow)
+    monkeypatch.setattr(Uploads, "repair", slow)
     return begun, may_end
 
 
@@ -224,17 +222,17 @@ def test_feedback_from_a_signed_in_form_without_script(home: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "form",
+    ("form", "words"),
     [
-        {"right": "maybe"},
-        {"class": "bird", "right": "true"},
-        {"class": "dog", "right": "true"},
-        {"class": ["cat", "dog"]},
+        ({"right": "maybe"}, "true or false, not 'maybe'"),
+        ({"class": "bird", "right": "true"}, "'bird'"),
+        ({"class": "dog", "right": "true"}, "one correct class"),
+        ({"class": ["cat", "dog"]}, "one correct class"),
     ],
 )
-def test_feedback_that_contradicts_itself(client: FlaskClient, form: dict[str, Any]) -> None:
+def test_feedback_that_contradicts_itself(client: FlaskClient, form: dict[str, Any], words: str) -> None:
     data = {"image": (io.BytesIO(CATS[0]), "x.jpg"), **form}
-    require_problem(client.post("/api/feedback", data=data), 400, "Received")
+    require_problem(client.post("/api/feedback", data=data), 400, words)
     assert client.get("/api/retrain/images").json["total"] == 0
 
 
@@ -359,7 +357,7 @@ def test_flipped_labels_and_copies_of_test_photographs_stay_out_of_a_retraining(
         assert upload(client, *pictures, category=name, batch=batch).json["accepted"] == len(pictures)
     tested = sorted((shared / "cat-and-dog" / "test" / "cats").glob("*.jpg"))[:2]
     exact = upload(client, tested[0].read_bytes(), batch="exact").json
-    assert "measured on this picture" in exact["rejected"][0]["reason"]
+    assert "measured on this image" in exact["rejected"][0]["reason"]
     copies = [encode(Image.open(path), quality=90) for path in tested]
     assert upload(client, *copies, batch="copies").json["accepted"] == 2
 

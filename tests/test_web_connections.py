@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from test_web_gunicorn_worker import converse
-from test_web_server import ROOT
+from servers import ROOT, converse
 
 HEAD_SECONDS, PROGRESS_SECONDS = 1.0, 1.5
 APP = """

@@ -1,9 +1,9 @@
 """Which other sites' pages may read what the API answers."""
 
 import pytest
+from access import KEY, client_of
+from answers import require_problem
 from flask.testing import FlaskClient
-from test_web_access import KEY, client_of
-from test_web_api import require_problem
 
 from catdog.errors import SettingsError
 from catdog.settings import Settings, load_settings

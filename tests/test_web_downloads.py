@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from access import client_of
+from answers import form, require_problem
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_access import client_of
-from test_web_api import form, require_problem
 
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from drawing import draw, encode
-from test_web_server import ROOT, ask, serving
+from servers import ROOT, ask, converse, serving
 
 CAT = encode(draw("cat", 4032))
 SECRET = b"secretsecretsecret"
@@ -57,19 +57,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path
         os.environ.clear()
         os.environ.update(before)
         yield port, folder / "log"
-
-
-def converse(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes, and read until the server closes; gives status, headers in lower case, and body."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        client.sendall(request)
-        received = b""
-        while chunk := client.recv(65536):
-            received += chunk
-    head, _, body = received.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    return int(first.split()[1]), headers, body
 
 
 @pytest.mark.parametrize(("request_bytes", "status", "says"), REFUSED, ids=lambda given: str(given)[:40])

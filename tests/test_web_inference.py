@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answers import CAT, DOG, form, require_problem, require_schema
 from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
-from test_web_api import CAT, DOG, form, require_problem, require_schema
 from werkzeug.serving import make_server
 
 from catdog.settings import Settings, load_settings

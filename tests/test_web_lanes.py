@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from access import client_of
 from drawing import draw, encode
-from test_web_server import ask, serving
+from servers import ask, serving
 
+from catdog.settings import Settings
 from catdog.web.lanes import lane_of
+from catdog.web.routes import RouteTable, table_of
 
 CAT = encode(draw("cat", 4032))
 
@@ -19,6 +22,13 @@ CAT = encode(draw("cat", 4032))
 def infer(*shapes: str, before: int = 0) -> bytes:
     inputs = ",".join(f'{{"name": "image", "shape": {shape}, "data": ["{"x" * 9000}"]}}' for shape in shapes)
     return f'{" " * before}{{"inputs": [{inputs}]}}'.encode()
+
+
+@pytest.fixture(scope="module")
+def routes(bundled: Settings) -> RouteTable:
+    table = table_of(client_of(bundled)[0])
+    assert table is not None
+    return table
 
 
 @pytest.mark.parametrize(
@@ -41,11 +51,17 @@ def infer(*shapes: str, before: int = 0) -> bytes:
         ("/v2/models/catdog/infer", b"nonsense", "lists"),
     ],
 )
-def test_each_kind_of_request_has_its_lane(path: str, body: bytes, lane: str) -> None:
+def test_each_kind_of_request_has_its_lane(routes: RouteTable, path: str, body: bytes, lane: str) -> None:
     file = io.BytesIO(body)
-    assert lane_of("POST", path, file) == lane
+    assert lane_of(routes, "POST", path, file).value == lane
     assert file.read() == body
-    assert lane_of("GET", path, file) == "other"
+    assert lane_of(routes, "GET", path, file).value == "other"
+
+
+def test_probes_have_lanes_of_their_own(routes: RouteTable) -> None:
+    found = [lane_of(routes, "GET", path, io.BytesIO()).value for path in ("/livez", "/readyz", "/metrics")]
+    assert found == ["liveness", "readiness", "other"]
+    assert lane_of(None, "GET", "/livez", io.BytesIO()).value == "other"  # an application that isn't catdog's
 
 
 def batch(count: int) -> tuple[bytes, dict[str, str]]:

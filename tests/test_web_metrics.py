@@ -18,8 +18,8 @@ from apiflask import APIFlask
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from servers import ask, children, serving
 from sqlalchemy import text, update
-from test_web_server import ask, serving
 from waiting import wait_for, wait_until_counted
 
 from catdog import tables
@@ -62,10 +62,6 @@ def scrape(port: int) -> dict[str, float]:
 
 def total(found: dict[str, float], name: str) -> float:
     return sum(value for key, value in found.items() if key.split("{")[0] == name)
-
-
-def children(pid: int) -> set[int]:
-    return {int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 def metrics_folders(pids: Iterable[int]) -> dict[int, Path]:

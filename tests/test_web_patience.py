@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drawing import draw, encode
-from test_web_server import CAT, ask, serving
+from servers import CAT, ask, serving
 
 from catdog.settings import Settings
 

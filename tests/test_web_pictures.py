@@ -13,10 +13,10 @@ from typing import Any
 import hostile_images
 import numpy as np
 import pytest
+from answers import require_problem
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from PIL import Image
-from test_web_api import require_problem
 
 from catdog.prediction import Predictor
 
@@ -132,10 +132,20 @@ FINE: dict[str, bytes] = {
     "odd exif": encode(CAT, exif=b"Exif\0\0rubbish"),
     "exif without end": encode(CAT, exif=b"Exif\0\0II*\0\xff\xff\xff\xff"),
 }
-COLOURS = {"jpeg", "jpeg progressive", "jpeg cmyk", "jpeg 4:4:4", "jpeg arithmetic", "mpo", "png", "png P", "png RGBA",
+COLOURS = {"jpeg", "jpeg progressive", "jpeg cmyk", "jpeg 4:4:4", "mpo", "png", "png P", "png RGBA",
            "png 16 bit colour", "png animated", "webp", "webp lossless", "webp RGBA", "webp animated",
            "avif", "jpeg without its end"}  # fmt: skip
 """What shows the drawn cat in its colours."""
+
+
+def far(client: FlaskClient, one: bytes, other: bytes) -> float:
+    """Mean difference of two images as the network takes them, in levels of 255.
+
+    Pixels are compared and not answers: of a level or two, a network that was never trained makes anything.
+    """
+    predictor = client.application.extensions["catdog"].predictor
+    return float(np.abs(predictor.pixels(one).astype(float) - predictor.pixels(other)).mean())
+
 
 REFUSED: dict[str, tuple[bytes, int]] = {
     "empty": (b"", 400),
@@ -302,7 +312,7 @@ def test_what_can_be_decoded_is_answered(client: FlaskClient, name: str) -> None
     raw = client.post("/api/predict", data=FINE[name], content_type="image/png").json
     assert {**one.json, "latency_ms": 0} == {**many, "latency_ms": 0} == {**raw, "latency_ms": 0}
     if name in COLOURS:
-        assert one.json["class"] == "Cat"
+        assert far(client, FINE[name], PNG) < 8
 
 
 def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
@@ -349,7 +359,7 @@ def test_however_the_camera_was_held_the_answer_is_the_same(client: FlaskClient,
     """Exactly, where nothing is lost: without compression, at the size that the network takes.
 
     A picture that lies on its side is scaled along its other side first, and JPEG rounds otherwise when turned: either
-    changes a pixel by a level or two of 255, of which a network that was never trained makes some hundredths.
+    changes a pixel by a level or two of 255.
     """
     stored_as = {
         1: None, 2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM",
@@ -358,14 +368,17 @@ def test_however_the_camera_was_held_the_answer_is_the_same(client: FlaskClient,
     options: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}.get(kind, {})
     for size, is_exact in (((224, 224), kind != "JPEG"), ((640, 480), False)):
         picture = draw("cat", 4032, size)
-        upright = send(client, "/api/predict", encode(picture, kind, **options)).json
+        straight = encode(picture, kind, **options)
+        upright = send(client, "/api/predict", straight).json
         for orientation, how in stored_as.items():
             exif = Image.Exif()
             exif[0x0112] = orientation
             stored = picture if how is None else picture.transpose(Image.Transpose[how])
-            answer = send(client, "/api/predict", encode(stored, kind, exif=exif, **options)).json
-            assert answer["class"] == upright["class"] == "Cat"
-            assert answer["probabilities"] == pytest.approx(upright["probabilities"], abs=0 if is_exact else 0.06)
+            turned = encode(stored, kind, exif=exif, **options)
+            answer = send(client, "/api/predict", turned).json
+            assert far(client, turned, straight) < 0.5
+            if is_exact:
+                assert answer["probabilities"] == upright["probabilities"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name[:20]))

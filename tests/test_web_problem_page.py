@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 import pytest
+from access import KEY, client_of
+from answers import require_problem
 from browsing import OpenPage, serving
 from drawing import draw, encode
 from flask.testing import FlaskClient
-from test_web_access import KEY, client_of
-from test_web_api import require_problem
 
 from catdog.settings import Settings, load_settings
 from catdog.web.pages import show_problem

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from access import KEY, changing, require_refusal, routes, sign_in
+from answers import require_problem
 from apiflask import APIFlask
 from flask.testing import FlaskClient
-from processes import free_port
-from test_web_access import KEY, changing, require_refusal, routes, sign_in
-from test_web_api import require_problem
+from servers import free_port
 
 from catdog.settings import Settings, load_settings
 from catdog.web.application import create_app

@@ -13,14 +13,15 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from answers import require_problem, require_schema
 from apiflask import APIFlask
 from drawing import add_drawings, draw, encode
 from flask.testing import FlaskClient
 from postgres import held
-from test_web_api import require_problem, require_schema
-from test_web_server import ask, serving
+from servers import ask, serving
 from waiting import wait_for
 from werkzeug.test import EnvironBuilder
+from workers import workers_of
 
 from catdog.database import open_database
 from catdog.intake import reencode
@@ -29,8 +30,6 @@ from catdog.settings import Settings
 from catdog.store import ModelStore
 from catdog.web import supervision
 
-pytestmark = pytest.mark.databases
-
 PICTURE = encode(draw("cat", 49_999))
 
 
@@ -38,19 +37,6 @@ PICTURE = encode(draw("cat", 49_999))
 def uploads(home: Settings) -> None:
     for animal in ("cat", "dog"):
         add_drawings(home, animal, 8)
-
-
-def workers_of(pid: int) -> list[int]:
-    """List the workers among the processes that one has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == pid and b"--parent" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.usefixtures("uploads")
@@ -96,7 +82,7 @@ def test_of_twenty_triggers_at_once_one_is_accepted(app: APIFlask) -> None:
 
 
 def test_without_anything_new_a_trigger_is_refused(client: FlaskClient) -> None:
-    require_problem(client.post("/api/retrain/trigger"), 409, "nothing to train on", "0 uploaded pictures")
+    require_problem(client.post("/api/retrain/trigger"), 409, "nothing to train on", "0 uploaded images")
 
 
 @pytest.mark.usefixtures("uploads")
@@ -211,8 +197,8 @@ class Sender(threading.Thread):
                 return
 
 
-@pytest.mark.databases("sqlite")  # test_deploy_postgres.py has more of it
 @pytest.mark.usefixtures("uploads")
+@pytest.mark.slow
 def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     """While it retrains and pictures come in; its worker was killed before, too, and was started again."""
     with serving(home.home) as (port, process):
@@ -248,7 +234,6 @@ def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     assert list(home.jobs_dir.glob("*")) == []
 
 
-@pytest.mark.databases("sqlite")
 def test_a_worker_elsewhere_is_left_elsewhere(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATDOG_WORKER", "external")
     with serving(home.home) as (_, process):

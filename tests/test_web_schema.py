@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -70,7 +69,7 @@ class Quiet(WSGIRequestHandler):
 
 
 @pytest.fixture
-def address(tmp_path: Path, chart_cache: Path) -> Iterator[str]:
+def address(tmp_path: Path) -> Iterator[str]:
     """Where a server with a key listens, that has two versions and a champion to go back to."""
     for kind, data in PICTURES.items():
         schemathesis.openapi.media_type(kind, st.just(data))
@@ -79,7 +78,6 @@ def address(tmp_path: Path, chart_cache: Path) -> Iterator[str]:
     schemathesis.openapi.media_type("application/octet-stream", st.sampled_from(list(PICTURES.values())))
     settings = load_settings(home=tmp_path, tracking=False, api_key=KEY, rate_limit_keys="off")
     ensure_champion(settings.models_dir)
-    shutil.copytree(chart_cache, settings.cache_dir)
     store = ModelStore(settings.models_dir)
     store.promote(store.adopt(store.get(1).path).number, "test")
     app = create_app(settings)

@@ -2,10 +2,10 @@
 
 import itsdangerous
 import pytest
+from access import KEY, OWN, client_of, is_reached, sign_in
+from access import changing as changing_routes
+from answers import require_problem
 from flask.testing import FlaskClient
-from test_web_access import KEY, OWN, client_of, is_reached, sign_in
-from test_web_access import changing as changing_routes
-from test_web_api import require_problem
 
 from catdog.settings import Settings
 

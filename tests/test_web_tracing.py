@@ -18,7 +18,7 @@ import pytest
 from apiflask import APIFlask
 from collecting import Collector, Received, collecting
 from drawing import add_drawings, draw, encode
-from test_web_server import ask, serving
+from servers import ask, serving
 from waiting import wait_for
 
 from catdog import telemetry
@@ -319,7 +319,11 @@ def test_a_server_and_its_retraining_send_all_spans_by_their_end(
     settings = load_settings(home=shutil.copytree(bundled.home, tmp_path / "home"), tracking=False)
     for animal in ("cat", "dog"):
         add_drawings(settings, animal, 8)
-    os.environ |= {"OTEL_BSP_SCHEDULE_DELAY": "600000", "CATDOG_TRACKING": "false"}
+    # A full batch does not wait either, and a slow machine asks for the job's state some hundred times.
+    waiting = {"OTEL_BSP_SCHEDULE_DELAY": "600000"} | dict.fromkeys(
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), "100000"
+    )
+    os.environ |= waiting | {"CATDOG_TRACKING": "false"}
     with serving(settings.home) as (port, _):
         for _ in range(12):
             assert ask(port, "POST", "/api/predict", CAT)[0] == 200
@@ -367,7 +371,7 @@ def test_a_worker_that_leaves_its_job_sends_the_steps_that_are_done(
         step("7", "fit")
         worker.stop()
         with pytest.raises(SystemExit):
-            worker._look_up()
+            worker._exit_if_asked()
     assert [span.name for span in collector.spans] == ["retrain.fit"]
 
 

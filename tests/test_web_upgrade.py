@@ -11,9 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from processes import tree
-from test_web_metrics import children
-from test_web_server import CAT, ask, serving
+from servers import CAT, ask, children, descendants, serving
 
 
 def commands_of(pids: set[int]) -> dict[int, str]:
@@ -36,6 +34,7 @@ def load(port: int, stopped: threading.Event, answers: Counter[str]) -> None:
             answers[repr(error)] += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [(), ("-m", "gunicorn", "app:app")])
 def test_an_upgrade_loses_no_request(tmp_path: Path, command: tuple[str, ...]) -> None:
     answers: Counter[str] = Counter()
@@ -55,7 +54,7 @@ def test_an_upgrade_loses_no_request(tmp_path: Path, command: tuple[str, ...]) -
             wait_until(lambda: answers.total() > asked + 20)
             assert answers.keys() == {"200"}
             if not command:  # the worker of the jobs is the new server's, which had to wait for the old one's end
-                wait_until(lambda: any("worker --parent" in line for line in commands_of(set(tree(new))).values()))
+                wait_until(lambda: any("worker --parent" in line for line in commands_of(descendants(new)).values()))
         finally:
             stopped.set()
             for client in clients:

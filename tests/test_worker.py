@@ -1,6 +1,5 @@
 """The worker: whatever is killed and when, a job ends, once, with nothing left behind."""
 
-import json
 import os
 import shutil
 import signal
@@ -10,45 +9,32 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drawing import add_drawings
 from postgres import PostgresServer, move_rows
-from sqlalchemy import create_engine, text
 from waiting import wait_for
+from workers import require_clean, working
 
-from catdog import database, durable, trainer
+from catdog import database, trainer
 from catdog.database import open_database
 from catdog.errors import JobCancelledError, JobError
 from catdog.foreground import finish_here
 from catdog.jobs import Job, Jobs
-from catdog.retraining import STEPS
+from catdog.retraining import Retraining
 from catdog.settings import Settings, load_settings
+from catdog.stages import STEPS
 from catdog.store import ModelStore
-from catdog.worker import STAGES, Worker
+from catdog.worker import MAX_INTERRUPTIONS, Worker
 from catdog.worker_lock import only_worker
 
 pytestmark = pytest.mark.databases
 of_the_file = pytest.mark.databases("sqlite")
 
 EARLY = ("collect", "embed", "fit")
-
-
-@contextmanager
-def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker in a process of its own until the block ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "catdog", "worker"],
-        env=os.environ | {"CATDOG_HOME": str(settings.home), "CATDOG_DATABASE_URL": settings.resolved_database_url},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def children(pid: int) -> list[int]:
@@ -66,13 +52,6 @@ def children(pid: int) -> list[int]:
 
 def ended(jobs: Jobs, job: Job) -> Callable[[], bool]:
     return lambda: not jobs.get(job.id).in_progress
-
-
-def require_clean(settings: Settings) -> None:
-    """Check that there is nothing but whole versions, and nothing of a job."""
-    hidden = [path.name for path in settings.models_dir.rglob(".new-*")]
-    assert hidden == []
-    assert list(settings.jobs_dir.glob("*")) == []
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +117,6 @@ def begin(jobs: Jobs, **arguments: bool) -> Job:
     return job
 
 
-def test_stages_are_the_steps_of_retraining() -> None:
-    assert tuple(STAGES) == STEPS
-
-
 def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     messages, report = [], Jobs.report
 
@@ -161,22 +136,6 @@ def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs, monkeypa
     assert ModelStore(home.models_dir).champion() == 2
     assert [line.split(maxsplit=1)[1] for line in job.log[1:-1]] == [f"{step} done" for step in STEPS]
     require_clean(home)
-    require_record(home, job)
-
-
-def require_record(home: Settings, job: Job) -> None:
-    """Check that the steps were recorded where the settings say, in words that are not code."""
-    record = home.home / "catdog-jobs.db"
-    assert record.exists() is (home.database_url is None)
-    engine = create_engine(home.database_url or f"sqlite:///{record}")
-    with engine.connect() as connection:
-        if home.database_url is None:
-            assert record.stat().st_mode & 0o077 == 0
-            assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
-        table = "dbos.workflow_input" if home.database_url else "workflow_input"
-        (inputs,) = connection.scalars(text(f"SELECT inputs FROM {table}"))
-    engine.dispose()
-    assert json.loads(inputs) == {"namedArgs": {}, "positionalArgs": [job.id]}
 
 
 def kill_at(home: Settings, jobs: Jobs, job: Job, stage: str, pause: float = 0) -> None:
@@ -292,8 +251,8 @@ def test_a_killed_training_process_fails_the_job_and_not_the_worker(busy: tuple[
     home, worker = busy
     jobs = Jobs(open_database(home))
     job = begin(jobs)
-    (trainer,) = children(worker)
-    assert os.getpriority(os.PRIO_PROCESS, trainer) >= 10
+    (trainer,) = wait_for(lambda: children(worker))
+    wait_for(lambda: os.getpriority(os.PRIO_PROCESS, trainer) >= 10)
     assert os.getsid(trainer) == os.getsid(worker)  # else niceness may mean nothing between them
     assert os.getpgid(trainer) != os.getpgid(worker)  # or Ctrl-C would end it before the worker can
     os.kill(trainer, signal.SIGKILL)
@@ -342,72 +301,93 @@ def test_a_job_that_ended_before_ctrl_c_says_so(home: Settings, jobs: Jobs, monk
         jobs.finish(job.id, "succeeded", "Done.")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("catdog.foreground._do_here", interrupted)
+    monkeypatch.setattr("catdog.foreground._run_worker", interrupted)
     with pytest.raises(JobCancelledError, match="before it could be cancelled: it succeeded"):
         finish_here(home, job.id)
 
 
-INTERRUPTED = """
+TAKEN = """
 import os, sys
-from catdog import durable
 from catdog.settings import load_settings
-import dbos
-job, times, version, workflow, *names = sys.argv[1:]
-durable.APPLICATION_VERSION, durable._WORKFLOW = version, workflow
-def step(_, name):
-    if name == names[-1]:
-        os._exit(9)
-    return {"done": name}
-for _ in range(int(times)):
+from catdog.worker import Worker
+from catdog.worker_lock import only_worker
+import catdog.worker
+catdog.worker.Trainer.run = lambda *_: os._exit(9)
+for _ in range(int(sys.argv[1])):
     if not (child := os.fork()):
-        durable.run_durably(load_settings(), job, step, tuple(names), lambda: None)
+        settings = load_settings()
+        with only_worker(settings) as lock:
+            Worker(settings, lock).run_once()
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 """
 
 
-def interrupt(home: Settings, job: Job, *names: str, times: int = 1, version: str = "", workflow: str = "") -> None:
-    """Begin a job as a catdog with these steps, version and workflow does, and kill it in the last of them."""
-    Jobs(open_database(home)).start(job.id)
-    known = (version or durable.APPLICATION_VERSION, workflow or durable._WORKFLOW)
-    command = [sys.executable, "-W", "ignore", "-c", INTERRUPTED, job.id, str(times), *known, *names]
+def interrupt(home: Settings, times: int) -> None:
+    """Let so many workers take the job, one after another, each of which dies in its first step."""
+    command = [sys.executable, "-W", "ignore", "-c", TAKEN, str(times)]
     subprocess.run(command, env=os.environ | {"CATDOG_HOME": str(home.home)}, check=True)
 
 
-@pytest.mark.parametrize(
-    ("names", "other"),
-    [
-        (("collect", "embed"), {"version": "catdog-retraining-0"}),
-        (("prepare", "learn"), {"version": "catdog-retraining-0", "workflow": "learn"}),
-        (("collect", "embed"), {"workflow": "learn"}),
-        (("prepare", "learn"), {}),
-    ],
-    ids=["version", "all", "workflow", "steps"],
-)
-def test_a_job_that_another_catdog_began_fails_in_words(
-    home: Settings, jobs: Jobs, names: tuple[str, ...], other: dict[str, str]
-) -> None:
-    job = jobs.create(arguments={"promote": None, "unheard": {"of": [1]}})
-    interrupt(home, job, *names, **other)
-    found = finish_here(home, job.id)
-    assert found.state == "failed"
-    assert "another version of catdog" in found.message
-    assert "start it again" in found.message
-    require_clean(home)
-    assert jobs.create().in_progress  # nothing is in the way of the next
-
-
-def test_one_that_is_interrupted_again_and_again_fails_in_words(home: Settings, jobs: Jobs) -> None:
+def test_a_job_that_kills_its_workers_is_given_up(home: Settings, jobs: Jobs) -> None:
     job = jobs.create()
-    interrupt(home, job, "collect", "embed", times=durable.MAX_RECOVERY_ATTEMPTS + 1)
+    interrupt(home, times=MAX_INTERRUPTIONS + 1)
+    assert jobs.get(job.id).state == "running"
     found = finish_here(home, job.id)
     assert found.state == "failed"
     assert "interrupted more than 3 times" in found.message
     require_clean(home)
+    assert jobs.create().in_progress  # nothing is in the way of the next
+
+
+def stop_in(home: Settings, jobs: Jobs, step: str) -> Job:
+    """Leave a job as the first release does whose worker is killed: the step in the row, results in the folder."""
+    job = jobs.start(jobs.create().id)
+    retraining = Retraining(job.id, home, open_database(home))
+    for name in STEPS[: STEPS.index(step)]:
+        retraining.run(name, lambda *_: None)
+    jobs.report(job.id, step, 50, "Under way.", None)
+    return job
+
+
+def steps_done(job: Job) -> list[str]:
+    return [line.split()[1] for line in job.log if line.endswith(" done")]
+
+
+def test_a_job_goes_on_from_the_step_in_its_row(home: Settings, jobs: Jobs) -> None:
+    found = finish_here(home, stop_in(home, jobs, "evaluate").id)
+    assert (found.state, found.message.startswith("Version 2 is promoted")) == ("succeeded", True), found.message
+    assert steps_done(found) == ["evaluate", "save", "promote"]
+    require_clean(home)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["results lost", "unknown step"])
+def test_a_job_that_cannot_go_on_begins_again(home: Settings, jobs: Jobs, lost: bool) -> None:
+    job = stop_in(home, jobs, "fit")
+    if lost:
+        shutil.rmtree(home.jobs_dir / job.id)
+    else:
+        jobs.report(job.id, "learn", 50, "A step of another release.", None)
+    found = finish_here(home, job.id)
+    assert found.state == "succeeded", found.message
+    assert steps_done(found) == list(STEPS)
+    require_clean(home)
+
+
+def test_a_job_that_has_its_result_only_ends(home: Settings, jobs: Jobs) -> None:
+    job = jobs.start(jobs.create().id)
+    jobs.complete_step(job.id, "promote", "promote", {"version": 1, "decision": "promoted", "reason": "better"})
+    found = finish_here(home, job.id)
+    assert (found.state, found.message) == ("succeeded", "Version 1 is promoted: better")
+    assert steps_done(found) == ["promote"]
 
 
 def test_there_is_one_worker_a_home(home: Settings) -> None:
-    with only_worker(home), pytest.raises(JobError, match="One worker a home"), only_worker(home, timeout=0):
+    with (
+        only_worker(home),
+        pytest.raises(JobError, match="A worker is already running for"),
+        only_worker(home, timeout=0),
+    ):
         pass
 
 
@@ -433,10 +413,10 @@ def test_a_worker_ends_with_its_parent(home: Settings, jobs: Jobs) -> None:
 def test_pictures_that_come_in_warm_the_training_process(home: Settings) -> None:
     with only_worker(home) as lock:
         worker = Worker(home, lock)
-        worker._keep_warm()
+        worker._keep_trainer_warm()
         assert worker._trainer.pid is None
         add_drawings(home, "cat", 2, first=30_000)
-        worker._keep_warm()
+        worker._keep_trainer_warm()
         assert worker._trainer.pid is not None
         worker.close()
         assert worker._trainer.pid is None

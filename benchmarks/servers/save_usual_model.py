@@ -6,6 +6,7 @@ python save_usual_model.py MODELS TARGET.keras
 import sys
 from pathlib import Path
 
+from catdog.backbone import WEIGHTS
 from catdog.model import create_model, write_head
 from catdog.store import ModelStore
 
@@ -13,7 +14,7 @@ from catdog.store import ModelStore
 def main() -> None:
     """Build the network, put both parts' weights in, and save it."""
     version = ModelStore(Path(sys.argv[1])).get()
-    weights = version.backbone_path / "backbone.weights.h5"
+    weights = version.backbone_path / WEIGHTS
     network = create_model(len(version.classes), image_size=version.metadata["image_size"], weights=weights)
     write_head(network, version.load_head())
     network.save(sys.argv[2])

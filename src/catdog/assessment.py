@@ -1,9 +1,10 @@
 """What a version's answers on its test pictures show beyond the metrics: curves, bins, and which pictures went wrong.
 
-A version holds it as `assessment.json`, made when it was trained. Of one that does not, `assess_version` computes it
-from the features that the version keeps of its test pictures.
+A version holds it as `assessment.json`, made when it was saved. If it was saved before there were assessments,
+`assess_version` computes it from the features that the version keeps of its test pictures.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,12 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from catdog import curves
 from catdog.errors import VersionCorruptError
-from catdog.replay import Replay
+from catdog.metrics import confusion_matrix
 from catdog.store import ModelVersion
-from catdog.version_files import read_assessment_document
 
-FILE_NAME: Final = "assessment.json"
 EXAMPLES_A_CELL: Final = 24
 """Pictures that are listed for a cell of the confusion matrix."""
 
@@ -41,18 +41,12 @@ def assess(
         of each cell of the confusion matrix, wrong answers first, of these the surest first, of right ones the
         least sure.
     """
-    # In here: a web process reads assessments and does without scikit-learn, which takes 45 MB.
-    from sklearn.metrics import confusion_matrix
-
-    from catdog import curves
-
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
     numbers = range(exact.shape[1])
-    matrix = confusion_matrix(labels, exact.argmax(axis=1), labels=list(numbers))
     return {
         "n": len(labels),
-        "rates": curves.class_rates(matrix),
+        "rates": curves.class_rates(confusion_matrix(exact, labels)),
         "roc": [curves.roc(exact, labels, class_id) for class_id in numbers],
         "precision_recall": [curves.precision_recall(exact, labels, class_id) for class_id in numbers],
         "reliability": curves.reliability(exact, labels),
@@ -61,27 +55,44 @@ def assess(
     }
 
 
-def read_assessment(version: ModelVersion) -> Assessment | None:
-    """Read what a version holds; None where it was made before there were assessments."""
-    return read_assessment_document(version.path, FILE_NAME, len(version.classes))
-
-
 def assess_version(version: ModelVersion) -> Assessment | None:
-    """Assess a version on the test pictures whose features it keeps; None where it keeps none.
+    """Assess a version on the test pictures whose features it keeps; None if it keeps none.
 
     Raises:
         VersionCorruptError: its head cannot be read.
     """
     try:
-        replay = Replay.load(version.path / "replay.npz")
-    except VersionCorruptError:  # a bundle may come without
+        replay = version.replay()
+    except VersionCorruptError:
         return None
-    tested = replay.split == "test"
-    if not tested.any():
+    tested = replay.select("test") if replay else None
+    if tested is None or not len(tested.labels):
         return None
     paths = {row["sha256"]: row["path"] for row in version.manifest()}
-    pictures = [(sha256, paths.get(sha256, "")) for sha256 in replay.sha256[tested].tolist()]
-    return assess(version.load_head().probabilities(replay.features[tested]), replay.labels[tested], pictures)
+    pictures = [(sha256, paths.get(sha256, "")) for sha256 in tested.sha256.tolist()]
+    return assess(version.load_head().probabilities(tested.features), tested.labels, pictures)
+
+
+class Assessments:
+    """The assessment of the version that was asked for last, read or computed once. For any number of threads."""
+
+    def __init__(self) -> None:
+        self._last: tuple[ModelVersion, Assessment] | None = None
+        self._turn = threading.Lock()
+
+    def get(self, version: ModelVersion) -> Assessment:
+        """Return what a version holds, or what its kept features give; empty if it has neither.
+
+        Raises:
+            VersionCorruptError: the version needs to be assessed and cannot be read.
+        """
+        with self._turn:
+            if self._last is None or self._last[0] != version:
+                held = version.assessment()
+                if held is None and version.has_replay:
+                    held = assess_version(version)
+                self._last = version, held or {}
+            return self._last[1]
 
 
 def _examples(

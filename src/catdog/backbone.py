@@ -27,7 +27,7 @@ from catdog.files import file_sha256, require_checksums, sync_folder, sync_tree,
 from catdog.frameworks import import_keras, import_openvino, openvino_core
 from catdog.preprocessing import IMAGE_SIZE, Pixels
 from catdog.settings import Precision
-from catdog.version_files import read_backbone_document
+from catdog.version_files import BACKBONE, read_backbone_document
 
 IMAGENET: Final = "imagenet"
 FEATURES_OUTPUT: Final = "features"
@@ -36,6 +36,7 @@ BUNDLED: Final = "backbone"
 """Folder of a backbone in a bundle, where it goes by no id."""
 
 NETWORK: Final = ("backbone.xml", "backbone.bin")
+WEIGHTS: Final = "backbone.weights.h5"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Backbone:
             "ENABLE_CPU_PINNING": False,
         }
         try:
-            model = core.read_model(self.directory / "backbone.xml")
+            model = core.read_model(self.directory / NETWORK[0])
             self._require_shapes(model)
             wanted = ov.Model([model.output(name).get_node() for name in outputs], model.get_parameters())
             return _Compiled(core.compile_model(wanted, "CPU", options))
@@ -220,10 +221,10 @@ def install_backbone(
         new = Path(temporary) / backbone_id
         new.mkdir()
         width = _convert(weights, image_size, new)
-        shutil.copyfile(weights, new / "backbone.weights.h5")
+        shutil.copyfile(weights, new / WEIGHTS)
         checksums = {path.name: file_sha256(path) for path in sorted(new.iterdir())}
         info = BackboneInfo(backbone_id, image_size, width, source or weights.name, checksums)
-        write_json(new / "backbone.json", asdict(info))
+        write_json(new / BACKBONE, asdict(info))
         settle(new, folder)
     return folder
 
@@ -311,5 +312,5 @@ def _convert(weights: Path, image_size: int, folder: Path) -> int:
         output.get_tensor().set_names({FEATURES_OUTPUT if is_vector else MAP_OUTPUT})
     model.reshape([1, image_size, image_size, 3])
     # Half-precision weights: half the file, and far below what bf16 arithmetic rounds.
-    ov.save_model(model, folder / "backbone.xml", compress_to_fp16=True)
+    ov.save_model(model, folder / NETWORK[0], compress_to_fp16=True)
     return int(pooled.shape[-1])

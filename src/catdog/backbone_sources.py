@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from catdog import starter
-from catdog.backbone import IMAGENET, build_keras_backbone, download_imagenet, install_backbone, read_info
+from catdog.backbone import IMAGENET, WEIGHTS, build_keras_backbone, download_imagenet, install_backbone, read_info
 from catdog.errors import BackboneError, UnknownBackboneError
 from catdog.finetune import fine_tune
 from catdog.folding import BLOCKS
@@ -89,7 +89,7 @@ def tune_backbone(
         on_progress(done, progress.epochs * progress.steps)
 
     tuned = fine_tune(
-        folder / "backbone.weights.h5",
+        folder / WEIGHTS,
         manifest.paths("train"),
         manifest.labels("train"),
         (manifest.paths("validation"), manifest.labels("validation")),

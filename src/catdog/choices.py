@@ -3,5 +3,5 @@
 from typing import Literal
 
 ExportFormat = Literal["keras", "h5", "onnx", "openvino", "litert", "saved_model"]
-PictureState = Literal["active", "pending", "removed"]
+UploadState = Literal["active", "pending", "removed"]
 """State of an image for retraining: in use, feedback awaiting confirmation, or removed."""

@@ -4,10 +4,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from catdog.histograms import SHARE_BINS
-from catdog.metrics import Labels, calibration_bins, wilson_interval
+from catdog.metrics import Labels, calibration_bins, roc_auc, wilson_interval
 
 MOST_POINTS: Final = 200
 """Of a curve: more than a chart of 400 pixels can show, and few enough for a page."""
@@ -16,36 +15,41 @@ Rows = list[dict[str, Any]]
 
 
 def roc(probabilities: NDArray[np.float64], labels: Labels, class_id: int) -> dict[str, Any] | None:
-    """Give the ROC curve of a class against the rest.
+    """Return the ROC curve of a class against the rest.
 
     Returns:
         `points`, at most 200 pairs of false and true positive rate from (0, 0) to (1, 1), and the area `auc` under all
-        of them; None where all pictures are of the class or none is.
+        of them; None if all pictures are of the class or none is.
     """
     positive = labels == class_id
     if positive.all() or not positive.any():
         return None
-    false_rate, true_rate, _ = roc_curve(positive, probabilities[:, class_id])
-    return {"points": _thin(false_rate, true_rate), "auc": float(auc(false_rate, true_rate))}
+    scores = probabilities[:, class_id]
+    found, false = (np.concatenate([[0], counts]) for counts in _counts(positive, scores))
+    bends = np.concatenate([[True], (np.diff(found, 2) != 0) | (np.diff(false, 2) != 0), [True]])
+    found, false = found[bends], false[bends]
+    return {"points": _thin(false / false[-1], found / found[-1]), "auc": roc_auc(positive, scores)}
 
 
 def precision_recall(probabilities: NDArray[np.float64], labels: Labels, class_id: int) -> dict[str, Any] | None:
-    """Give the precision-recall curve of a class against the rest.
+    """Return the precision-recall curve of a class against the rest.
 
     Returns:
-        `points`, at most 200 pairs of recall and precision, recall rising, and the `average_precision`; None where no
+        `points`, at most 200 pairs of recall and precision, recall rising, and the `average_precision`; None if no
         picture is of the class.
     """
     positive = labels == class_id
     if not positive.any():
         return None
-    precision, recall, _ = precision_recall_curve(positive, probabilities[:, class_id])
-    average = average_precision_score(positive, probabilities[:, class_id])
-    return {"points": _thin(recall[::-1], precision[::-1]), "average_precision": float(average)}
+    found, false = _counts(positive, probabilities[:, class_id])
+    recall = np.concatenate([[0], found / found[-1]])
+    precision = np.concatenate([[1], found / (found + false)])
+    average = float((np.diff(recall) * precision[1:]).sum())
+    return {"points": _thin(recall, precision), "average_precision": average}
 
 
 def reliability(probabilities: NDArray[np.float64], labels: Labels) -> Rows:
-    """Give the bins of `metrics.calibration_bins`, with `low` and `high`: Wilson's 95 % interval of the accuracy."""
+    """Return the bins of `metrics.calibration_bins`, with `low` and `high`: Wilson's 95 % interval of the accuracy."""
     rows: Rows = []
     for found in calibration_bins(probabilities, labels):
         low, high = wilson_interval(round(found["accuracy"] * found["n"]), int(found["n"]))
@@ -64,7 +68,7 @@ def confidence_histogram(probabilities: NDArray[np.float64], labels: Labels) -> 
 
 
 def class_rates(matrix: NDArray[np.int64]) -> Rows:
-    """Give precision and recall of each class with Wilson's 95 % interval, from the confusion matrix `(C, C)`.
+    """Return precision and recall of each class with Wilson's 95 % interval, from the confusion matrix `(C, C)`.
 
     A class without pictures has no recall, one that is never answered no precision.
     """
@@ -75,6 +79,14 @@ def class_rates(matrix: NDArray[np.int64]) -> Rows:
                 low, high = wilson_interval(right, n)
                 rows.append({"class": class_id, "measure": measure, "value": right / n, "low": low, "high": high})
     return rows
+
+
+def _counts(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count positives and negatives down to each distinct score, the highest first."""
+    order = np.argsort(-scores, kind="stable")
+    last_of_equals = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    found = np.cumsum(positive[order])[last_of_equals]
+    return found, last_of_equals + 1 - found
 
 
 def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[list[float]]:

@@ -17,8 +17,8 @@ from catdog.regular_files import file_in_the_way
 from catdog.settings import Settings, available_cores
 from catdog.store import ModelStore
 
-_RUNTIME_PACKAGES: Final = ("openvino", "numpy", "pillow", "scikit-learn", "sqlalchemy")
-_TRAINING_PACKAGES: Final = ("keras", "tensorflow", "mlflow-skinny", "kagglehub")
+_RUNTIME_PACKAGES: Final = ("openvino", "numpy", "pillow", "sqlalchemy")
+_TRAINING_PACKAGES: Final = ("keras", "tensorflow", "scikit-learn", "mlflow-skinny", "kagglehub")
 _INSTRUCTION_SETS: Final = (
     "avx2",
     "avx512f",
@@ -143,7 +143,7 @@ def _model(settings: Settings, problems: list[str]) -> dict[str, Any]:
             "versions": versions,
             "champion": champion.number,
             "classes": list(champion.classes),
-            "accuracy": round(champion.metadata["metrics"]["accuracy"], 4),
+            "accuracy": round(champion.metrics["accuracy"], 4),
         }
     except CatdogError as error:
         problems.append(str(error))

@@ -5,6 +5,7 @@ Answers of the last hours are compared with the version's own on its test pictur
 distances. The reference is taken in the same mix of answered classes, so that more cats than usual are no drift.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,6 @@ from catdog import sampling, tables
 from catdog.errors import VersionCorruptError
 from catdog.head import Head
 from catdog.novelty import NoveltyReference
-from catdog.replay import Replay
 from catdog.sampling import Sample
 from catdog.store import ModelVersion
 
@@ -81,11 +81,13 @@ def observe(features: NDArray[Any], head: Head, novelty: NoveltyReference) -> Ob
 def reference_of(version: ModelVersion) -> Observed | None:
     """Give what a version answers for its test pictures; None where it kept too few."""
     try:
-        replay = Replay.load(version.path / "replay.npz")
-    except VersionCorruptError:  # a bundle may come without
+        replay = version.replay()
+    except VersionCorruptError:  # measuring drift never stops a server
         return None
-    tested = replay.features[replay.split == "test"]
-    return observe(tested, version.load_head(), version.load_novelty()) if len(tested) >= SMALLEST_REFERENCE else None
+    tested = replay.select("test").features if replay else None
+    if tested is None or len(tested) < SMALLEST_REFERENCE:
+        return None
+    return observe(tested, version.load_head(), version.load_novelty())
 
 
 def observed_of(samples: list[Sample]) -> Observed:
@@ -122,10 +124,11 @@ def chance_of(distance: float, first: int, second: int) -> float:
     Kolmogorov's limit with Stephens' correction for small samples (https://www.jstor.org/stable/2984408), within some
     per cent of `scipy.stats.ks_2samp`. Importing `scipy.stats` would take 40 MB of every process that measures.
     """
-    from scipy.special import kolmogorov  # only here: a server that starts does not need it
-
     root = (first * second / (first + second)) ** 0.5
-    return float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
+    scaled = (root + 0.12 + 0.11 / root) * distance
+    if scaled < 0.2:  # 1 to 12 digits, and the series would need many terms
+        return 1.0
+    return 2 * sum((1 if k % 2 else -1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 20))
 
 
 def _in_the_mix_of(recent: Observed, reference: Observed) -> Observed:

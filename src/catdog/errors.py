@@ -149,11 +149,11 @@ class ForbiddenError(CatdogError):
     """A request isn't allowed from its origin, with or without a key."""
 
 
-class CollectionError(CatdogError):
+class UploadConflictError(CatdogError):
     """A change doesn't fit the current state of the images for retraining."""
 
 
-class UploadNotFoundError(CollectionError):
+class UploadNotFoundError(UploadConflictError):
     """No such image or batch for retraining."""
 
 
@@ -161,7 +161,7 @@ class DiskFullError(CatdogError):
     """The disk is full, or would exceed its limit."""
 
 
-class CollectionFullError(DiskFullError):
+class UploadsFullError(DiskFullError):
     """The limit of images for retraining is reached; says which one, and what was kept."""
 
 

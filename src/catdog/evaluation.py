@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from catdog.dataset import read_folder
 from catdog.errors import DatasetError, PictureError
 from catdog.labels import display_name, match_all
 from catdog.layout import GUESSED, Layout
 from catdog.manifest import Manifest
-from catdog.metrics import Labels, Probabilities, compute_metrics, coverage_metrics, wilson_interval
+from catdog.metrics import Labels, Probabilities, compute_metrics, coverage_metrics, roc_auc, wilson_interval
 from catdog.prediction import Predictor
 from catdog.settings import Settings
 from catdog.split import Picture
@@ -171,10 +170,10 @@ def measure_other(predictor: Predictor, folder: Path, familiar: Sequence[float])
         raise DatasetError(f"At least one picture of other things is needed. Received: {folder}, with none usable.")
     novelty = [answer.novelty for _, answer in answers]
     accepted = [(str(path), answer.verdict) for path, answer in answers if answer.is_answered]
-    truth = np.repeat([0, 1], [len(familiar), len(novelty)])
+    is_other = np.repeat([False, True], [len(familiar), len(novelty)])
     return OtherThings(
         len(answers),
-        float(roc_auc_score(truth, [*familiar, *novelty])),
+        roc_auc(is_other, np.array([*familiar, *novelty])),
         len(accepted) / len(answers),
         wilson_interval(len(accepted), len(answers)),
         tuple(accepted),

@@ -24,13 +24,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from catdog.encoded import Limits
-from catdog.errors import PictureNotFoundError, VersionCorruptError
+from catdog.errors import PictureNotFoundError
 from catdog.features import read_if_possible
 from catdog.patience import BRIEF_SECONDS
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.preprocessing import Pixels, decode_upright, read_picture
 from catdog.regular_files import read_regular
-from catdog.replay import Replay
 from catdog.store import ModelVersion
 
 OVERLAY_SIDE: Final = 1024
@@ -162,16 +161,16 @@ class SimilarPictures:
         self._good_until = time.monotonic() + RETRY_SECONDS if cached is None else math.inf
         vectors = cached or {}
         labels = {sha256: numbers[rows[sha256]["class"]] for sha256 in vectors}
-        for sha256, label, vector in _replay(version, predictor.backbone.info.features):
+        for sha256, label, vector in _remembered(version, predictor.backbone.info.features):
             if sha256 not in vectors:
                 vectors[sha256], labels[sha256] = vector, label
         self._names = predictor.names
         self._hashes = list(vectors)
         self._labels = labels
         self._vectors = np.array(list(vectors.values()), np.float16).reshape(-1, predictor.backbone.info.features)
-        root = version.metadata.get("data", {}).get("root")
+        root = version.data_root
         self._lengths = np.array([max(_length(vector), 1e-6) for vector in self._vectors], np.float32)
-        self._paths = {sha256: Path(root, row["path"]) for sha256, row in rows.items()} if root else {}
+        self._paths = {sha256: root / row["path"] for sha256, row in rows.items()} if root else {}
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -238,10 +237,10 @@ def training_picture(predictor: Predictor, sha256: str) -> bytes:
 
 def _read(path: Path, predictor: Predictor) -> bytes:
     """Read a training picture from where the data lay or from the home; what cannot be one is as good as gone."""
-    settings, root = predictor.settings, predictor.version.metadata.get("data", {}).get("root")
+    settings, root = predictor.settings, predictor.version.data_root
     try:
         found = path.resolve()
-        is_inside = any(found.is_relative_to(Path(at).resolve()) for at in (settings.home, root) if at)
+        is_inside = any(found.is_relative_to(at.resolve()) for at in (settings.home, root) if at)
         if is_inside:
             return read_regular(found, settings.max_picture_bytes) or b""
     except (OSError, RuntimeError, ValueError):
@@ -314,13 +313,8 @@ def _length(vector: NDArray[Any]) -> float:
     return float(np.linalg.norm(vector.astype(np.float32)))
 
 
-def _replay(version: ModelVersion, width: int) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
-    """Give hash, class number and features of the training pictures that a version carries itself."""
-    path = version.path / "replay.npz"
-    if not path.exists():
-        return
-    replay = Replay.load(path)
-    if replay.features.shape[1:] != (width,) or not set(replay.labels.tolist()) <= set(range(len(version.classes))):
-        raise VersionCorruptError(f"The replay memory does not fit the version. Received: {path}.")
-    for index in np.flatnonzero(replay.split == "train"):
-        yield str(replay.sha256[index]), int(replay.labels[index]), replay.features[index]
+def _remembered(version: ModelVersion, width: int) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
+    """Yield hash, class number and features of the training images that a version carries itself."""
+    if replay := version.replay(width):
+        train = replay.select("train")
+        yield from zip(train.sha256.tolist(), train.labels.tolist(), train.features, strict=True)

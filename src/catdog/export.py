@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog import __version__
-from catdog.backbone import read_info
+from catdog.backbone import WEIGHTS, read_info
 from catdog.choices import ExportFormat
 from catdog.errors import ExportError, MissingDependencyError
 from catdog.files import sync_folder, sync_tree, write_json
@@ -99,7 +99,7 @@ def describe(version: ModelVersion) -> dict[str, Any]:
 def build_network(version: ModelVersion) -> Any:
     """Build the Keras network of a version, pixels to probabilities, calibration included."""
     size = read_info(version.backbone_path).image_size
-    network = create_model(len(version.classes), image_size=size, weights=version.backbone_path / "backbone.weights.h5")
+    network = create_model(len(version.classes), image_size=size, weights=version.backbone_path / WEIGHTS)
     write_head(network, version.load_head())
     return network
 

@@ -1,4 +1,4 @@
-"""A job in the foreground: done in this process, or waited for where a worker does it; Ctrl-C cancels it."""
+"""A job in the foreground: done in this process, or by a running worker that is waited for; Ctrl-C cancels it."""
 
 import signal
 import sys
@@ -17,43 +17,43 @@ from catdog.worker_lock import WorkerLock, only_worker
 
 WAIT_SECONDS: Final = 0.5
 CANCEL_SECONDS: Final = 5.0
-"""How long the end of a cancelled job is waited for; it takes two at most."""
+"""How long to wait for a cancelled job to end; it takes two seconds at most."""
 
 
 def finish_here(settings: Settings, job_id: str, tell: Callable[[str], None] | None = None) -> Job:
-    """Do a job in this process, where no worker runs; wait for the worker where one does.
+    """Do a job in this process, or wait for it if a worker is running.
 
-    Where another worker takes the job over while it is done here, which may be after the network failed, the process
-    says so and ends with the exit code of a `JobError`.
+    Another worker may take over a job that is done here, after a network failure. Then the process reports that and
+    exits with the exit code of a `JobError`.
 
     Args:
-        settings: where everything lies.
-        job_id: names the job.
-        tell: says that last sentence; on standard error where not given.
+        settings: folders and database.
+        job_id: ID of the job.
+        tell: reports that another worker took over; on standard error by default.
 
     Raises:
-        JobCancelledError: Ctrl-C ended it, since who waits for it here does not want it any more.
+        JobCancelledError: the job was cancelled with Ctrl-C.
     """
     jobs = Jobs(open_database(settings))
-    on_loss = partial(tell or _tell, f"{LOST}follow it with: catdog jobs show {job_id}")
+    on_loss = partial(tell or _report_error, f"{LOST}follow it with: catdog jobs show {job_id}")
     try:
         while (job := jobs.get(job_id)).in_progress:
             try:
                 with only_worker(settings, timeout=0) as lock:
-                    _do_here(settings, lock, on_loss)
-            except JobError:  # a worker is there
+                    _run_worker(settings, lock, on_loss)
+            except JobError:  # a worker is running
                 time.sleep(WAIT_SECONDS)
     except KeyboardInterrupt:
         raise JobCancelledError(_cancel(jobs, job_id)) from None
     return job
 
 
-def _tell(sentence: str) -> None:
+def _report_error(sentence: str) -> None:
     sys.stderr.write(f"Error: {sentence}\n")
     sys.stderr.flush()
 
 
-def _do_here(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None]) -> None:
+def _run_worker(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None]) -> None:
     worker, interrupted = Worker(settings, lock, on_loss=on_loss), False
 
     def interrupt(*_: object) -> None:
@@ -62,7 +62,7 @@ def _do_here(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None]) 
         worker.cancel()
 
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # as in the background of a script, which Ctrl-C is not for
+    if before is not signal.SIG_IGN:  # ignored in the background of a script, which Ctrl-C does not address
         signal.signal(signal.SIGINT, interrupt)
     try:
         worker.run_once()
@@ -74,14 +74,14 @@ def _do_here(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None]) 
 
 
 def _cancel(jobs: Jobs, job_id: str) -> str:
-    """Cancel a job that may have ended, and say what became of it."""
+    """Cancel a job that may have ended, and describe the outcome."""
     with suppress(ConflictError):
         jobs.cancel(job_id)
     until = time.monotonic() + CANCEL_SECONDS
     while (job := jobs.get(job_id)).in_progress and time.monotonic() < until:
         time.sleep(0.1)
     if job.in_progress:
-        return f"Job {job_id} is to be cancelled, and its worker has not answered yet."
+        return f"Job {job_id} will be cancelled; its worker has not responded yet."
     if job.state == "cancelled":
         return f"Job {job_id} was cancelled; nothing was changed."
-    return f"Job {job_id} had ended before it could be cancelled: it {job.state}."
+    return f"Job {job_id} ended before it could be cancelled: it {job.state}."

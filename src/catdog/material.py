@@ -1,11 +1,11 @@
-"""What a retraining has to work with: new uploads, the base data where it lies here, and the champion's memory.
+"""The data of a retraining: uploads, the champion's own data if it is still here, and the champion's replay features.
 
-`collect` freezes which pictures these are, so that a retraining that is interrupted goes on with the same ones.
+`select` fixes which images these are. A retraining that is interrupted continues with the same ones.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,47 +15,24 @@ from sqlalchemy import Engine
 
 from catdog import dataset
 from catdog.adaptation import Examples
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.errors import ConflictError, DatasetError
 from catdog.features import Embedded, FeatureCache, Vector, read_embedded
 from catdog.files import write_json
 from catdog.json_reader import read_json_file
 from catdog.layout import Layout
 from catdog.manifest import Manifest
-from catdog.replay import Replay
 from catdog.settings import Settings
 from catdog.split import Picture, hash_share
 from catdog.store import ModelStore, ModelVersion
-from catdog.uploads import UploadedPicture
 from catdog.wording import counted
 
-_VALIDATION_LOT: Final = 16  # which hex digits of a hash decide; 0 and 8 decide about a data set's own splits
+_VALIDATION_DIGITS: Final = 16  # where in a hash the draw begins; 0 and 8 draw a data set's own splits
 
 
 @dataclass(frozen=True)
-class Uploads:
-    """What came in: the pictures in use, and the hashes of those that are not to be used, each with its reason."""
-
-    pictures: Sequence[UploadedPicture]
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-
-def read_uploads(settings: Settings, engine: Engine) -> Uploads:
-    """Read which uploads are in use, and why the others are not: removed, waiting, or doubted by the last review."""
-    collection = Collection(settings, engine)
-    active = collection.active()
-    used = {picture.sha256 for picture in active}
-    return Uploads(active, {p.sha256: _why_not(p) for p in collection.shelf.find() if p.sha256 not in used})
-
-
-def _why_not(picture: UploadedPicture) -> str:
-    reasons = {"removed": "It was removed.", "pending": "It waits to be confirmed."}
-    return reasons.get(picture.state) or picture.problem or "It is a test picture."
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Which pictures a retraining is on, by version of the champion: uploads and base data, and what was left out."""
+class Selection:
+    """The images of a retraining of version `champion`: uploads and base data. `left_out` gives reasons by hash."""
 
     champion: int
     uploads: tuple[Picture, ...]
@@ -67,7 +44,7 @@ class Collected:
         write_json(path, json.loads(json.dumps(asdict(self), default=str)))
 
     @classmethod
-    def load(cls, path: Path) -> "Collected":
+    def load(cls, path: Path) -> "Selection":
         """Read what `save` wrote."""
         document = read_json_file(path)
         for name in ("uploads", "base"):
@@ -75,65 +52,58 @@ class Collected:
         return cls(**document)
 
 
-def collect(settings: Settings, engine: Engine, uploads: Uploads) -> Collected:
-    """Choose the pictures for a retraining of the champion.
+def select(uploads: Uploads) -> Selection:
+    """Select the images for retraining the champion.
 
-    An upload is left out that is one of the champion's test pictures, is of a class that it does not know, or is in
-    `uploads.left_out`. Held-out uploads get the split `test`, the others `train`.
+    Uploads that may not be trained on, are among the champion's test images, or have a class that it does not know are
+    left out. Held-out uploads get the split `test`, the others `train`.
     """
+    settings = uploads.settings
     champion = ModelStore(settings.models_dir).get()
     numbers = {name: number for number, name in enumerate(champion.classes)}
-    base = _base(champion, settings, engine)
-    tested = {p.sha256 for p in base if p.split == "test"} | _remembered_tests(champion)
-    left_out, kept = dict(uploads.left_out), []
-    for upload in uploads.pictures:
+    base = _base(champion, settings, uploads.storage.engine)
+    tested = {p.sha256 for p in base if p.split == "test"} | _replayed_tests(champion)
+    active = uploads.active()
+    left_out, chosen = uploads.unused(active), []
+    for upload in active:
         if upload.sha256 in tested:
-            left_out[upload.sha256] = "It is a test picture."
+            left_out[upload.sha256] = "It is a test image."
         elif upload.folder not in numbers:
             left_out[upload.sha256] = f"The model has no class {upload.folder}."
-        if upload.sha256 not in left_out:
+        else:
             split = "test" if upload.held_out else "train"
-            kept.append(Picture(upload.path, upload.sha256, numbers[upload.folder], split))  # type: ignore[arg-type]
-    return Collected(champion.number, tuple(kept), base, left_out)
+            chosen.append(Picture(upload.path, upload.sha256, numbers[upload.folder], split))  # type: ignore[arg-type]
+    return Selection(champion.number, tuple(chosen), base, left_out)
 
 
-def count_new(champion: ModelVersion, settings: Settings, uploads: Uploads) -> int:
-    """Count the uploads that a retraining would train on and that the champion was not trained on as they are now."""
+def require_new(uploads: Uploads) -> int:
+    """Count the uploads to train on that the champion was not trained on under their present class.
+
+    Raises:
+        ConflictError: there are none.
+    """
+    settings, active = uploads.settings, uploads.active()
+    champion = ModelStore(settings.models_dir).get()
     trained = {
         (p.sha256, champion.classes[p.label]) for p in manifest_pictures(champion, settings) if p.split != "test"
     }
-    return sum(
-        not upload.held_out
-        and upload.folder in champion.classes
-        and upload.sha256 not in uploads.left_out
-        and (upload.sha256, upload.folder) not in trained
-        for upload in uploads.pictures
-    )
-
-
-def require_new(settings: Settings, engine: Engine) -> int:
-    """Count the uploads that retraining would learn from.
-
-    Raises:
-        ConflictError: there is none.
-    """
-    uploads = read_uploads(settings, engine)
-    new = count_new(ModelStore(settings.models_dir).get(), settings, uploads)
+    usable = (upload for upload in active if not upload.held_out and upload.folder in champion.classes)
+    new = sum((upload.sha256, upload.folder) not in trained for upload in usable)
     if not new:
         raise ConflictError(
-            "There is nothing to train on: pictures are needed that the champion was not trained on and that are not "
-            f"held out for testing. Received: {counted(len(uploads.pictures), 'uploaded picture')}, none of them new."
+            f"There is nothing to train on: of {counted(len(active), 'uploaded image')}, none is new to the champion. "
+            "Upload more; some are held out for testing."
         )
     return new
 
 
 def data_root(version: ModelVersion, settings: Settings) -> Path:
-    """Give the folder that a version was trained on; where it does not tell, `data/`."""
-    return Path(version.metadata.get("data", {}).get("root") or settings.data_dir)
+    """Return the folder that a version was trained on, or `data/` if the version does not record it."""
+    return version.data_root or settings.data_dir
 
 
 def manifest_pictures(version: ModelVersion, settings: Settings) -> tuple[Picture, ...]:
-    """Read which pictures a version was trained and tested on; their files need not be there."""
+    """Return the images that a version was trained and tested on; their files may be gone."""
     root = data_root(version, settings)
     numbers = {name: number for number, name in enumerate(version.classes)}
     return tuple(
@@ -143,7 +113,7 @@ def manifest_pictures(version: ModelVersion, settings: Settings) -> tuple[Pictur
 
 
 def _base(champion: ModelVersion, settings: Settings, engine: Engine) -> tuple[Picture, ...]:
-    """Scan the data that the champion was trained on, or `data/`; nothing where neither is there with its classes."""
+    """Scan the data that the champion was trained on, or `data/`; empty if neither exists with its classes."""
     for root in dict.fromkeys((data_root(champion, settings), settings.data_dir)):
         if root.is_dir():
             try:
@@ -157,33 +127,32 @@ def _base(champion: ModelVersion, settings: Settings, engine: Engine) -> tuple[P
 
 
 def _layout(version: ModelVersion, root: Path, settings: Settings) -> Layout:
-    """Return what was said about the folders that a version was trained on."""
+    """Return how the folders that a version was trained on were read."""
     return Layout.from_dict(version.metadata.get("data", {})) if root == data_root(version, settings) else Layout()
 
 
-def _remembered_tests(version: ModelVersion) -> set[str]:
-    path = version.path / "replay.npz"
-    replay = Replay.load(path) if path.exists() else None
-    return set() if replay is None else set(replay.sha256[replay.split == "test"].tolist())
+def _replayed_tests(version: ModelVersion) -> set[str]:
+    replay = version.replay()
+    return replay.test_hashes() if replay else set()
 
 
-class Material:
-    """The features of all pictures of a retraining, sorted into what to fit on, to validate on and to test on."""
+class RetrainingData:
+    """The features of all images of a retraining, by split; uploads that are test images are apart, in `held_out`."""
 
-    def __init__(self, collected: Collected, settings: Settings, engine: Engine) -> None:
-        self.champion = ModelStore(settings.models_dir).get(collected.champion)
+    def __init__(self, selection: Selection, settings: Settings, engine: Engine) -> None:
+        self.champion = ModelStore(settings.models_dir).get(selection.champion)
         self.head = self.champion.load_head()
         self.before = {p.sha256: p for p in manifest_pictures(self.champion, settings)}
-        self.collected = collected
+        self.selection = selection
         self._settings = settings
         cached = read_embedded(
-            (*collected.base, *collected.uploads), FeatureCache(engine, str(self.champion.metadata["backbone"]))
+            (*selection.base, *selection.uploads), FeatureCache(engine, str(self.champion.metadata["backbone"]))
         )
         self._vectors = {p.sha256: v[0] for p, v in zip(cached.pictures, cached.vectors, strict=True)}
         self._pictures = self._sort()
         fitted_before = {sha256 for sha256, picture in self.before.items() if picture.split != "test"}
         training = {p.sha256 for p in self._pictures if p.split != "test"}
-        uploaded = {p.sha256 for p in collected.uploads}
+        uploaded = {p.sha256 for p in selection.uploads}
         self.train = self._embedded(p for p in self._pictures if p.split == "train")
         self.validation = self._embedded(p for p in self._pictures if p.split == "validation")
         tests = [p for p in self._pictures if p.split == "test" and p.sha256 not in fitted_before | training]
@@ -192,9 +161,9 @@ class Material:
 
     @property
     def manifest(self) -> Manifest:
-        """All pictures that the new version and those before it were trained, chosen or tested on."""
+        """All images that the new version and its ancestors were trained, validated or tested on."""
         known = {**self.before, **{p.sha256: p for p in self._pictures}}
-        for sha256, earlier in self.before.items():  # validating on what was once fitted on does not undo that
+        for sha256, earlier in self.before.items():  # what was once trained on stays marked as such
             if earlier.split == "train" and known[sha256].split == "validation":
                 known[sha256] = replace(known[sha256], split="train")
         kept = tuple(p for p in known.values() if self._is_used(p))
@@ -203,12 +172,12 @@ class Material:
         return Manifest(root, self.champion.classes, kept, layout=layout)
 
     @property
-    def remembered(self) -> set[str]:
-        """Hashes of what the champion's memory holds."""
-        return set(self._memory)
+    def replayed(self) -> set[str]:
+        """Hashes of the images in the champion's replay features."""
+        return set(self._replayed)
 
     def examples(self, embedded: Embedded) -> Examples:
-        """Give features and labels for `adaptation.adapt`; new is what the champion was not fitted on, so labelled."""
+        """Return features and labels for `adaptation.adapt`; new are images not trained on before under this label."""
         is_new = [
             (known := self.before.get(p.sha256)) is None or known.split == "test" or known.label != p.label
             for p in embedded.pictures
@@ -216,33 +185,32 @@ class Material:
         return Examples(embedded.vectors[:, 0], embedded.labels, np.array(is_new, bool))
 
     def calibration(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Give the validation pictures that were never in a gradient, which the memory's were: features and labels."""
-        rows = [i for i, p in enumerate(self.validation.pictures) if p.sha256 not in self._memory]
+        """Return features and labels of the validation images that were never trained on; replayed ones were."""
+        rows = [i for i, p in enumerate(self.validation.pictures) if p.sha256 not in self._replayed]
         return self.validation.vectors[rows, 0], self.validation.labels[rows]
 
     def _sort(self) -> list[Picture]:
-        """Give each picture its split; uploads before base data before memory, where one is in several."""
-        chosen = {p.sha256: p for p in self.collected.uploads}
-        for picture in self.collected.base:
+        """Return all images with their split; of duplicates, uploads come before base data before replayed images."""
+        chosen = {p.sha256: p for p in self.selection.uploads}
+        for picture in self.selection.base:
             chosen.setdefault(picture.sha256, picture)
-        self._memory = self._recall()
-        for sha256, picture in self._memory.items():
+        self._replayed = self._read_replay()
+        for sha256, picture in self._replayed.items():
             chosen.setdefault(sha256, picture)
         return [p for p in chosen.values() if p.sha256 in self._vectors and self._is_used(p)]
 
     def _is_used(self, picture: Picture) -> bool:
-        """Tell whether it is not left out; a test picture stays one, though a copy of it that came in is left out."""
-        return picture.split == "test" or picture.sha256 not in self.collected.left_out
+        """Return whether an image is not left out; a test image stays one, even if an uploaded copy is left out."""
+        return picture.split == "test" or picture.sha256 not in self.selection.left_out
 
-    def _recall(self) -> dict[str, Picture]:
-        """Read the champion's memory, of which a share by hash judges what is kept; its features join the others."""
-        path = self.champion.path / "replay.npz"
-        if not path.exists():
+    def _read_replay(self) -> dict[str, Picture]:
+        """Read the champion's replay features; a share of them, drawn by hash, is for validation."""
+        replay, found = self.champion.replay(), {}
+        if replay is None:
             return {}
-        replay, found = Replay.load(path), {}
         for vector, label, name, split in zip(*vars(replay).values(), strict=True):
             sha256 = str(name)
-            judges = split == "train" and hash_share(sha256, _VALIDATION_LOT) < self._settings.validation_share
+            judges = split == "train" and hash_share(sha256, _VALIDATION_DIGITS) < self._settings.validation_share
             path = self.before[sha256].path if sha256 in self.before else Path(sha256)
             found[sha256] = Picture(path, sha256, int(label), "validation" if judges else str(split))  # type: ignore[arg-type]
             self._vectors.setdefault(sha256, vector)

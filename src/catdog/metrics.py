@@ -1,5 +1,6 @@
 """Figures of merit: metrics with intervals, calibration, coverage, and one version against another."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from catdog.wording import counted
 
 ECE_BINS: Final = 15
 SIGNIFICANCE: Final = 0.05
+_QUANTILE: Final = 1.959963984540054
+"""Of the normal distribution, for 95 % around its middle."""
 
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -71,28 +74,23 @@ def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Seque
     Raises:
         ValueError: no pictures, or shapes that do not fit.
     """
-    # In here, and below: a web process shows metrics and does without scikit-learn, which takes 45 MB.
-    from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
-
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise ValueError(
             f"At least one picture and (N, {len(classes)}) probabilities are needed. "
             f"Received: {len(labels)} labels and {probabilities.shape}"
         )
-    numbers = list(range(len(classes)))
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
-    predicted = exact.argmax(axis=1)
-    correct = predicted == labels
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=numbers, zero_division=0.0
-    )
+    matrix = confusion_matrix(exact, labels)
+    right, support, answered = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    precision, recall = _ratio(right, answered), _ratio(right, support)
+    f1 = _ratio(2 * right, support + answered)
     present = support > 0
     names = [probability_key(name) for name in classes]
     return {
         "n": len(labels),
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "accuracy_ci": wilson_interval(int(correct.sum()), len(labels)),
+        "accuracy": float(right.sum() / len(labels)),
+        "accuracy_ci": wilson_interval(int(right.sum()), len(labels)),
         "precision": float(precision[present].mean()),
         "recall": float(recall[present].mean()),
         "f1_score": float(f1[present].mean()),
@@ -105,11 +103,11 @@ def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Seque
             }
             for i, name in enumerate(names)
         },
-        "loss": float(log_loss(labels, np.clip(exact, 1e-12, 1), labels=numbers)),
+        "loss": float(-np.log(np.clip(exact[np.arange(len(labels)), labels], 1e-12, 1)).mean()),
         "brier": brier_score(exact, labels),
         "ece": expected_calibration_error(exact, labels),
-        "roc_auc": _roc_auc(exact, labels, numbers),
-        "confusion_matrix": confusion_matrix(labels, predicted, labels=numbers).tolist(),
+        "roc_auc": _mean_roc_auc(exact, labels),
+        "confusion_matrix": matrix.tolist(),
     }
 
 
@@ -125,10 +123,10 @@ def coverage_metrics(answered: NDArray[np.bool_], correct: NDArray[np.bool_]) ->
 
 def wilson_interval(successes: int, n: int) -> list[float]:
     """Give Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
+    share, weight = successes / n, _QUANTILE**2 / n
+    middle = (share + weight / 2) / (1 + weight)
+    reach = (weight * (share * (1 - share) + weight / 4)) ** 0.5 / (1 + weight)
+    return [max(0.0, middle - reach), min(1.0, middle + reach)]
 
 
 def measures(metrics: Mapping[str, Any]) -> list[Measure]:
@@ -220,20 +218,48 @@ def compare(champion_correct: NDArray[np.bool_], challenger_correct: NDArray[np.
         raise ValueError(
             f"Both need answers for the same pictures. Received: {champion_correct.shape}, {challenger_correct.shape}"
         )
-    from scipy.stats import binomtest
-
     only_champion = int((champion_correct & ~challenger_correct).sum())
     only_challenger = int((challenger_correct & ~champion_correct).sum())
-    differing = only_champion + only_challenger
-    p_value = float(binomtest(only_challenger, differing).pvalue) if differing else 1.0
+    p_value = _sign_test(only_champion, only_challenger)
     return Comparison(len(champion_correct), only_champion, only_challenger, p_value)
 
 
-def _roc_auc(probabilities: NDArray[np.float64], labels: Labels, numbers: list[int]) -> float | None:
-    from sklearn.metrics import roc_auc_score
+def _sign_test(one: int, other: int) -> float:
+    """Return the chance that fair coins fall at least as unevenly, to either side."""
+    n = one + other
+    tail = sum(math.comb(n, k) for k in range(min(one, other) + 1))
+    chance: float = 2 * tail / 2**n
+    return min(1.0, chance)
 
-    if len(np.unique(labels)) < len(numbers):
+
+def confusion_matrix(probabilities: NDArray[Any], labels: Labels) -> NDArray[np.int64]:
+    """Count images `(C, C)` by true class, down, and by the likeliest of their probabilities `(N, C)`, across."""
+    classes = probabilities.shape[1]
+    cells = labels * classes + probabilities.argmax(axis=1)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+
+
+def roc_auc(positive: NDArray[np.bool_], scores: NDArray[Any]) -> float:
+    """Return how often a positive has a higher score than a negative; a tie counts half.
+
+    https://doi.org/10.1148/radiology.143.1.7063747. There must be some of each.
+    """
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2  # equal scores share the mean of their ranks
+    above = int(positive.sum())
+    pairs = above * (len(positive) - above)
+    return float((ranks[place][positive].sum() - above * (above + 1) / 2) / pairs)
+
+
+def _mean_roc_auc(probabilities: NDArray[np.float64], labels: Labels) -> float | None:
+    classes = probabilities.shape[1]
+    if classes < 2 or len(np.unique(labels)) < classes:
         return None
-    if len(numbers) == 2:
-        return float(roc_auc_score(labels, probabilities[:, 1]))
-    return float(roc_auc_score(labels, probabilities, multi_class="ovr", labels=numbers))
+    if classes == 2:
+        return roc_auc(labels == 1, probabilities[:, 1])
+    return float(np.mean([roc_auc(labels == i, probabilities[:, i]) for i in range(classes)]))
+
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Divide counts; 0 if there is nothing to divide by."""
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

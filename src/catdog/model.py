@@ -181,20 +181,35 @@ def calibrate(head: Head, features: Features, labels: Labels) -> tuple[Head, flo
     Returns:
         The calibrated head and the temperature, in [0.25, 8]; over 1 the head was too sure.
     """
-    from scipy.optimize import minimize_scalar
-
     logits = head.logits(features)
 
     def loss(temperature: float) -> float:
         chosen = softmax(logits / np.float32(temperature))[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
-    temperature = float(minimize_scalar(loss, bounds=(0.25, 8.0), method="bounded").x)
+    temperature = _lowest(loss, 0.25, 8.0)
     scale = np.float32(temperature)
     return (
         Head(head.hidden_weights, head.hidden_bias, head.output_weights / scale, head.output_bias / scale),
         temperature,
     )
+
+
+def _lowest(function: Callable[[float], float], low: float, high: float) -> float:
+    """Find where a function with one minimum in [low, high] has it, by golden sections, to a millionth of the range."""
+    ratio, tolerance = (5**0.5 - 1) / 2, 1e-6 * (high - low)
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    at_left, at_right = function(left), function(right)
+    while high - low > tolerance:
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - ratio * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + ratio * (high - low)
+            at_right = function(right)
+    return (low + high) / 2
 
 
 def _head_layers(keras: Any, pooled: Any, classes: int) -> Any:

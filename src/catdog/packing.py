@@ -14,6 +14,7 @@ from catdog import strict_json
 from catdog.backbone import read_info
 from catdog.files import require_checksums
 from catdog.store import ModelVersion
+from catdog.version_files import BACKBONE, METADATA
 
 
 def pack(version: ModelVersion, target: IO[bytes]) -> None:
@@ -29,11 +30,6 @@ def pack(version: ModelVersion, target: IO[bytes]) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(version.metadata["checksums"]):
             archive.write(version.path / name, f"{version.number}/{name}")
-        archive.writestr(f"{version.number}/metadata.json", strict_json.dumps(_portable(version), indent=2))
-        for name in sorted({*backbone.checksums, "backbone.json"}):
+        archive.writestr(f"{version.number}/{METADATA}", strict_json.dumps(version.portable(), indent=2))
+        for name in sorted({*backbone.checksums, BACKBONE}):
             archive.write(version.backbone_path / name, f"backbones/{backbone.id}/{name}")
-
-
-def _portable(version: ModelVersion) -> dict[str, object]:
-    data = {key: value for key, value in (version.metadata.get("data") or {}).items() if key != "root"}
-    return {**version.metadata, "data": data}

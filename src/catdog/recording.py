@@ -3,20 +3,21 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from catdog import assessment, tracking
 from catdog.backbone import BackboneInfo
 from catdog.features import Embedded
-from catdog.files import write_json
 from catdog.fitting import Fitted, Measured
 from catdog.manifest import Manifest
 from catdog.replay import Replay
 from catdog.report import write_report
 from catdog.settings import Settings
 from catdog.split_vocabulary import Split
-from catdog.store import ModelStore, ModelVersion
+from catdog.store import ModelStore
+from catdog.version import ModelVersion, VersionContents
 
 
 @dataclass(frozen=True)
@@ -73,28 +74,31 @@ def save_version(
     """
     metadata = {**_describe(trained, parameters), **(lineage or {})}
     memory = replay or Replay.choose(trained.embedded["train"], trained.embedded["test"])
-    assessed = trained.assess()
+    fitted = trained.fitted
+    contents = VersionContents(
+        fitted.head,
+        fitted.novelty,
+        fitted.network,
+        trained.manifest,
+        memory,
+        trained.assess(),
+        partial(_write_report, trained, metadata),
+    )
+    return store.save(metadata, contents.write, mark=mark)
 
-    def write_files(folder: Path) -> None:
-        trained.fitted.head.save(folder / "head.npz")
-        trained.fitted.novelty.save(folder / "novelty.npz")
-        trained.fitted.network.save(folder / "head.keras")
-        trained.manifest.write_csv(folder / "manifest.csv")
-        memory.save(folder / "replay.npz")
-        write_json(folder / assessment.FILE_NAME, assessed)
-        write_report(
-            folder / "report.html",
-            title=f"Training on {trained.manifest.root.name}",
-            classes=trained.manifest.classes,
-            metrics=trained.measured.metrics,
-            probabilities=trained.measured.probabilities,
-            labels=trained.embedded["test"].labels,
-            mistakes=trained.measured.mistakes,
-            facts={name.capitalize(): metadata[name] for name in ("backbone", "parameters", "images")},
-            made_from=metadata,
-        )
 
-    return store.save(metadata, write_files, mark=mark)
+def _write_report(trained: Trained, metadata: Mapping[str, Any], path: Path) -> None:
+    write_report(
+        path,
+        title=f"Training on {trained.manifest.root.name}",
+        classes=trained.manifest.classes,
+        metrics=trained.measured.metrics,
+        probabilities=trained.measured.probabilities,
+        labels=trained.embedded["test"].labels,
+        mistakes=trained.measured.mistakes,
+        facts={name.capitalize(): metadata[name] for name in ("backbone", "parameters", "images")},
+        made_from=metadata,
+    )
 
 
 def track_version(settings: Settings, version: ModelVersion, seconds: Mapping[str, float], promoted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Files and rows of pictures for retraining, brought together after a kill or a lost database."""
+"""Repair of uploads: makes files and rows agree after a kill or a lost database."""
 
 import hashlib
 import logging
@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catdog.choices import PictureState
+from catdog.choices import UploadState
 from catdog.errors import PictureError
-from catdog.intake import Incoming, insert_row
+from catdog.intake import NewUpload, insert_row
 from catdog.preprocessing import limits_of, read_picture, verify
-from catdog.uploads import MISSING, STATES, Shelf, UploadedPicture
+from catdog.uploads import MISSING, STATES, Upload, UploadStorage
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """What a repair did: rows made for files, files moved to where their rows say, rows without a file, rests."""
+    """Counts of a repair: files given a row, files moved, rows without a file, and temporary files deleted."""
 
     adopted: int = 0
     moved: int = 0
@@ -25,74 +25,74 @@ class Repaired:
     removed: int = 0
 
 
-def repair(shelf: Shelf, classes: Sequence[str]) -> Repaired:
-    """Bring files and rows together; where they fit, nothing is changed, so that it can be run again.
+def repair(storage: UploadStorage, classes: Sequence[str]) -> Repaired:
+    """Make files and rows agree; running it again changes nothing.
 
-    - What is left of a file that was being written is deleted.
-    - A file in another place than its row says is moved there: the row is right.
-    - A row whose file is nowhere is told as a problem; it is whole again when the picture is sent again.
-    - A file without a row gets one, if it is whole: nobody was told that it was kept, but nothing is lost where the
-      database was. Files that catdog did not write are left alone.
+    - Temporary files of interrupted writes are deleted.
+    - A file in another place than its row says is moved there.
+    - A row without a file is marked as missing; uploading the image again mends it.
+    - A complete file without a row gets one: nobody was told that it was stored, but a lost database then loses no
+      image. Files that catdog did not write are left alone.
     """
-    with shelf.locked():
-        removed = _remove_rests(shelf, classes)
-        rows = {picture.sha256: picture for picture in shelf.find()}
+    with storage.locked():
+        removed = _remove_temporary(storage, classes)
+        rows = {upload.sha256: upload for upload in storage.find()}
         moved = adopted = 0
-        for state, folder, path in list(_files(shelf, classes)):
-            picture = rows.get(path.stem)
-            if picture is None:
-                adopted += _adopt(shelf, state, folder, path)
-            elif path != picture.path:
-                moved += _put_right(shelf, picture, path)
-        missing = _note_missing(shelf, list(rows.values()))
+        for state, folder, path in list(_files(storage, classes)):
+            upload = rows.get(path.stem)
+            if upload is None:
+                adopted += _adopt(storage, state, folder, path)
+            elif path != upload.path:
+                moved += _move_to_row(storage, upload, path)
+        missing = _mark_missing(storage, list(rows.values()))
     done = Repaired(adopted, moved, missing, removed)
     if done != Repaired():
-        _log.warning("Pictures for retraining were put in order: %s", done)
+        _log.warning("The uploads were repaired: %s", done)
     return done
 
 
-def _files(shelf: Shelf, classes: Sequence[str]) -> Iterator[tuple[PictureState, str, Path]]:
+def _files(storage: UploadStorage, classes: Sequence[str]) -> Iterator[tuple[UploadState, str, Path]]:
     for state in STATES:
         for folder in classes:
-            for path in sorted(shelf.path(state, folder, "").parent.glob("*.jpg")):
+            for path in sorted(storage.path(state, folder, "").parent.glob("*.jpg")):
                 if not path.name.startswith("."):
                     yield state, folder, path
 
 
-def _remove_rests(shelf: Shelf, classes: Sequence[str]) -> int:
-    """Delete temporary files; nobody writes one while the lock is held here."""
-    rests = [p for s in STATES for c in classes for p in shelf.path(s, c, "").parent.glob(".*.jpg-*") if p.is_file()]
-    for path in rests:
+def _remove_temporary(storage: UploadStorage, classes: Sequence[str]) -> int:
+    """Delete temporary files; the lock that is held here keeps others from writing one."""
+    folders = (storage.path(state, folder, "").parent for state in STATES for folder in classes)
+    temporary = [path for folder in folders for path in folder.glob(".*.jpg-*") if path.is_file()]
+    for path in temporary:
         path.unlink(missing_ok=True)
-    return len(rests)
+    return len(temporary)
 
 
-def _put_right(shelf: Shelf, picture: UploadedPicture, path: Path) -> int:
-    if picture.path.exists():
-        path.unlink()  # its name is the hash of its bytes: it is the same
+def _move_to_row(storage: UploadStorage, upload: Upload, path: Path) -> int:
+    if upload.path.exists():
+        path.unlink()  # its name is the hash of its bytes, so it is a copy
     else:
-        shelf.make_folder(picture.path.parent)
-        path.replace(picture.path)
+        storage.make_folder(upload.path.parent)
+        path.replace(upload.path)
     return 1
 
 
-def _adopt(shelf: Shelf, state: PictureState, folder: str, path: Path) -> int:
-    settings = shelf.settings
+def _adopt(storage: UploadStorage, state: UploadState, folder: str, path: Path) -> int:
     try:
         data = read_picture(path, None)
         if hashlib.sha256(data).hexdigest() != path.stem:
             return 0
-        verify(data, limits_of(settings))
+        verify(data, limits_of(storage.settings))
     except PictureError:
         return 0
     origin = "feedback" if state == "pending" else "upload"
-    found = Incoming(data, path.stem, folder, "", "recovered", "recovered", origin, state, {})  # type: ignore[arg-type]
-    insert_row(shelf, found)
+    found = NewUpload(data, path.stem, folder, "", "recovered", "recovered", origin, state, {})  # type: ignore[arg-type]
+    insert_row(storage, found)
     return 1
 
 
-def _note_missing(shelf: Shelf, pictures: Sequence[UploadedPicture]) -> int:
-    gone = [p for p in pictures if p.problem != MISSING and not p.path.is_file()]
-    back = [p for p in pictures if p.problem == MISSING and p.path.is_file()]
-    shelf.change([*((p, {"problem": MISSING}) for p in gone), *((p, {"problem": None}) for p in back)])
+def _mark_missing(storage: UploadStorage, uploads: Sequence[Upload]) -> int:
+    gone = [p for p in uploads if p.problem != MISSING and not p.path.is_file()]
+    back = [p for p in uploads if p.problem == MISSING and p.path.is_file()]
+    storage.change([*((p, {"problem": MISSING}) for p in gone), *((p, {"problem": None}) for p in back)])
     return len(gone)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.features import Embedded
+from catdog.split_vocabulary import Split
 from catdog.version_files import read_replay
 
 TRAINING: Final = 1000
@@ -58,9 +59,17 @@ class Replay:
         """Write the arrays to an `.npz` file."""
         np.savez(path, **vars(self))
 
+    def rows(self, chosen: NDArray[Any]) -> "Replay":
+        """Return the rows that an index or mask `(M,)` chooses."""
+        return Replay(*(array[chosen] for array in vars(self).values()))
+
+    def select(self, split: Split) -> "Replay":
+        """Return the images of one split."""
+        return self.rows(self.split == split)
+
     def test_hashes(self) -> set[str]:
-        """Return the SHA-256 of the test pictures."""
-        return set(self.sha256[self.split == "test"].tolist())
+        """Return the SHA-256 of the test images."""
+        return set(self.select("test").sha256.tolist())
 
     @classmethod
     def load(cls, path: Path) -> "Replay":

@@ -12,13 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from catdog import charts
+from catdog import vega
 from catdog.assessment import assess
+from catdog.charts import PAPER, fill, insights
 from catdog.errors import PictureError
 from catdog.evaluation import Mistake
-from catdog.figures import Figures, Table, tables
+from catdog.figures import Figures
 from catdog.files import write_atomically
-from catdog.insights import insights
 from catdog.labels import display_name
 from catdog.metrics import calibration_bins
 from catdog.preprocessing import decode, read_picture
@@ -60,6 +60,7 @@ def write_report(
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
     assessment = assess(probabilities, labels, [("", "")] * len(labels))
     figures = Figures.of_version({**(made_from or {}), "classes": classes, "metrics": metrics}, assessment)
+    charts = [chart for chart in fill(figures) if chart.rows and chart.name not in WRITTEN]
     matrix = np.array(metrics["confusion_matrix"])
     page = environment.get_template("report.html").render(
         title=title,
@@ -71,20 +72,12 @@ def write_report(
         bins=calibration_bins(probabilities, labels),
         mistakes=[(mistake, _thumbnail(mistake.path)) for mistake in mistakes[:MISTAKES_PICTURED]],
         insights=insights(figures),
-        charts=_draw(figures),
+        charts=charts,
+        specifications=[{**chart.specification(config=PAPER), "name": chart.name} for chart in charts],
+        vega=vega.script_file().read_text(encoding="utf-8"),
         facts=facts,
     )
     write_atomically(path, page.encode())
-
-
-def _draw(figures: Figures) -> list[tuple[Table, str]]:
-    """Draw the charts that the report has the numbers for, but those that its template writes itself."""
-    specifications = charts.specifications()
-    return [
-        (table, charts.to_svg(specifications[table.name], table))
-        for table in tables(figures)
-        if table.rows and table.name not in WRITTEN
-    ]
 
 
 def _thumbnail(path: str) -> str:

@@ -1,7 +1,7 @@
 """Retraining, step by step: collect, embed, fit, evaluate, save, promote.
 
 Each step reads what the one before left in the job's folder, may be repeated, and knows nothing of who runs it:
-`worker` makes a durable job of them, each in a process of its own (`trainer`).
+`worker` runs them as a job, in a process of their own (`trainer`).
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from catdog.adaptation import adapt
 from catdog.backbone import Backbone, read_info
-from catdog.collection import Collection
+from catdog.collection import Uploads
 from catdog.errors import ConflictError, JobError
 from catdog.features import Embedded, FeatureCache, embed, read_embedded
 from catdog.files import write_json
@@ -24,7 +24,7 @@ from catdog.gate import judge
 from catdog.head import Head
 from catdog.json_reader import read_json_file
 from catdog.keras_twin import KerasTwin
-from catdog.material import Collected, Material, collect, read_uploads
+from catdog.material import RetrainingData, Selection, select
 from catdog.metrics import compute_metrics
 from catdog.model import History, calibrate
 from catdog.novelty import NoveltyReference, extend_novelty, fit_novelty
@@ -34,10 +34,10 @@ from catdog.replay import GROWN, Replay
 from catdog.review import review
 from catdog.settings import Settings
 from catdog.split_vocabulary import Split
+from catdog.stages import result_path
 from catdog.store import ModelStore, ModelVersion
 from catdog.wording import counted
 
-STEPS: Final = ("collect", "embed", "fit", "evaluate", "save", "promote")
 EPOCHS: Final = 30
 SEED: Final = 42
 MISTAKES_SHOWN: Final = 50
@@ -60,14 +60,14 @@ class Retraining:
     wanted: bool | None = None
 
     def run(self, step: str, on_progress: Progress) -> dict[str, Any]:
-        """Do one of `STEPS`; gives what it found, ready for JSON.
+        """Do one of `catdog.stages.STEPS`, and return its result, ready for JSON.
 
         Raises:
             CatdogError: it cannot be done; says why.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = getattr(self, f"_{step}")(on_progress)
-        write_json(self.folder / f"{step}.json", result)
+        write_json(result_path(self.folder, step), result)
         return result
 
     @property
@@ -76,20 +76,22 @@ class Retraining:
         return self.settings.jobs_dir / self.job_id
 
     @cached_property
-    def _collected(self) -> Collected:
-        return Collected.load(self.folder / "pictures.json")
+    def _collected(self) -> Selection:
+        return Selection.load(self.folder / "pictures.json")
 
     @cached_property
-    def _material(self) -> Material:
-        return Material(self._collected, self.settings, self.engine)
+    def _material(self) -> RetrainingData:
+        return RetrainingData(self._collected, self.settings, self.engine)
 
     def _collect(self, on_progress: Progress) -> dict[str, Any]:
-        """Review what came in, and choose from the rest; the review computes the features of what is new."""
-        review(Collection(self.settings, self.engine), on_progress=on_progress)
-        found = collect(self.settings, self.engine, read_uploads(self.settings, self.engine))
+        """Review the uploads, which computes the features of new ones, and select those to train on."""
+        uploads = Uploads(self.settings, self.engine)
+        review(uploads, on_progress=on_progress)
+        found = select(uploads)
         if not any(picture.split == "train" for picture in found.uploads):
             raise ConflictError(
-                f"There is nothing to train on. Received: {counted(len(found.left_out), 'picture')}, all left out."
+                f"There is nothing to train on: {counted(len(found.left_out), 'image')}, all left out. "
+                "See the review for the reasons."
             )
         found.save(self.folder / "pictures.json")
         held_out = sum(picture.split == "test" for picture in found.uploads)
@@ -180,7 +182,7 @@ class Retraining:
         document = read_json_file(self.folder / "history.json")
         fitted = Fitted(
             head,
-            KerasTwin(material.champion.path / "head.keras", head),
+            KerasTwin(material.champion.keras_head_path, head),
             NoveltyReference.load(self.folder / "novelty.npz"),
             History(document["epochs"]),
             document["temperature"],
@@ -211,7 +213,7 @@ class Retraining:
             "added": self._result("collect") | {"left_out": len(self._collected.left_out)},
             "gate": {name: self._result("evaluate")[name] for name in ("passed", "reason")},
         }
-        replay = Replay.choose(_joined(material), material.test, most=GROWN, first=material.remembered)
+        replay = Replay.choose(_joined(material), material.test, most=GROWN, first=material.replayed)
         parameters = {"epochs": EPOCHS, "seed": SEED, "views": 1, "retrained": True}
         store = ModelStore(self.settings.models_dir)
         return save_version(trained, parameters, store, lineage=lineage, replay=replay, mark=self.job_id)
@@ -249,19 +251,14 @@ class Retraining:
 
     def _saved(self) -> ModelVersion | None:
         """Find the version that this job saved already, before it was interrupted."""
-        store = ModelStore(self.settings.models_dir)
-        for number in reversed(store.numbers()):
-            path = store.folder / str(number) / "metadata.json"
-            if f'"{self.job_id}"' in path.read_text(encoding="utf-8"):
-                return store.get(number)
-        return None
+        return ModelStore(self.settings.models_dir).made_by(self.job_id)
 
     def _result(self, step: str) -> dict[str, Any]:
-        result: dict[str, Any] = read_json_file(self.folder / f"{step}.json")
+        result: dict[str, Any] = read_json_file(result_path(self.folder, step))
         return result
 
 
-def _fit_novelty(material: Material) -> NoveltyReference:
+def _fit_novelty(material: RetrainingData) -> NoveltyReference:
     """Build the reference anew where at least as many features are at hand as it was built of; else add to it."""
     reference, train = material.champion.load_novelty(), material.train.vectors[:, 0]
     if len(train) >= len(reference.bank) and len(material.calibration()[1]):
@@ -269,7 +266,7 @@ def _fit_novelty(material: Material) -> NoveltyReference:
     return extend_novelty(reference, train[material.examples(material.train).is_new], seed=SEED)
 
 
-def _joined(material: Material) -> Embedded:
+def _joined(material: RetrainingData) -> Embedded:
     """Put together what the next retraining may remember: what was fitted on, and the memory that judged."""
     parts = (material.train, material.validation)
     return Embedded(

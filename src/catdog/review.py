@@ -1,6 +1,6 @@
 """What is doubtful about the pictures for retraining: labels that the features contradict, copies of test pictures.
 
-Labels are judged by confident learning (https://arxiv.org/abs/1911.00068, in cleanlab) on probabilities of a linear
+Labels are judged by confident learning (https://arxiv.org/abs/1911.00068) on probabilities of a linear
 probe that never saw the picture, nor any other of its batch: no batch vouches for itself, and the champion, which may
 have been trained on wrong labels, is not asked. Measured with the bundled model on photographs that it never saw, with
 labels flipped in a batch, ten draws each; least and most of the labels that look wrong, in percent:
@@ -20,16 +20,18 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from catdog import tables
-from catdog.collection import Collection
+from catdog.collection import Uploads
+from catdog.errors import VersionCorruptError
 from catdog.features import FeatureCache, embed
 from catdog.files import read_json, write_json
+from catdog.label_check import find_label_issues, out_of_sample
 from catdog.prediction import Predictor
 from catdog.replay import Replay
 from catdog.split import Picture
-from catdog.uploads import DOUBTED, MISSING, NEAR_COPY, UploadedPicture
+from catdog.uploads import DOUBTED, MISSING, NEAR_COPY, Upload
 
 QUARANTINE_SHARE: Final = 0.15
 """Share of a batch's labels that look wrong from which it is kept out; between 10 and 30 % flipped, see above."""
@@ -43,10 +45,6 @@ NEAR_QUANTILE: Final = 0.05
 0.112 for the bundled model. Of copies of 197 test photographs it finds all that were written anew as JPEG of quality 95
 (distance at most 0.013) and nine in ten that were cut by 5 % a side or mirrored, but not most of those at half size.
 None of 1,000 training photographs is nearer to a test photograph than 0.133."""
-
-PROBE_FOLDS: Final = 5
-PROBE_STRENGTH: Final = 3.0
-"""Inverse of the probe's L2 penalty on features of unit length; 3 and 10 found the same flips, 3 in less time."""
 
 MAX_PAIRS: Final = 1000
 _BLOCK: Final = 512  # pictures compared with all others at a time, so that memory does not grow with their square
@@ -62,17 +60,17 @@ class Judged:
     `quality` in [0, 1] is the probe's probability of the given label.
     """
 
-    pictures: Sequence[UploadedPicture]
+    pictures: Sequence[Upload]
     near_copy: NDArray[np.bool_]
     doubted: NDArray[np.bool_]
     quality: Floats
 
 
-def review(collection: Collection, *, on_progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def review(uploads: Uploads, *, on_progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
     """Judge all active pictures, write to their rows what a training must leave out, and store the findings.
 
     Args:
-        collection: the pictures; their features are computed where they are not cached.
+        uploads: the pictures; their features are computed where they are not cached.
         on_progress: called with (pictures computed, pictures to compute).
 
     Returns:
@@ -81,10 +79,10 @@ def review(collection: Collection, *, on_progress: Callable[[int, int], None] | 
     Raises:
         StoreError: there is no champion, or it is damaged.
     """
-    predictor = Predictor(settings=collection.settings)
-    digest = _digest(collection, predictor.version.number)
-    pictures, features = _features(collection, predictor, on_progress)
-    memory = _memory(collection, predictor)
+    predictor = Predictor(settings=uploads.settings)
+    digest = _digest(uploads, predictor.version.number)
+    pictures, features = _features(uploads, predictor, on_progress)
+    memory = _memory(uploads, predictor)
     test, base = memory.features[memory.split == "test"], memory.split == "train"
     labels = np.array([predictor.version.classes.index(picture.folder) for picture in pictures], np.int64)
     near = find_near_copies(features, test)
@@ -94,26 +92,26 @@ def review(collection: Collection, *, on_progress: Callable[[int, int], None] | 
     judged = Judged(pictures, near, doubted & unchecked & ~near, quality)
     batches = _batches(judged)
     quarantined = {row["batch"] for row in batches if row["verdict"] == "quarantined"}
-    collection.note(_values(judged, features, predictor, quarantined))
+    uploads.record_review(_values(judged, features, predictor, quarantined))
     findings = _findings(judged, find_pairs(features, near_threshold(test)), batches, digest)
-    write_json(collection.shelf.root / FILE, findings)
+    write_json(uploads.storage.root / FILE, findings)
     return findings
 
 
-def report(collection: Collection) -> dict[str, Any]:
+def report(uploads: Uploads) -> dict[str, Any]:
     """Say what there is, by class, state, batch and uploader, with the findings of the last review; ready for JSON.
 
     Counts are of now. `review` is None before the first one; `is_current` tells whether pictures or champion changed
     since.
     """
-    findings = read_json(collection.shelf.root / FILE)
+    findings = read_json(uploads.storage.root / FILE)
     if findings is not None:
-        current = _digest(collection, collection.champion)
+        current = _digest(uploads, uploads.champion)
         findings["is_current"] = findings.pop("digest", None) == current
     return {
-        "counts": collection.counts(),
-        "batches": _shares(collection, "batch"),
-        "uploaders": _shares(collection, "uploader"),
+        "counts": uploads.counts(),
+        "batches": _shares(uploads, "batch"),
+        "uploaders": _shares(uploads, "uploader"),
         "review": findings,
     }
 
@@ -166,41 +164,26 @@ def find_doubted(
     """
     if not len(features):
         return np.zeros(0, bool), np.zeros(0, np.float32)
-    from cleanlab.filter import find_label_issues  # takes a second, and nothing else here needs it
-
     names = {name: len(base) + number for number, name in enumerate(dict.fromkeys(batches))}
     groups = np.concatenate([np.arange(len(base)), [names[batch] for batch in batches]])
     given = np.concatenate([base_labels, labels])
-    probabilities = _out_of_sample(_unit(np.concatenate([base, features])), given, groups)
-    issues = find_label_issues(given, probabilities, n_jobs=1)[len(base) :]
+    probabilities = out_of_sample(_unit(np.concatenate([base, features])), given, groups)
+    issues = find_label_issues(given, probabilities)[len(base) :]
     quality = probabilities[np.arange(len(given)), given][len(base) :]
-    return np.asarray(issues, bool), quality.astype(np.float32)
-
-
-def _out_of_sample(features: Floats, labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give probabilities `(N, C)` from probes that were fitted without the picture's group."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-
-    folds = StratifiedGroupKFold(PROBE_FOLDS, shuffle=True, random_state=0)
-    probe = LogisticRegression(C=PROBE_STRENGTH, max_iter=1000)
-    result: NDArray[np.float64] = cross_val_predict(
-        probe, features, labels, groups=groups, cv=folds, method="predict_proba"
-    )
-    return result
+    return issues, quality.astype(np.float32)
 
 
 def _features(
-    collection: Collection, predictor: Predictor, on_progress: Callable[[int, int], None] | None
-) -> tuple[list[UploadedPicture], NDArray[np.float16]]:
+    uploads: Uploads, predictor: Predictor, on_progress: Callable[[int, int], None] | None
+) -> tuple[list[Upload], NDArray[np.float16]]:
     table, classes = tables.uploads, predictor.version.classes
-    usable = or_(table.c.problem.is_(None), table.c.problem != MISSING)
-    found = collection.shelf.find(table.c.state == "active", usable, table.c.folder.in_(classes))
+    active = uploads.storage.find(table.c.state == "active", table.c.folder.in_(classes))
+    found = [upload for upload in active if upload.problem != MISSING]
     by_hash = {picture.sha256: picture for picture in found}
     embedded = embed(
         [Picture(p.path, p.sha256, classes.index(p.folder), "train") for p in found],
         predictor.backbone,
-        FeatureCache(collection.shelf.engine, predictor.backbone.info.id),
+        FeatureCache(uploads.storage.engine, predictor.backbone.info.id),
         threads=predictor.threads,
         limits=predictor.limits,
         on_progress=on_progress,
@@ -208,11 +191,12 @@ def _features(
     return [by_hash[picture.sha256] for picture in embedded.pictures], embedded.vectors[:, 0]
 
 
-def _memory(collection: Collection, predictor: Predictor) -> Replay:
+def _memory(uploads: Uploads, predictor: Predictor) -> Replay:
     """Read the champion's memory of its data without what came in as uploads: these must not vouch for themselves."""
-    replay = Replay.load(predictor.version.path / "replay.npz")
-    own = ~np.isin(replay.sha256, [picture.sha256 for picture in collection.shelf.find()])
-    return Replay(*(array[own] for array in vars(replay).values()))
+    replay = predictor.version.replay()
+    if replay is None:
+        raise VersionCorruptError(f"Version {predictor.version.number} has no replay memory, which the review needs.")
+    return replay.rows(~np.isin(replay.sha256, [picture.sha256 for picture in uploads.storage.find()]))
 
 
 def _batches(judged: Judged) -> list[dict[str, Any]]:
@@ -266,12 +250,12 @@ def _findings(
     }
 
 
-def _shares(collection: Collection, column: str) -> list[dict[str, Any]]:
+def _shares(uploads: Uploads, column: str) -> list[dict[str, Any]]:
     """Count the pictures by batch or uploader, the largest first, with their share of all that are not removed."""
     table = tables.uploads
     key = table.c[column]
     query = select(key, func.count(), func.min(table.c.created_at)).where(table.c.state != "removed").group_by(key)
-    with collection.shelf.engine.connect() as connection:
+    with uploads.storage.engine.connect() as connection:
         rows = sorted(connection.execute(query), key=lambda row: (-row[1], row[0]))
     total = sum(row[1] for row in rows)
     return [
@@ -280,9 +264,9 @@ def _shares(collection: Collection, column: str) -> list[dict[str, Any]]:
     ]
 
 
-def _digest(collection: Collection, champion: int) -> str:
+def _digest(uploads: Uploads, champion: int) -> str:
     """Name the state that a review is of: the champion, and hash, class and standing of each active picture."""
-    active = collection.shelf.find(tables.uploads.c.state == "active")
+    active = uploads.storage.find(tables.uploads.c.state == "active")
     lines = sorted(f"{p.sha256} {p.folder} {p.checked}" for p in active)
     return hashlib.sha256("\n".join([str(champion), *lines]).encode()).hexdigest()
 

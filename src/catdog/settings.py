@@ -292,11 +292,6 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     @property
-    def cache_dir(self) -> Path:
-        """Cached charts, which can be rebuilt."""
-        return self.home / "cache"
-
-    @property
     def resolved_database_url(self) -> str:
         """The database in use, as an SQLAlchemy URL."""
         return self.database_url or _sqlite_url(self.home / "catdog.db")

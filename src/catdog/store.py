@@ -1,6 +1,6 @@
 """Model versions on disk: whole or absent, checksummed, one of them the champion.
 
-    models/<n>/             head.npz, head.keras, metadata.json, manifest.csv, report.html
+    models/<n>/             a version (see `version.py`)
     models/backbones/<id>/  shared by every version on that backbone (see `backbone.py`)
     models/champion.json    the version that is served, replaced by rename, with the history of promotions
 
@@ -20,7 +20,6 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from catdog import trial
 from catdog.backbone import Backbone, load_backbone
 from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
 from catdog.files import (
@@ -28,93 +27,16 @@ from catdog.files import (
     file_sha256,
     read_document,
     require_checksums,
-    require_within,
     sync_folder,
     sync_tree,
     write_json,
 )
-from catdog.head import Head
-from catdog.novelty import NoveltyReference
-from catdog.version_files import REPLAY, read_manifest, read_replay, read_version_document
+from catdog.version import FORMAT, ModelVersion, read_metadata, write_metadata
 
-FORMAT: Final = 1
-"""Layout of a version; a reader refuses one that it does not know."""
+__all__ = ["ModelStore", "ModelVersion", "Promotion", "read_metadata", "remove_leftovers"]
 
+CHAMPION: Final = "champion.json"
 HISTORY_LENGTH: Final = 1000
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """A version that was found whole: its number, folder and `metadata.json`."""
-
-    number: int
-    path: Path
-    metadata: Mapping[str, Any]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Folder names of the classes, in the order of the probabilities."""
-        return tuple(self.metadata["classes"])
-
-    @property
-    def backbone_path(self) -> Path:
-        """Folder of the backbone that the head was fitted on."""
-        return self.path.parent / "backbones" / str(self.metadata["backbone"])
-
-    def load_head(self) -> Head:
-        """Read the head and check that it has an output for each class.
-
-        Raises:
-            VersionCorruptError: it cannot be read, or has not.
-        """
-        head = Head.load(self.path / "head.npz")
-        if len(head.output_bias) != len(self.classes):
-            raise VersionCorruptError(
-                f"Version {self.number} names {len(self.classes)} classes. "
-                f"Received: a head with {len(head.output_bias)} outputs."
-            )
-        return head
-
-    def load_novelty(self) -> NoveltyReference:
-        """Read what novelty is measured against.
-
-        Raises:
-            VersionCorruptError: it cannot be read.
-        """
-        return NoveltyReference.load(self.path / "novelty.npz")
-
-    def training_hashes(self) -> set[str]:
-        """Return the SHA-256 of every picture that the version was fitted or chosen on."""
-        return {row["sha256"] for row in self.manifest() if row["split"] != "test"}
-
-    def test_hashes(self) -> set[str]:
-        """Return the SHA-256 of every picture that the version was measured on."""
-        return {row["sha256"] for row in self.manifest() if row["split"] == "test"}
-
-    def manifest(self) -> Iterator[dict[str, str]]:
-        """Yield which images the version was made of: `sha256`, `class`, `split`, and `path` from where the data lay.
-
-        Raises:
-            VersionCorruptError: it cannot be read.
-        """
-        return read_manifest(self.path, frozenset(self.classes))
-
-    def try_out(self, backbone: Backbone, parts: tuple[Head, NoveltyReference] | None = None) -> None:
-        """Check all that is read of the version while it is in use, and answer for a made image with it.
-
-        Args:
-            backbone: the version's own, loaded.
-            parts: its head and its novelty reference, if they are loaded too.
-
-        Raises:
-            VersionCorruptError: something is missing, not as it must be, or gives no probabilities.
-        """
-        head, novelty = parts or (self.load_head(), self.load_novelty())
-        for _ in self.manifest():
-            pass
-        if (path := self.path / REPLAY).exists():
-            trial.require_replay_fits(read_replay(require_within(self.path, REPLAY)), head, path)
-        trial.try_out(f"Version {self.number}", head, novelty, backbone)
 
 
 @dataclass(frozen=True)
@@ -206,13 +128,29 @@ class ModelStore:
         history = self.history()
         return history[-1].version if history else None
 
+    def champion_stamp(self) -> tuple[int, int, int] | None:
+        """Return what differs after each promotion, without reading: the file is always replaced by rename."""
+        try:
+            found = (self.folder / CHAMPION).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def made_by(self, job: str) -> ModelVersion | None:
+        """Return the version that a retraining job saved, or None if it saved none."""
+        for number in reversed(self.numbers()):
+            with contextlib.suppress(VersionCorruptError):
+                if read_metadata(self.folder / str(number)).get("job") == job:
+                    return self.get(number)
+        return None
+
     def has_promoted(self) -> bool:
         """Tell whether a version was ever promoted, even if `champion.json` was removed since: the lock stays."""
-        return (self.folder / "champion.json").exists() or (self.folder / _LOCK).exists()
+        return (self.folder / CHAMPION).exists() or (self.folder / _LOCK).exists()
 
     def history(self) -> list[Promotion]:
         """List the promotions, the oldest first; the last one is in force."""
-        path = self.folder / "champion.json"
+        path = self.folder / CHAMPION
         try:
             return [_promotion(entry) for entry in read_document(self.folder, path.name)["history"]]
         except FileNotFoundError:
@@ -259,7 +197,7 @@ class ModelStore:
         with self._locked():
             history = [*self.history(), Promotion(number, _now(), reason)][-HISTORY_LENGTH:]
             write_json(
-                self.folder / "champion.json",
+                self.folder / CHAMPION,
                 {"version": number, "history": [vars(entry) for entry in history]},
             )
 
@@ -298,7 +236,7 @@ class ModelStore:
         number = max(self.numbers(), default=0) + 1
         while True:
             metadata = {**document, "version": number}
-            write_json(new / "metadata.json", metadata)
+            write_metadata(new, metadata)
             sync_tree(new)
             target = self.folder / str(number)
             try:
@@ -329,21 +267,6 @@ def remove_leftovers(folder: Path, older_than_seconds: float) -> list[Path]:
     for path in stale:
         shutil.rmtree(path, ignore_errors=True)
     return stale
-
-
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """Read `metadata.json` of a version's folder.
-
-    Raises:
-        VersionCorruptError: missing, unreadable, of another format, or without what a version needs.
-    """
-    metadata = read_version_document(folder)
-    if metadata["format"] != FORMAT:
-        raise VersionCorruptError(
-            f"This catdog reads versions of format {FORMAT}. "
-            f"Received: {metadata['format']} in {folder / 'metadata.json'}."
-        )
-    return metadata
 
 
 def _promotion(entry: Any) -> Promotion:

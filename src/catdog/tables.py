@@ -118,7 +118,7 @@ jobs = Table(
     Column("id", String(36), primary_key=True),
     Column("kind", String(32), nullable=False, comment="what is done; at most one of a kind is under way"),
     Column("state", String(16), nullable=False, comment="queued, running, succeeded, failed or cancelled"),
-    Column("stage", String(32), nullable=False),
+    Column("stage", String(32), nullable=False),  # the step where the next worker goes on
     Column("progress", Float, nullable=False, comment="0 to 100"),
     Column("message", Text, nullable=False),
     Column("eta_seconds", Float),
@@ -131,6 +131,7 @@ jobs = Table(
     Column("started_at", String(32)),
     Column("finished_at", String(32)),
     Column("number", Integer, nullable=False, server_default="0", comment="grows"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="how often a worker has taken it"),
     comment="what was asked for to be done apart from the web processes, and how it goes",
 )
 

@@ -1,7 +1,7 @@
-"""The process that retrains, apart from the worker: it may crash or be killed, and its memory goes back when it ends.
+"""The training process: a child of the worker that may crash or be killed, and whose memory is freed when it exits.
 
-Both ends of one pipe stand here. The worker sends a line of JSON a step; the process answers with lines of progress and
-one with the result, or with why there is none. It ends when its input does, that is, with the worker.
+The module holds both ends of the pipe. The worker sends one line of JSON per step; the process answers with lines of
+progress, then with the result or the reason why there is none. It exits when its input ends, and so with the worker.
 """
 
 import contextlib
@@ -23,17 +23,17 @@ from catdog.logs import configure_log
 from catdog.settings import Settings, load_settings
 
 NICENESS: Final = 10
-"""How far behind the web processes it stands in line for the cores."""
+"""Priority of the process; web processes with 0 come first."""
 
 TICK_SECONDS: Final = 0.2
 LOCKED_SECONDS: Final = 150.0
-"""How long a step is tried again while the database is locked."""
+"""How long a step is retried while the database is locked."""
 
 _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """The worker's end: starts the process when it is needed, and speaks with it."""
+    """The worker's end of the pipe: starts the process when needed, and sends it steps."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -41,11 +41,11 @@ class Trainer:
 
     @property
     def pid(self) -> int | None:
-        """Process id; None while there is none."""
+        """Process ID; None if no process runs."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the process, unless it runs; it loads what it needs while nobody waits for it yet."""
+        """Start the process unless it runs; it begins to import its libraries."""
         if self._process is not None and self._process.poll() is None:
             return
         environment = os.environ | {"CATDOG_HOME": str(self._settings.home)}
@@ -54,23 +54,28 @@ class Trainer:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C is for the worker, which ends it. A session of its own would keep it off, too, but where Linux
-            # groups processes by session (sched(7), autogroup) niceness means nothing between sessions.
+            # Ctrl-C is for the worker, which stops this process. A session of its own would do that too, but Linux
+            # may schedule by session (sched(7), autogroup), and niceness has no effect between sessions.
             process_group=0,
         )
 
     def run(
         self, order: dict[str, Any], on_progress: Callable[[int, int], None], on_tick: Callable[[], None]
     ) -> dict[str, Any]:
-        """Have one step done; `on_tick` is called several times a second and may raise to stop it.
+        """Run one step and return its result.
+
+        Args:
+            order: job, step and options for `Retraining`.
+            on_progress: called with (done, total) of the step.
+            on_tick: called several times a second; it may raise to stop the step.
 
         Raises:
-            JobError: the step cannot be done, or the process was killed; says why.
+            JobError: the step failed, or the process was killed; says why.
         """
         self.start()
         assert self._process is not None
         try:
-            with contextlib.suppress(BrokenPipeError):  # it ended: what is read below says how
+            with contextlib.suppress(BrokenPipeError):  # the process has exited: reading below says how
                 _send(self._pipe(self._process.stdin), order)
             return self._wait(self._process, on_progress, on_tick)
         except BaseException:
@@ -78,7 +83,7 @@ class Trainer:
             raise
 
     def stop(self) -> None:
-        """Kill the process, if there is one, and wait for its end."""
+        """Kill the process if it runs, and wait until it has exited."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -99,7 +104,7 @@ class Trainer:
                     continue
                 chunk = os.read(output.fileno(), 65536)
                 if not chunk:
-                    raise JobError(_explain_end(process.wait()))
+                    raise JobError(_explain_exit(process.wait()))
                 *lines, pending = (pending + chunk).split(b"\n")
                 for line in lines:
                     message = json.loads(line)
@@ -116,20 +121,20 @@ class Trainer:
         return pipe
 
 
-def _explain_end(code: int) -> str:
+def _explain_exit(code: int) -> str:
     if code == -signal.SIGKILL:
         return "The training process was killed, perhaps because the machine ran out of memory."
     if code < 0:
         return f"The training process crashed ({signal.Signals(-code).name})."
-    return f"The training process ended with exit code {code}; the worker's log says more."
+    return f"The training process exited with code {code}; see the worker's log."
 
 
 def main() -> None:
-    """Do the steps that are asked for on stdin, one after another."""
+    """Do the steps that arrive on stdin, one after another."""
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints goes to the log and not among the messages
+    os.dup2(2, 1)  # libraries print to the log, not among the messages
     orders = _read_orders()
     settings = load_settings()
     configure_log(settings)
@@ -139,15 +144,14 @@ def main() -> None:
             result = work(order, lambda done, total: _send(output, {"progress": [done, total]}))
             _send(output, {"result": result})
         except (CatdogError, OSError, MemoryError) as error:
-            _send(output, {"failed": _say(error)})
-        except Exception as error:  # a defect: told as what it is, and in full in the log
+            _send(output, {"failed": _describe(error)})
+        except Exception as error:  # a defect; the log has the traceback
             _log.exception("Step %s failed", order.get("step"))
             _send(output, {"failed": f"Step {order.get('step')} failed: {type(error).__name__}: {error}"})
 
 
 def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int], None]], dict[str, Any]]:
-    """Import and open what every step needs; the locks see to it that one process trains in a home."""
-    import cleanlab.filter  # noqa: F401  # takes a second, and the first step needs it
+    """Import and open what every step needs, and take the lock that allows one training process per home."""
     from filelock import FileLock
     from sqlalchemy.exc import OperationalError
 
@@ -157,32 +161,32 @@ def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int
 
     settings.home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings.home / ".trainer.lock")
-    lock.acquire()  # one whose worker was killed has a moment left to end
+    lock.acquire()  # a process whose worker was killed needs a moment to exit
     ensure_champion(settings.models_dir)
     engine = open_database(settings)
     kept: dict[str, Retraining] = {}
 
     def work(order: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
         job_id = str(order["job"])
-        if job_id not in kept:  # features that were read for one step serve the next
+        if job_id not in kept:  # the next step reuses the features that were read
             kept.clear()
             kept[job_id] = Retraining(job_id, settings, engine, order.get("promote"))
         until = time.monotonic() + LOCKED_SECONDS
         while True:
             try:
                 return kept[job_id].run(str(order["step"]), on_progress)
-            except OperationalError as error:  # another process holds the database; a step may be repeated
+            except OperationalError as error:  # locked by another process; steps can be repeated
                 is_full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
                 if is_full or time.monotonic() > until:
                     raise JobError(f"The database cannot be used: {error.orig}.") from error
                 time.sleep(1)
 
-    work.lock = lock  # type: ignore[attr-defined]  # kept until the process ends
+    work.lock = lock  # type: ignore[attr-defined]  # held until the process exits
     return work
 
 
 def _read_orders() -> Any:
-    """Yield what is asked for; ends the process as soon as the other end is gone, whatever it is doing."""
+    """Yield orders; exits the process as soon as the worker is gone, even in the middle of a step."""
     import queue
 
     orders: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -197,11 +201,11 @@ def _read_orders() -> Any:
         yield orders.get()
 
 
-def _say(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "There is not enough memory to train."
+        return "There is not enough memory to train. Nothing was changed."
     if isinstance(error, OSError):
-        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. Nothing was changed."
     return str(error)
 
 

@@ -1,9 +1,5 @@
 """A version tried before it answers anybody: its parts fit together, and give finite numbers for a made image."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,10 +43,3 @@ def try_out(name: str, head: Head, novelty: NoveltyReference, backbone: Backbone
 def ramp(size: int) -> NDArray[np.uint8]:
     """Make an image, `(size, size, 3) uint8`, in which every brightness occurs."""
     return np.linspace(0, 255, size * size * 3).astype(np.uint8).reshape(size, size, 3)
-
-
-def require_replay_fits(arrays: Mapping[str, NDArray[Any]], head: Head, path: Path) -> None:
-    """Raise `VersionCorruptError` if a replay memory has another number of features, or more classes, than a head."""
-    inputs, classes = len(head.hidden_weights), len(head.output_bias)
-    if arrays["features"].shape[1] != inputs or arrays["labels"].max(initial=0) >= classes:
-        raise VersionCorruptError(f"The replay memory does not fit the version. Received: {path}.")

@@ -1,11 +1,11 @@
-"""Pictures kept for retraining: a file and a row each, and how the two stay together.
+"""Storage of uploads, the images kept for retraining: one file and one table row each.
 
     retrain_data/<class>/<sha256>.jpg             active: the next training uses it
-    retrain_data/.pending/<class>/<sha256>.jpg    feedback that waits for a person to confirm it
-    retrain_data/.removed/<class>/<sha256>.jpg    out of use, until it is restored or purged
+    retrain_data/.pending/<class>/<sha256>.jpg    feedback, until a person confirms it
+    retrain_data/.removed/<class>/<sha256>.jpg    removed, until it is restored or purged
 
-A file is whole before its row says so, and the row is right where the two differ. Whoever changes something holds one
-lock, over all processes.
+A file is complete before its row exists. If file and row disagree, the row is right. Every change happens under one
+lock that all processes share.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from sqlalchemy import Connection, Engine, Row, Select, case, func, select, update
 
 from catdog import database, tables
-from catdog.choices import PictureState
+from catdog.choices import UploadState
 from catdog.errors import DatabaseBusyError, UploadNotFoundError
 from catdog.files import sync_folder
 from catdog.patience import BRIEF_SECONDS, BUSY, MOVING_SECONDS, Patience
@@ -29,26 +29,32 @@ from catdog.settings import Settings
 
 Order = Literal["review", "newest"]
 MAX_ID: Final = 2**31 - 1
-"""Largest number that a picture can have; PostgreSQL cannot even compare with more."""
+"""Largest id of an upload; PostgreSQL cannot even compare with a larger one."""
 
-STATES: Final[tuple[PictureState, ...]] = ("active", "pending", "removed")
-_HOLDERS: Final[dict[PictureState, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
+STATES: Final[tuple[UploadState, ...]] = ("active", "pending", "removed")
+_FOLDERS: Final[dict[UploadState, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
 
-MISSING: Final = "The file is missing; send the picture again."
-NEAR_COPY: Final = "It is nearly the same as a picture that the model is tested on."
+# Rows store these sentences: a reworded one keeps its earlier text in _EARLIER_PROBLEMS.
+MISSING: Final = "The file is missing. Upload the image again."
+NEAR_COPY: Final = "Nearly identical to an image in the test set."
 DOUBTED: Final = "Too many labels of its batch look wrong."
 LASTING: Final = (MISSING, NEAR_COPY)
-"""Problems that stay when a person confirms the class."""
+"""Problems that remain when a person confirms the class."""
 
-_UNCERTAIN: Final = ("neither", "unsure")  # as prediction.py names them, which lies above
-_NOT_SHOWN: Final = ("path", "folder", "source_sha256")
-_POLL_SECONDS: Final = 0.005  # how long the lock is held for a picture, or less
-_CHUNK: Final = 500  # names in one SQL statement
+_EARLIER_PROBLEMS: Final = {
+    "The file is missing; send the picture again.": MISSING,
+    "It is nearly the same as a picture that the model is tested on.": NEAR_COPY,
+}
+
+_UNCERTAIN: Final = ("neither", "unsure")  # as prediction.py, a layer above, names them
+_PRIVATE: Final = ("path", "folder", "source_sha256")
+_POLL_SECONDS: Final = 0.005  # the lock is held about this long per image
+_CHUNK: Final = 500  # ids in one SQL statement
 
 
 @dataclass(frozen=True)
-class UploadedPicture:
-    """A row of the table `uploads`, and where its file lies."""
+class Upload:
+    """A row of the table `uploads` and the path of its file."""
 
     id: int
     sha256: str
@@ -58,7 +64,7 @@ class UploadedPicture:
     batch: str
     held_out: bool
     created_at: datetime
-    state: PictureState
+    state: UploadState
     origin: Literal["upload", "feedback"]
     uploader: str
     name: str
@@ -72,13 +78,13 @@ class UploadedPicture:
     model_version: int | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the row in its public form, ready for JSON."""
-        shown = {key: value for key, value in vars(self).items() if key not in _NOT_SHOWN}
+        """Return the public fields, ready for JSON."""
+        shown = {key: value for key, value in vars(self).items() if key not in _PRIVATE}
         return {**shown, "category": self.folder, "created_at": self.created_at.isoformat(timespec="seconds") + "Z"}
 
 
-class Shelf:
-    """The files and rows. Methods that change something are called with the lock held."""
+class UploadStorage:
+    """The files and rows of the uploads. Hold the lock while calling a method that changes something."""
 
     def __init__(self, settings: Settings, engine: Engine, patience: Patience | None = None) -> None:
         self.settings = settings
@@ -89,15 +95,15 @@ class Shelf:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock that lets one thread of one process at a time change something.
+        """Hold the lock that lets one thread of one process at a time change uploads.
 
         Raises:
-            DatabaseBusyError: others hold it for longer than is waited.
+            DatabaseBusyError: the lock was not free in time.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with self._patience.turn(self._is_moving) as seconds, self._acquire(seconds):
+        with self._patience.turn(self._was_just_taken) as seconds, self._acquire(seconds):
             with contextlib.suppress(OSError):
-                os.utime(self._lock_path)  # those who wait see by it that the lock goes from hand to hand
+                os.utime(self._lock_path)  # shows those who wait that the lock changes hands
             yield
 
     def _acquire(self, seconds: float) -> contextlib.AbstractContextManager[BaseFileLock]:
@@ -106,124 +112,128 @@ class Shelf:
             try:
                 return FileLock(self._lock_path).acquire(seconds, poll_interval=_POLL_SECONDS)
             except Timeout as error:
-                if not self._is_moving() or time.monotonic() > until:
+                if not self._was_just_taken() or time.monotonic() > until:
                     raise DatabaseBusyError(BUSY) from error
 
-    def _is_moving(self) -> bool:
-        """Tell whether somebody got the lock a moment ago: its file's time of access is set by nobody else."""
+    def _was_just_taken(self) -> bool:
+        """Return whether somebody got the lock a moment ago; only `locked` sets its file's access time."""
         try:
             return time.time() - self._lock_path.stat().st_atime < BRIEF_SECONDS
         except OSError:
             return False
 
-    def path(self, state: PictureState, folder: str, sha256: str) -> Path:
-        """Say where the file of a picture lies; `folder` must be a class of the model."""
-        return self.root / _HOLDERS[state] / folder / f"{sha256}.jpg"
+    def path(self, state: UploadState, folder: str, sha256: str) -> Path:
+        """Return the path of an upload's file; `folder` must be a class of the model."""
+        return self.root / _FOLDERS[state] / folder / f"{sha256}.jpg"
 
     def make_folder(self, folder: Path) -> None:
-        """Make a class folder, and see to it that it is on the disk."""
+        """Create a class folder and flush it to disk."""
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             for above in (folder.parent, self.root, self.root.parent):
                 sync_folder(above)
 
-    def find(self, *conditions: Any) -> list[UploadedPicture]:
-        """Find rows, the oldest first."""
+    def find(self, *conditions: Any) -> list[Upload]:
+        """Return the uploads that meet all conditions, oldest first."""
         return self.run(select(tables.uploads).where(*conditions).order_by(tables.uploads.c.id))
 
-    def run(self, query: Select[Any]) -> list[UploadedPicture]:
-        """Read the rows of a query over the whole table."""
+    def run(self, query: Select[Any]) -> list[Upload]:
+        """Return the uploads that a query on the whole table selects."""
         with self.engine.connect() as connection:
-            return [self._picture(row) for row in connection.execute(query)]
+            return [self._upload(row) for row in connection.execute(query)]
 
-    def get(self, ids: Iterable[int]) -> list[UploadedPicture]:
-        """Find pictures by their numbers.
+    def get(self, ids: Iterable[int]) -> list[Upload]:
+        """Return uploads by id.
 
         Raises:
-            UploadNotFoundError: one of them is not there.
+            UploadNotFoundError: there is no upload with one of the ids.
         """
         wanted = sorted(set(ids))
-        found: list[UploadedPicture] = []
+        found: list[Upload] = []
         possible = [number for number in wanted if number <= MAX_ID]
         for start in range(0, len(possible), _CHUNK):
             found += self.find(tables.uploads.c.id.in_(possible[start : start + _CHUNK]))
-        if missing := set(wanted) - {picture.id for picture in found}:
-            raise UploadNotFoundError(
-                f"There is no such picture among those for retraining. Received: {sorted(missing)[:10]}"
-            )
+        if missing := sorted(set(wanted) - {upload.id for upload in found}):
+            shown = ", ".join(map(str, missing[:10]))
+            raise UploadNotFoundError(f"No upload has the id {shown}. List the uploads to see their ids.")
         return found
 
-    def batch(self, name: str) -> list[UploadedPicture]:
-        """Find the pictures of a batch.
+    def batch(self, name: str) -> list[Upload]:
+        """Return the uploads of a batch.
 
         Raises:
             UploadNotFoundError: there is no such batch.
         """
         found = self.find(tables.uploads.c.batch == name) if database.is_storable(name) else []
         if not found:
-            raise UploadNotFoundError(f"There is no such batch of pictures. Received: {name[:100]!r}")
+            raise UploadNotFoundError(f"No upload belongs to a batch named {name[:100]!r}.")
         return found
 
-    def change(self, changes: Sequence[tuple[UploadedPicture, dict[str, Any]]]) -> None:
-        """Give pictures new values, and move their files to where the values say; all of it or nothing."""
+    def change(self, changes: Sequence[tuple[Upload, dict[str, Any]]]) -> None:
+        """Give uploads new values and move their files accordingly: all of them or none."""
         moved: list[tuple[Path, Path]] = []
         try:
             with database.durable(self.engine) as connection:
-                for picture, values in changes:
-                    if not values:
-                        continue
-                    self._set(connection, picture, values)
-                    state, folder = values.get("state", picture.state), values.get("folder", picture.folder)
-                    target = self.path(state, folder, picture.sha256)
-                    if target != picture.path and picture.path.exists():  # where it is missing, `repair` says so
-                        self.make_folder(target.parent)
-                        picture.path.replace(target)
-                        moved.append((picture.path, target))
-                for folder_changed in {path.parent for move in moved for path in move}:
-                    sync_folder(folder_changed)
+                for upload, values in changes:
+                    if values:
+                        self._set(connection, upload, values)
+                        moved += self._move(upload, values)
+                for folder in {path.parent for move in moved for path in move}:
+                    sync_folder(folder)
         except BaseException:
             for source, target in reversed(moved):
                 target.replace(source)
             raise
 
-    def _set(self, connection: Connection, picture: UploadedPicture, values: dict[str, Any]) -> None:
+    def _set(self, connection: Connection, upload: Upload, values: dict[str, Any]) -> None:
         moves = {"changed_at": now()} if {"state", "folder"} & values.keys() else {}
-        connection.execute(update(tables.uploads).where(tables.uploads.c.id == picture.id).values(**values, **moves))
+        connection.execute(update(tables.uploads).where(tables.uploads.c.id == upload.id).values(**values, **moves))
 
-    def _picture(self, row: Row[Any]) -> UploadedPicture:
+    def _move(self, upload: Upload, values: dict[str, Any]) -> list[tuple[Path, Path]]:
+        """Move the file to where `values` put it; return the old and the new path if it moved."""
+        state, folder = values.get("state", upload.state), values.get("folder", upload.folder)
+        target = self.path(state, folder, upload.sha256)
+        if target == upload.path or not upload.path.exists():  # `repair` reports a missing file
+            return []
+        self.make_folder(target.parent)
+        upload.path.replace(target)
+        return [(upload.path, target)]
+
+    def _upload(self, row: Row[Any]) -> Upload:
         values = dict(row._mapping)
-        values = {name: values[name] for name in UploadedPicture.__dataclass_fields__ if name != "path"}
-        return UploadedPicture(path=self.path(row.state, row.folder, row.sha256), **values)
+        values = {name: values[name] for name in Upload.__dataclass_fields__ if name != "path"}
+        values["problem"] = _EARLIER_PROBLEMS.get(row.problem, row.problem)
+        return Upload(path=self.path(row.state, row.folder, row.sha256), **values)
 
 
-def confirmation(picture: UploadedPicture) -> dict[str, Any]:
-    """Give the values of a picture whose class a person has confirmed."""
-    # What a person says about the class does not make a test picture fit for training.
-    return {"checked": True} if picture.problem in LASTING else {"checked": True, "problem": None}
+def confirmation(upload: Upload) -> dict[str, Any]:
+    """Return the values of an upload whose class a person has confirmed."""
+    # A confirmed class does not make a test image fit for training.
+    return {"checked": True} if upload.problem in LASTING else {"checked": True, "problem": None}
 
 
-def removal(picture: UploadedPicture) -> dict[str, Any]:
-    """Give the values of a picture that is removed; the days of one that is removed already run on."""
-    return {} if picture.state == "removed" else {"state": "removed"}
+def removal(upload: Upload) -> dict[str, Any]:
+    """Return the values of a removed upload; none if it is removed already, so its days until the purge go on."""
+    return {} if upload.state == "removed" else {"state": "removed"}
 
 
-def restoration(picture: UploadedPicture) -> dict[str, Any]:
-    """Give the values of a picture that comes back."""
-    if picture.state != "removed":
+def restoration(upload: Upload) -> dict[str, Any]:
+    """Return the values of a restored upload."""
+    if upload.state != "removed":
         return {}
-    return {"state": "pending" if picture.origin == "feedback" and not picture.checked else "active"}
+    return {"state": "pending" if upload.origin == "feedback" and not upload.checked else "active"}
 
 
-def count(shelf: Shelf, classes: Sequence[str]) -> dict[str, Any]:
-    """Count the pictures by state and class, and their bytes; ready for JSON.
+def count(storage: UploadStorage, classes: Sequence[str]) -> dict[str, Any]:
+    """Count uploads by state and class, and their bytes; ready for JSON.
 
-    Of the active ones, `kept_out` are those that the review has something against, and `held_out` are for testing.
+    `kept_out` and `held_out` count active uploads only: those with a problem, and those reserved for testing.
     """
     table = tables.uploads
     keys = (table.c.state, table.c.folder, table.c.held_out, table.c.problem.is_not(None))
     result: dict[str, Any] = {"total": 0, "bytes": 0, "held_out": 0, "kept_out": 0}
     result |= {state: dict.fromkeys(classes, 0) for state in STATES}
-    with shelf.engine.connect() as connection:
+    with storage.engine.connect() as connection:
         rows = connection.execute(select(*keys, func.count(), func.sum(table.c.bytes)).group_by(*keys))
         for state, folder, held_out, kept_out, number, size in rows:
             result["total"] += number
@@ -235,9 +245,14 @@ def count(shelf: Shelf, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def find_page(
-    shelf: Shelf, offset: int, limit: int, order: Order, filters: Mapping[str, str], ids: Sequence[int] | None = None
-) -> tuple[list[UploadedPicture], int]:
-    """List pictures, and say how many there are in all; see `Collection.page`."""
+    storage: UploadStorage,
+    offset: int,
+    limit: int,
+    order: Order,
+    filters: Mapping[str, str],
+    ids: Sequence[int] | None = None,
+) -> tuple[list[Upload], int]:
+    """Return one page of uploads and the number on all pages; see `Uploads.page`."""
     table = tables.uploads
     conditions = [table.c[name] == value for name, value in filters.items()]
     if ids is not None:
@@ -251,11 +266,11 @@ def find_page(
     )
     contradicted = case((table.c.predicted != table.c.folder, 0), else_=1)
     by = (urgency, contradicted, table.c.id.desc()) if order == "review" else (table.c.id.desc(),)
-    with shelf.engine.connect() as connection:
+    with storage.engine.connect() as connection:
         total = connection.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
-    return shelf.run(select(table).where(*conditions).order_by(*by).offset(offset).limit(limit)), total
+    return storage.run(select(table).where(*conditions).order_by(*by).offset(offset).limit(limit)), total
 
 
 def now() -> datetime:
-    """Give the time as the table keeps it: UTC, without a zone."""
+    """Return the time as the table stores it: UTC, without a time zone."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,7 +1,6 @@
-"""The worker: takes jobs from the table and sees each to its end, whatever is killed on the way.
+"""The worker: takes jobs from the table and finishes each of them, whatever is killed on the way.
 
-It waits without doing anything that costs: no model, no TensorFlow, no DBOS is loaded until pictures come in or a job
-is there. Web processes never import this.
+It loads no model and no TensorFlow; the training process does the steps. Web processes never import this module.
 """
 
 import logging
@@ -10,50 +9,45 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
-from catdog import durable
 from catdog.database import open_database
 from catdog.errors import CatdogError, JobError
-from catdog.jobs import Job, Jobs
+from catdog.jobs import Job, Jobs, State
 from catdog.monitoring import Counts
 from catdog.patience import why_no_database
 from catdog.settings import Settings
+from catdog.stages import STAGES, STEPS, Stage, stages_left
 from catdog.telemetry import open_tracing, trace_job
 from catdog.trainer import Trainer
 from catdog.worker_lock import WorkerLock, only_worker
 
+MAX_INTERRUPTIONS: Final = 3
+"""How often a job is resumed after its worker was killed; then it fails, since it may be what kills the worker."""
+
 POLL_SECONDS: Final = 1.0
 WARM_SECONDS: Final = 300.0
-"""How long a training process waits for a job after pictures came in."""
+"""How long an idle training process waits for a job after an upload."""
 
 LEFTOVER_SECONDS: Final = 24 * 3600.0
 LOCKED_SECONDS: Final = 180.0
-"""How long writing to a locked database is tried."""
+"""How long a write to a locked database is retried."""
 
+REPORT_SECONDS: Final = 0.5
 LOST: Final = "Another worker has taken the database's lock, and goes on with the job; "
 
-STAGES: Final = {"collect": 40, "embed": 45, "fit": 75, "evaluate": 85, "save": 95, "promote": 100}
-"""The steps of a retraining, and how many percent of it are done when each is."""
-
 _FINISH: Final = "finish"
-_MESSAGES: Final = {
-    "collect": "Looking at what came in: features, labels, copies.",
-    "embed": "Computing features of the other pictures.",
-    "fit": "Fitting the head.",
-    "evaluate": "Comparing with the champion.",
-    "save": "Saving the version.",
-    "promote": "Deciding.",
-}
-_COUNTED: Final = {"collect": "Picture", "embed": "Picture", "fit": "Epoch"}
+_STAGES: Final = {stage.name: stage for stage in STAGES}
+_FOLLOWING: Final = dict(pairwise(STEPS))
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class _Cancelled(Exception):  # noqa: N818  # not an error of anybody's
+class _Cancelled(Exception):  # noqa: N818  # not an error
     pass
 
 
@@ -67,13 +61,13 @@ class Worker:
         parent: int | None = None,
         on_loss: Callable[[], None] = lambda: _log.error(LOST + "this one ends."),
     ) -> None:
-        """Open the database and clear away what a killed worker left.
+        """Open the database, and remove what a killed worker left.
 
         Args:
-            settings: where everything lies.
-            lock: as `only_worker` gives it; the worker ends when another one has taken it.
-            parent: process id; the worker ends when that is no longer its parent. None: it is on its own.
-            on_loss: called before it ends because another one has taken the lock.
+            settings: folders and database.
+            lock: from `only_worker`; the worker exits when another worker has taken it.
+            parent: process ID; the worker exits when its parent is another process. None to ignore the parent.
+            on_loss: called before the worker exits because another one has taken the lock.
         """
         self._settings = settings
         self._lock = lock
@@ -84,32 +78,32 @@ class Worker:
         self._jobs = Jobs(self._engine)
         self._trainer = Trainer(settings)
         self._tracing = open_tracing()
-        self._seen = self._arrivals()
-        self._cold_at: float | None = None
-        self._clear()
+        self._uploads_seen = self._upload_times()
+        self._warm_until: float | None = None
+        self._remove_leftovers()
 
     def stop(self, *_: object) -> None:
-        """Ask for the end; a job under way is left to the next worker."""
+        """Ask the worker to exit; a job under way is left to the next worker."""
         self._stopping = True
 
     def cancel(self, *_: object) -> None:
-        """Ask for the end of the job under way. For a signal, which may come while the table of jobs is in use."""
+        """Cancel the job under way. Safe in a signal handler, since it doesn't use the database."""
         self._cancelling = True
 
     def run(self) -> None:
         """Do jobs as they come, until asked to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
-        while not self._must_end():
-            self._look_up()
+        while not self._must_exit():
+            self._exit_if_asked()
             try:
                 if not self.run_once():
-                    self._keep_warm()
+                    self._keep_trainer_warm()
                     time.sleep(POLL_SECONDS)
             except Exception as error:
                 if (why := why_no_database(error)) is None:
                     raise
-                _log.warning("The database is tried again in a second. %s", why)
+                _log.warning("Retrying the database in a second. %s", why)
                 time.sleep(POLL_SECONDS)
         self.close()
 
@@ -120,123 +114,140 @@ class Worker:
             self._tracing.close()
 
     def run_once(self) -> bool:
-        """Do the job that is under way, if there is one; tells whether there was."""
+        """Do the queued or interrupted job; return False if there is none."""
         job = self._jobs.under_way()
         if job is None:
             return False
         job_id = job.id
-        _patiently(lambda: self._jobs.start(job_id))
-        self._trainer.start()  # it gets ready while the record is opened
-        with trace_job(self._tracing, job_id, job.arguments, self._step) as step:
-            try:
-                durable.run_durably(self._settings, job_id, step, (*STAGES, _FINISH), self._look_up)
-            except durable.Interrupted as error:
-                self._end(job_id, "failed", str(error))
-        self._end(job_id, "failed", "It ended without a result.")  # unless it has one
-        self._seen, self._cold_at = self._arrivals(), None  # the training process has had its use
+        job = self._retry(lambda: self._jobs.start(job_id))
+        if job.attempts > MAX_INTERRUPTIONS + 1:
+            reason = f"Its worker was interrupted more than {MAX_INTERRUPTIONS} times; start it again."
+            self._finish(job_id, "failed", reason)
+        else:
+            self._run_steps(job)
+        # Uploads that arrived during the job need no warm training process now.
+        self._uploads_seen, self._warm_until = self._upload_times(), None
         return True
 
+    def _run_steps(self, job: Job) -> None:
+        """Do the steps from the one where the job stands, until one of them ends it."""
+        is_done = job.result is not None  # recorded with the last step
+        left = () if is_done else stages_left(job.stage, self._settings.jobs_dir / job.id)
+        with trace_job(self._tracing, job.id, job.arguments, self._step) as step:
+            for name in (*(stage.name for stage in left), _FINISH):
+                if "end" in step(job.id, name):
+                    return
+
     def _step(self, job_id: str, name: str) -> dict[str, Any]:
-        """Do a step of the workflow; what is given is recorded and not done again."""
-        job = _patiently(lambda: self._jobs.get(job_id))
-        if not job.in_progress:  # it ended, and its worker was killed before the workflow could
+        """Do one step; the answer has a key `end` if the job has ended."""
+        job = self._retry(lambda: self._jobs.get(job_id))
+        if not job.in_progress:  # cancelled before it began
             return {"end": job.state}
         if name == _FINISH:
-            result = _patiently(lambda: self._jobs.get(job_id)).result or {}
-            self._end(job_id, "succeeded", f"Version {result['version']} is {result['decision']}: {result['reason']}")
-            return {"end": "succeeded"}
+            made = job.result or {}
+            reason = f"Version {made['version']} is {made['decision']}: {made['reason']}"
+            return self._finish(job_id, "succeeded", reason)
         try:
-            result = self._train(job, name)
+            found = self._train(job, _STAGES[name])
         except _Cancelled:
-            self._end(job_id, "cancelled", "Cancelled; nothing was changed.")
-            return {"end": "cancelled"}
-        except JobError as error:
-            self._end(job_id, "failed", f"{_MESSAGES[name]} {error}")
-            return {"end": "failed"}
-        _patiently(lambda: self._jobs.log(job_id, f"{name} done"))
-        if name == "promote":
-            _patiently(lambda: self._jobs.keep_result(job_id, result))
-        return {"done": name}
+            return self._finish(job_id, "cancelled", "Cancelled; nothing was changed.")
+        except (JobError, OSError) as error:
+            return self._finish(job_id, "failed", f"{_STAGES[name].message} {error}")
+        following = _FOLLOWING.get(name)
+        result = None if following else found
+        self._retry(lambda: self._jobs.complete_step(job_id, name, following or name, result))
+        return {}
 
-    def _train(self, job: Job, name: str) -> dict[str, Any]:
-        """Have the training process do a step, telling how far it is and looking whether it is to be cancelled."""
-        names = list(STAGES)
-        first = STAGES[names[names.index(name) - 1]] if name != names[0] else 0
-        told = 0.0
+    def _train(self, job: Job, stage: Stage) -> dict[str, Any]:
+        """Have the training process do a step; report its progress, and stop it if the job is cancelled."""
+        reported = 0.0
 
-        def tell(done: int, total: int) -> None:
-            nonlocal told
-            if time.monotonic() - told > 0.5 or done == total:
-                told = time.monotonic() if done else 0.0  # a step that is quick tells of its first epoch all the same
-                share = first + (STAGES[name] - first) * done / max(total, 1)
-                self._jobs.report(job.id, name, share, _message(name, done, total), _remaining(job, share))
+        def report(done: int, total: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > REPORT_SECONDS or done == total:
+                reported = time.monotonic() if done else 0.0  # a fast step still reports its first epoch
+                percent = stage.progress(done, total)
+                message = stage.describe(done, total)
+                self._jobs.report(job.id, stage.name, percent, message, job.seconds_left(percent))
 
-        def look() -> None:
-            self._look_up()
+        def check_cancelled() -> None:
+            self._exit_if_asked()
             if self._cancelling or self._jobs.get(job.id).cancel_requested:
                 raise _Cancelled
 
-        on_progress, on_tick = _tolerant(tell), _tolerant(look)
+        on_progress, on_tick = _skip_if_locked(report), _skip_if_locked(check_cancelled)
         on_tick()
         on_progress(0, 1)
-        order = {"job": job.id, "step": name, "promote": job.arguments.get("promote")}
+        order = {"job": job.id, "step": stage.name, "promote": job.arguments.get("promote")}
         return self._trainer.run(order, on_progress, on_tick)
 
-    def _end(self, job_id: str, state: Any, message: str) -> None:
-        """End a job, and remove all that it kept meanwhile; whoever sees its end sees nothing of it left behind."""
+    def _finish(self, job_id: str, state: State, message: str) -> dict[str, Any]:
+        """End a job. Its files are removed first, so whoever sees its end finds nothing left behind."""
         if state != "succeeded":
             self._trainer.stop()
-        remove_traces(self._settings, job_id)
-        if _patiently(lambda: self._jobs.finish(job_id, state, message)):
+        remove_files(self._settings, job_id)
+        if self._retry(lambda: self._jobs.finish(job_id, state, message)):
             counts = Counts(self._settings)
             counts.add_retraining(state)
             counts.close()
+        return {"end": state}
 
-    def _look_up(self) -> None:
-        """Leave at once where that is asked for: no step is recorded, and the next worker goes on with it."""
-        if self._must_end():
+    def _retry(self, function: Callable[[], T]) -> T:
+        """Call a function again while the database is locked or away."""
+        until = time.monotonic() + LOCKED_SECONDS
+        while True:
+            try:
+                return function()
+            except OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+                self._exit_if_asked()
+
+    def _exit_if_asked(self) -> None:
+        """Exit at once if asked to, or if another worker has taken the lock. The next worker goes on with the job."""
+        if self._must_exit():
             if self._tracing is not None:
                 self._tracing.close()
-            os._exit(0)  # the training process ends by itself, when it sees its input end
+            os._exit(0)  # the training process exits when its input ends
         if not self._lock.is_mine():
             self._on_loss()
-            # No error is raised: it would be recorded as the step's, or fail the job that the other one goes on with.
-            os._exit(JobError.exit_code)  # whoever started it starts it again, to wait its turn
+            # An error would fail the job that the other worker goes on with.
+            os._exit(JobError.exit_code)  # the supervisor starts this worker again, and it waits for the lock
 
-    def _must_end(self) -> bool:
+    def _must_exit(self) -> bool:
         return self._stopping or (self._parent is not None and os.getppid() != self._parent)
 
-    def _clear(self) -> None:
+    def _remove_leftovers(self) -> None:
         from catdog.store import remove_leftovers
 
         job = self._jobs.under_way()
         kept = job.id if job else ""
         for folder in self._settings.jobs_dir.glob("*"):
             if folder.name != kept:
-                remove_traces(self._settings, folder.name)
+                remove_files(self._settings, folder.name)
         remove_leftovers(self._settings.models_dir, LEFTOVER_SECONDS)
         if self._settings.retrain_dir.is_dir():
-            from catdog.collection import Collection
+            from catdog.collection import Uploads
 
             try:
-                Collection(self._settings, self._engine).repair()
-            except CatdogError as error:  # no champion yet: nothing can have come in
-                _log.warning("The uploads were not looked through: %s", error)
+                Uploads.open(self._settings, self._engine)
+            except CatdogError as error:  # without a champion there are no uploads
+                _log.warning("The uploads were not repaired: %s", error)
 
-    def _keep_warm(self) -> None:
-        """Start a training process when pictures come in, before the job that they are meant for; end one in vain."""
-        arrivals, now = self._arrivals(), time.monotonic()
-        if arrivals != self._seen:
-            self._seen, self._cold_at = arrivals, now + WARM_SECONDS
+    def _keep_trainer_warm(self) -> None:
+        """Start the training process when uploads arrive, before the job; stop it if no job follows."""
+        times, now = self._upload_times(), time.monotonic()
+        if times != self._uploads_seen:
+            self._uploads_seen, self._warm_until = times, now + WARM_SECONDS
             self._trainer.start()
-            durable.preload()
-        elif self._cold_at is None:
-            self._trainer.stop()  # after a job its memory goes back
-        elif now > self._cold_at:
-            self._cold_at = None
+        elif self._warm_until is None:
+            self._trainer.stop()  # frees its memory after a job
+        elif now > self._warm_until:
+            self._warm_until = None
 
-    def _arrivals(self) -> tuple[int, ...]:
-        """Tell one state of `retrain_data/` from another: a folder's time changes with what is put into it."""
+    def _upload_times(self) -> tuple[int, ...]:
+        """Return the modification times of the folders of uploads, which change with each upload."""
         folder = self._settings.retrain_dir
         try:
             return tuple(path.stat().st_mtime_ns for path in (folder, *sorted(folder.iterdir())) if path.is_dir())
@@ -245,21 +256,21 @@ class Worker:
 
 
 def work(settings: Settings, parent: int | None = None) -> None:
-    """Be the worker of a home until the process is asked to end."""
+    """Run the worker of a home until the process is asked to exit."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with only_worker(settings) as lock:
         Worker(settings, lock, parent).run()
 
 
-def remove_traces(settings: Settings, job_id: str) -> None:
-    """Remove what a job kept while it ran, and what a kill left of the version that it was writing."""
-    shutil.rmtree(settings.jobs_dir / job_id, ignore_errors=True)
-    for folder in settings.models_dir.glob(f".new-{job_id}-*"):
+def remove_files(settings: Settings, job_id: str) -> None:
+    """Remove a job's folder, and the partial version that a killed worker left."""
+    folders: list[Path] = [settings.jobs_dir / job_id, *settings.models_dir.glob(f".new-{job_id}-*")]
+    for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tolerant(function: Callable[..., None]) -> Callable[..., None]:
-    """Let a look at the table, or a word about progress, fail while the database is locked."""
+def _skip_if_locked(function: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a function that may be skipped while the database is locked."""
 
     def call(*arguments: Any) -> None:
         try:
@@ -268,30 +279,3 @@ def _tolerant(function: Callable[..., None]) -> Callable[..., None]:
             _log.warning("The table of jobs cannot be used now: %s", error.orig)
 
     return call
-
-
-def _patiently(function: Callable[[], T]) -> T:
-    """Try again while the database is locked."""
-    until = time.monotonic() + LOCKED_SECONDS
-    while True:
-        try:
-            return function()
-        except OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
-
-
-def _message(name: str, done: int, total: int) -> str:
-    """Say what a step does, and where it counts something, how far it is."""
-    if name not in _COUNTED or total <= 1:
-        return _MESSAGES[name]
-    return f"{_MESSAGES[name]} {_COUNTED[name]} {done:,} of {total:,}."
-
-
-def _remaining(job: Job, percent: float) -> float | None:
-    """Estimate the seconds to go from those that went; None at the start, where that would be a guess."""
-    if job.started_at is None or percent < 5:
-        return None
-    spent = max(0.0, time.time() - datetime.fromisoformat(job.started_at).timestamp())  # the clock may be set back
-    return round(spent * (100 - percent) / percent, 1)

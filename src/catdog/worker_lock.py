@@ -1,9 +1,9 @@
-"""One worker at a time: by a lock on a file of the home, and on Postgres by a lock of the database as well.
+"""One worker at a time, by a lock on a file in the home and, on Postgres, an advisory lock in the database.
 
-The first ends with the process that holds it, but over a network it may hold on one machine only. The second holds over
-all machines and homes that share a database, but ends with its connection
-(https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS): where the server was started anew, or
-the network failed, the worker takes it again, and leaves its job to another one that was quicker.
+The file lock ends with its process, but on a network share it may work on one machine only. The advisory lock works
+for all machines and homes that share a database, but ends with its connection
+(https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). After a restart of the server or a
+network failure the worker takes it again. If another worker was faster, that one goes on with the job.
 """
 
 import logging
@@ -23,19 +23,19 @@ from catdog.errors import JobError
 from catdog.settings import Settings
 
 KEY: Final = 0x636174646F67776B
-"""Key of the database's lock: "catdogwk" in ASCII."""
+"""Key of the advisory lock: "catdogwk" in ASCII."""
 
 LOOK_SECONDS: Final = 1.0
-"""How often a worker makes sure of its lock, and how often one that waits tries."""
+"""How often a worker checks its lock, and how often a waiting worker tries to take it."""
 
 HANDOVER_SECONDS: Final = 3.0
-"""How long a worker that had to wait leaves the one before to notice."""
+"""How long a worker that had to wait gives the previous one to notice that it lost the lock."""
 
 _log = logging.getLogger(__name__)
 
 
 class WorkerLock:
-    """The lock of the database, which may be lost; on SQLite there is none, and it never is. Threads may share it."""
+    """The advisory lock on Postgres, which may be lost; on SQLite it does nothing. Threads may share it."""
 
     def __init__(self, settings: Settings) -> None:
         url = settings.resolved_database_url
@@ -46,7 +46,7 @@ class WorkerLock:
         self._look_at = 0.0
 
     def take(self) -> bool:
-        """Take the lock, or make sure of it; False where another worker has it.
+        """Take the lock, or check that it is still held; return False if another worker has it.
 
         Raises:
             OperationalError: the server cannot be reached.
@@ -56,33 +56,33 @@ class WorkerLock:
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
-            # Who has it gets it again: only by another connection, after the loss of this one, it may be refused.
+            # The connection that holds the lock gets it again. A new one, after the loss of that, may be refused.
             taken = bool(self._connection.scalar(select(func.pg_try_advisory_lock(KEY))))
             self._connection.commit()
         except DBAPIError:
-            self.let_go()
+            self.release()
             raise
         if not taken:
-            self.let_go()
+            self.release()
         return taken
 
     def is_mine(self) -> bool:
-        """Tell whether it is still held, as far as can be known: nobody takes it while the server is away."""
+        """Return whether the lock is still held. While the server is away nobody else can take it."""
         if time.monotonic() < self._look_at or not self._turn.acquire(blocking=False):
             return True
         try:
             self._look_at = time.monotonic() + LOOK_SECONDS
             with suppress(DBAPIError):
                 return self.take()
-            return self.take()  # by another connection: that one was lost
+            return self.take()  # with a new connection, since that one was lost
         except DBAPIError as error:
-            _log.warning("The database's lock for workers cannot be looked at now: %s", error.orig)
+            _log.warning("The worker's lock cannot be checked now: %s", error.orig)
             return True
         finally:
             self._turn.release()
 
-    def let_go(self) -> None:
-        """Give it to whoever waits."""
+    def release(self) -> None:
+        """Release the lock for the next worker."""
         if self._connection is not None:
             with suppress(DBAPIError):
                 self._connection.close()
@@ -91,11 +91,15 @@ class WorkerLock:
 
 @contextmanager
 def only_worker(settings: Settings, timeout: float = -1) -> Iterator[WorkerLock]:
-    """Be the only worker of a home and a database; waits for another one's end.
+    """Hold the locks of the only worker of a home and a database; waits while another worker runs.
+
+    Args:
+        settings: home and database.
+        timeout: seconds to wait; under 0 waits for ever.
 
     Raises:
-        JobError: another one is there after `timeout` seconds; under 0 means for ever.
-        OperationalError: the server of the database cannot be reached for as long.
+        JobError: another worker still runs after `timeout` seconds.
+        OperationalError: the server of the database cannot be reached within `timeout` seconds.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     lock = WorkerLock(settings)
@@ -104,9 +108,9 @@ def only_worker(settings: Settings, timeout: float = -1) -> Iterator[WorkerLock]
             _take(lock, timeout)
             yield lock
     except Timeout as error:
-        raise JobError(f"One worker a home. Received: another, beside one that runs in {settings.home}.") from error
+        raise JobError(f"A worker is already running for {settings.home}.") from error
     finally:
-        lock.let_go()
+        lock.release()
 
 
 def _take(lock: WorkerLock, timeout: float) -> None:
@@ -124,10 +128,10 @@ def _take(lock: WorkerLock, timeout: float) -> None:
 
 
 def _try_to_take(lock: WorkerLock) -> JobError | OperationalError | None:
-    """Take the lock; gives why not, where it could not be taken."""
+    """Take the lock, or return why it could not be taken."""
     try:
         if lock.take():
             return None
     except OperationalError as error:
         return error
-    return JobError("One worker a database. Received: another, beside one that has it from elsewhere.")
+    return JobError("A worker is already running for this database, on another machine or with another home.")

@@ -154,7 +154,7 @@ def train(
     say(f"Images: {images}; {result.embedded} embedded, the rest from the cache")
     say("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
     say(("Promoted: " if result.promoted else "Not promoted: ") + result.reason)
-    say(f"Report: {result.version.path / 'report.html'}")
+    say(f"Report: {result.version.report_path}")
 
 
 @app.command()

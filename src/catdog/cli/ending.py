@@ -1,5 +1,6 @@
 """How commands end: turns errors into one sentence and an exit code."""
 
+import atexit
 import errno
 import os
 import shutil
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import typer
 
@@ -17,6 +18,7 @@ from catdog.errors import CatdogError, StoppedError
 
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 STOPPED: Final = StoppedError.exit_code
+TERMINATED: Final = 128 + signal.SIGTERM
 
 
 class _Terminated(KeyboardInterrupt):
@@ -38,16 +40,10 @@ def run(command: Callable[[], Any]) -> None:
     except BaseException as error:
         code = _exit_code(error)
     _close(sys.stdout)
-    if code in (STOPPED, 128 + signal.SIGTERM):
-        _leave(code)
+    if code in (STOPPED, TERMINATED):
+        atexit._run_exitfuncs()  # which remove temporary folders that a second signal kept from being removed
+        os._exit(code)  # in Python's own ending, threads that still compute in C++ would abort the process
     sys.exit(code)
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process without Python's own ending, in which threads that still compute in C++ abort it."""
-    for stream in (sys.stdout, sys.stderr):
-        _can_be_written(stream)  # which flushes it
-    os._exit(code)
 
 
 @contextmanager
@@ -61,7 +57,7 @@ def stoppable(sentence: str = "") -> Iterator[None]:
         try:
             yield
         except _Terminated:
-            raise StoppedError(f"Stopped. {sentence}".strip(), 128 + signal.SIGTERM) from None
+            raise StoppedError(f"Stopped. {sentence}".strip(), TERMINATED) from None
         except KeyboardInterrupt:
             raise StoppedError(f"Stopped. {sentence}".strip()) from None
 

@@ -42,6 +42,7 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Retrain the champion on new images, compare, and promote the result if it isn't worse."""
+    from catdog.collection import Uploads
     from catdog.database import open_database
     from catdog.jobs import Jobs
     from catdog.material import require_new
@@ -50,7 +51,7 @@ def retrain(
     settings = load_settings()
     ensure_champion(settings.models_dir)
     engine = open_database(settings)
-    new = require_new(settings, engine)
+    new = require_new(Uploads(settings, engine))
     job = Jobs(engine).create(arguments={"promote": None if promote else False}, requested_by="command line")
     if wait:
         from catdog.foreground import finish_here

@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from catdog.choices import PictureState
+from catdog.choices import UploadState
 from catdog.cli import console
 from catdog.cli.console import JsonOption, note, out, print_json, say
 from catdog.cli.ending import stoppable
@@ -15,7 +15,7 @@ from catdog.settings import load_settings
 from catdog.wording import counted
 
 if TYPE_CHECKING:
-    from catdog.collection import Collection
+    from catdog.collection import Uploads
     from catdog.intake import Added
 
 upload_commands = typer.Typer(help="Add, list, review and purge images for retraining.", no_args_is_help=True)
@@ -27,17 +27,15 @@ _NEAR_COPIES: Final = (
 )
 
 
-def _open() -> "Collection":
-    """Open the images for retraining, installing the bundled model if there is no version."""
-    from catdog.collection import Collection
+def _open() -> "Uploads":
+    """Open the uploads, installing the bundled model if there is no version."""
+    from catdog.collection import Uploads
     from catdog.database import open_database
     from catdog.starter import ensure_champion
 
     settings = load_settings()
     ensure_champion(settings.models_dir)
-    collection = Collection(settings, open_database(settings))
-    collection.repair()
-    return collection
+    return Uploads.open(settings, open_database(settings))
 
 
 @upload_commands.command()
@@ -53,11 +51,11 @@ def add(
     """Add images of one class for the next retraining; exit code 1 if any is rejected."""
     from catdog.walking import find_pictures
 
-    collection = _open()
-    added = collection.begin(category, batch)
+    uploads = _open()
+    added = uploads.begin(category, batch)
     try:
         with stoppable("What was added so far is kept; run the same command to add the rest."):
-            collection.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
+            uploads.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
     except BaseException:
         if added.files:  # the error follows; with --json, stdout is for JSON only
             (note if as_json else say)(_summary(added))
@@ -76,9 +74,9 @@ def add(
 def _print_result(added: "Added", as_json: bool) -> None:
     if as_json:
         counts = {key: getattr(added, key) for key in ("folder", "batch", "accepted", "duplicates")}
-        print_json({**counts, "rejected": [vars(refused) for refused in added.rejected]})
+        print_json({**counts, "rejected": [vars(file) for file in added.rejected]})
         return
-    console.list_rejected((refused.name, refused.reason) for refused in added.rejected)
+    console.list_rejected((file.name, file.reason) for file in added.rejected)
     say(_summary(added))
 
 
@@ -95,7 +93,7 @@ def _folders_in(paths: Iterable[Path]) -> list[Path]:
 
 @upload_commands.command("list")
 def list_command(
-    state: Annotated[PictureState | None, typer.Option(help="Only images in this state.")] = None,
+    state: Annotated[UploadState | None, typer.Option(help="Only images in this state.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List images for retraining, those that need review first."""
@@ -142,7 +140,6 @@ def purge(
 
 def _opened(paths: Iterable[Path], added: "Added") -> Iterator[tuple[str, IO[bytes]]]:
     """Open the files one by one; those that can't be opened are rejected."""
-    from catdog.intake import Refused, shown_name
     from catdog.regular_files import open_regular
 
     for path in paths:
@@ -150,7 +147,7 @@ def _opened(paths: Iterable[Path], added: "Added") -> Iterator[tuple[str, IO[byt
             file = open_regular(path)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            added.rejected.append(Refused(shown_name(str(path)), f"Can't read the file: {why}."))
+            added.reject(str(path), f"Can't read the file: {why}.")
             continue
         with file:
             yield path.name, file

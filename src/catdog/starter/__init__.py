@@ -13,13 +13,11 @@ from filelock import FileLock
 
 from catdog.backbone import read_info, settle
 from catdog.errors import StoreError
-from catdog.files import sync_folder, sync_tree, write_json
+from catdog.files import sync_folder, sync_tree
 from catdog.store import ModelStore, ModelVersion
 
 STARTER: Final = "starter"
 BUNDLE: Final = Path(__file__).parent
-
-_LEFT_OUT: Final = ("metadata.json", "report.html")  # the report holds thumbnails of photographs
 
 
 def install_backbone(models_dir: Path) -> Path:
@@ -81,8 +79,7 @@ def write_bundle(version: ModelVersion, target: Path) -> int:
     with tempfile.TemporaryDirectory(prefix=".new-", dir=target, ignore_cleanup_errors=True) as temporary:
         new = Path(temporary)
         shutil.copytree(version.backbone_path, new / "backbone")
-        shutil.copytree(version.path, new / "version", ignore=shutil.ignore_patterns(*_LEFT_OUT))
-        _make_portable(version, new / "version")
+        version.copy_for_bundle(new / "version")
         size = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
         sync_tree(new)
         if (target / "backbone").exists():
@@ -92,11 +89,3 @@ def write_bundle(version: ModelVersion, target: Path) -> int:
             (new / name).replace(target / name)
         sync_folder(target)
     return size
-
-
-def _make_portable(version: ModelVersion, folder: Path) -> None:
-    """Write the metadata of a version to a copy of it that goes elsewhere."""
-    metadata = {key: value for key, value in version.metadata.items() if key != "version"}
-    metadata["data"] = {key: value for key, value in metadata["data"].items() if key != "root"}
-    metadata["checksums"] = {n: c for n, c in metadata["checksums"].items() if n not in _LEFT_OUT}
-    write_json(folder / "metadata.json", metadata)

@@ -14,8 +14,9 @@ from catdog.errors import ForbiddenError, KeyNeededError
 from catdog.settings import Settings
 from catdog.web import sessions
 from catdog.web.origins import is_local, is_loopback, may_be_proxied
-from catdog.web.permissions import Access, access_of, changes_something, is_guarded
+from catdog.web.permissions import access_of, changes_something, is_guarded
 from catdog.web.problems import request_id
+from catdog.web.routes import Access
 
 _log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from catdog.web.access import may_change
 from catdog.web.memory import server_memory
 from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import describe, problem, without_paths
+from catdog.web.routes import Body, Lane, answered_in, takes, unlimited
 from catdog.web.schemas import answers
 from catdog.web.service import Service
 from catdog.web.uploads import read_many, read_one, too_large
@@ -35,6 +36,8 @@ def service() -> Service:
 @api.post("/predict")
 @api.doc(responses=answers(schemas.Prediction, 400, 413, 415, 422, 503))
 @open_to_all
+@takes(Body.IMAGES)
+@answered_in(Lane.PREDICTING)
 def predict() -> Document:
     """Say what a picture shows.
 
@@ -47,6 +50,8 @@ def predict() -> Document:
 @api.post("/predict/batch")
 @api.doc(responses=answers(schemas.Batch, 400, 413, 415, 503))
 @open_to_all
+@takes(Body.IMAGES)
+@answered_in(Lane.LISTS)
 def predict_batch() -> Document:
     """Say what each of several pictures shows, in order; one that cannot be used has a problem in its place."""
     pictures = read_many(request, service().settings)
@@ -58,6 +63,8 @@ def predict_batch() -> Document:
 @api.post("/explain")
 @api.doc(responses=answers(schemas.Explanation, 400, 413, 415, 422, 503))
 @open_to_all
+@takes(Body.IMAGES)
+@answered_in(Lane.EXPLAINING)
 def explain() -> Document:
     """Say why a picture gets its answer: a heat map to lay over it, and the training pictures most like it.
 
@@ -95,6 +102,7 @@ def explain() -> Document:
 @api.get("/health")
 @api.doc(responses=answers(schemas.Health))
 @open_to_all
+@unlimited
 def health() -> Document:
     """Say whether the server works, since when, and how much it answered."""
     return {
@@ -160,6 +168,8 @@ def rollback() -> Document:
 @probes.get("/livez")
 @probes.doc(responses=answers(schemas.Probe))
 @open_to_all
+@unlimited
+@answered_in(Lane.LIVENESS)
 def livez() -> Document:
     """Answer, as long as the process can."""
     return {"status": "alive"}
@@ -168,6 +178,8 @@ def livez() -> Document:
 @probes.get("/readyz")
 @probes.doc(responses=answers(schemas.Probe, 503))
 @open_to_all
+@unlimited
+@answered_in(Lane.READINESS)
 def readyz() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503.
 

@@ -21,10 +21,10 @@ from catdog.web import (
     collect_schemas,
     cross_origin,
     inference_schemas,
-    permissions,
     problem_page,
     problems,
     rate_limits,
+    routes,
     schemas,
     tracing,
     watching,
@@ -106,9 +106,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     blueprints = (api, collect, downloads, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
-    charts_api.install(app, settings)
+    charts_api.install(app)
     app.add_url_rule("/api/openapi.json", "spec", spec)
-    permissions.seal(app)
+    routes.seal(app)
     service.start()
     return app
 

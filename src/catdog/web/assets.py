@@ -11,6 +11,7 @@ from typing import Final
 from flask import Flask, Response, send_from_directory, url_for
 
 from catdog.web.permissions import open_to_all
+from catdog.web.routes import unlimited
 
 FOLDER: Final = Path(__file__).parent / "static"
 FOREVER: Final = "public, max-age=31536000, immutable"
@@ -25,6 +26,7 @@ def install(app: Flask) -> None:
     current = digest()
 
     @open_to_all
+    @unlimited
     def send(digest: str, filename: str) -> Response:
         response = send_from_directory(FOLDER, filename)
         response.headers["Cache-Control"] = FOREVER if digest == current else BRIEFLY

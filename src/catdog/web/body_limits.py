@@ -1,38 +1,25 @@
-"""How much one request may bring, by what it is for. The one place that says so."""
+"""How much one request may bring, by what its route takes. The one place that says so."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from flask import Flask, Request, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.routing import Map
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from catdog.settings import Settings, variable_name
 from catdog.web.bodies import FORMS
 from catdog.web.collect_schemas import MAX_IDS
 from catdog.web.forms import FormTooLargeError
+from catdog.web.routes import Body, route_of
 from catdog.web.spool import Spool
 from catdog.web.tensors import HEADER_LENGTH, json_bytes
 from catdog.web.uploads import PictureRequest
 
-PICTURE_ENDPOINTS: Final = frozenset(
-    {"api.predict", "api.predict_batch", "api.explain", "collect.feedback", "pages.answer"}
-)
-"""Routes that take pictures, by endpoint."""
-
-TENSOR_ENDPOINTS: Final = frozenset({"inference.infer", "inference.infer_version"})
-"""Routes that take pictures as a tensor, binary or as base64 in JSON."""
-
-UPLOAD_ENDPOINTS: Final = frozenset({"collect.upload", "retrain_page.upload"})
-"""Routes that add pictures, and so may bring many, by endpoint."""
-
 SMALL_BYTES: Final = 64 * 1024
 """Most bytes for a route that takes no picture: a key, a form of the page."""
 
-LIST_ENDPOINTS: Final = frozenset({"collect.relabel", "collect.remove", "collect.restore", "collect.confirm"})
-"""Routes that take the numbers of `MAX_IDS` pictures."""
-
 LIST_BYTES: Final = SMALL_BYTES + MAX_IDS * len("2147483647, ")
+"""Most bytes for a route that takes the numbers of `MAX_IDS` images."""
 
 MORE_PARTS: Final = 100
 """Parts that a form may have beside its pictures."""
@@ -48,41 +35,25 @@ class BodyLimit:
     files_setting: str
 
 
-class BodyLimits:
-    """The limits of an app's routes, for whoever reads a body before there is a request."""
-
-    def __init__(self, routes: Map, settings: Settings) -> None:
-        self._routes, self._settings = routes, settings
-
-    def limit_for(self, method: str, path: str) -> int:
-        """Return the most bytes that the body of a request may have; small where nothing is at that address."""
-        try:
-            endpoint, _ = self._routes.bind("").match(path, method)
-        except (HTTPException, ValueError):
-            endpoint = ""
-        return limit_of(endpoint, self._settings).bytes
-
-
-def limit_of(endpoint: str | None, settings: Settings) -> BodyLimit:
-    """Return the limit of a route."""
-    if endpoint in UPLOAD_ENDPOINTS:
+def limit_of(body: Body, settings: Settings) -> BodyLimit:
+    """Return the limit of a route that takes a kind of body."""
+    if body is Body.UPLOAD:
         return _by_settings(settings, "max_upload_total_bytes", "max_upload_files")
     usual = _by_settings(settings, "max_request_bytes", "max_batch")
-    if endpoint in PICTURE_ENDPOINTS | TENSOR_ENDPOINTS:
+    if body in (Body.IMAGES, Body.TENSORS):
         return usual
-    own = LIST_BYTES if endpoint in LIST_ENDPOINTS else SMALL_BYTES
+    own = LIST_BYTES if body is Body.IDS else SMALL_BYTES
     return usual if usual.bytes <= own else BodyLimit(own, None, usual.files, usual.files_setting)
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Hold every request to the limit of its route; what is over it is a `RequestEntityTooLarge`."""
-    app.extensions["catdog_body_limits"] = BodyLimits(app.url_map, settings)
+    """Hold every request to the limit of its route; one that is over it raises `RequestEntityTooLarge`."""
 
     def set_limit() -> None:
         limit = _limit_of_request(request, settings)
         request.max_content_length = limit.bytes
         request.max_form_parts = limit.files + MORE_PARTS
-        if request.endpoint in UPLOAD_ENDPOINTS and isinstance(request, PictureRequest):
+        if route_of(request).body is Body.UPLOAD and isinstance(request, PictureRequest):
             request.spool = Spool(settings.retrain_dir)
         if (request.content_length or 0) > limit.bytes:  # before anything reads it, or leaves it unread
             raise RequestEntityTooLarge
@@ -115,11 +86,12 @@ def _by_settings(settings: Settings, in_bytes: str, files: str) -> BodyLimit:
 
 def _limit_of_request(received: Request, settings: Settings) -> BodyLimit:
     """Return the limit of a route for the kind of body that it gets: only some kinds hold pictures."""
-    limit = limit_of(received.endpoint, settings)
-    if received.endpoint in TENSOR_ENDPOINTS:
+    body = route_of(received).body
+    limit = limit_of(body, settings)
+    if body is Body.TENSORS:
         most = limit.bytes if HEADER_LENGTH in received.headers else json_bytes(settings)
     elif received.is_json or received.mimetype == FORMS[0]:
-        most = min(limit.bytes, LIST_BYTES if received.endpoint in LIST_ENDPOINTS else SMALL_BYTES)
+        most = min(limit.bytes, LIST_BYTES if body is Body.IDS else SMALL_BYTES)
     else:
         return limit
     return limit if limit.bytes <= most else BodyLimit(most, None, limit.files, limit.files_setting)

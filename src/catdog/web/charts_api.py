@@ -6,24 +6,23 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from apiflask import APIBlueprint, APIFlask
 from flask import Blueprint, Response, current_app, render_template, request, send_file, url_for
 from PIL import Image
 from werkzeug.exceptions import NotFound
 
-from catdog.assessment import Assessment
-from catdog.chart_files import ChartFiles
-from catdog.charts import PAPER, fill
-from catdog.errors import ChartError, PictureNotFoundError
-from catdog.figures import NAMES, Figures, Table, tables
+from catdog import vega
+from catdog.assessment import Assessment, Assessments
+from catdog.chart import Chart
+from catdog.charts import CHARTS, PAPER, fill, insights
+from catdog.errors import CatdogError, ChartError, PictureNotFoundError
+from catdog.figures import Figures
 from catdog.files import file_sha256
-from catdog.insights import insights
 from catdog.labels import match_class
 from catdog.prediction import Predictor
 from catdog.preprocessing import decode_upright
-from catdog.settings import Settings
 from catdog.web import charts_schemas as shapes
 from catdog.web.access import may_change
 from catdog.web.api import Document, service
@@ -45,14 +44,9 @@ pieces = Blueprint("pieces", __name__)
 _log = logging.getLogger(__name__)
 
 
-def chart_files() -> ChartFiles:
-    """Give the files of the app that handles this request."""
-    return cast(ChartFiles, current_app.extensions["catdog_charts"])
-
-
-def install(app: APIFlask, settings: Settings) -> None:
+def install(app: APIFlask) -> None:
     """Give an app the routes."""
-    app.extensions["catdog_charts"] = ChartFiles(settings.cache_dir)
+    app.extensions["catdog_assessments"] = Assessments()
     app.register_blueprint(charts)
     app.register_blueprint(pieces)
 
@@ -67,8 +61,8 @@ def listed() -> Document:
     return {
         "version": predictor.version.number,
         "charts": [
-            {"name": t.name, "title": t.title, "about": t.about, "rows": len(t.rows), "empty": t.empty}
-            for t in tables(figures)
+            {"name": c.name, "title": c.title, "about": c.about, "rows": len(c.rows), "empty": c.empty}
+            for c in fill(figures)
         ],
         "insights": [asdict(insight) for insight in insights(figures)],
     }
@@ -79,8 +73,7 @@ def listed() -> Document:
 @open_to_all
 def specification(name: str) -> Document:
     """Give a chart as a Vega-Lite specification with its data, as wide as its place, in colours for white paper."""
-    table = _table(name)
-    return fill(chart_files().specifications()[table.name], table, config=PAPER)
+    return _chart(name).specification(config=PAPER)
 
 
 @charts.get("/<name>.csv")
@@ -88,7 +81,7 @@ def specification(name: str) -> Document:
 @open_to_all
 def rows(name: str) -> Response:
     """Give the rows of a chart as CSV."""
-    return Response(_table(name).as_csv(), content_type="text/csv; charset=utf-8")
+    return Response(_chart(name).as_csv(), content_type="text/csv; charset=utf-8")
 
 
 @charts.get("/pictures")
@@ -121,15 +114,15 @@ def picture(sha256: str) -> Response:
 
 @pieces.get("/assets/vega.js")
 @open_to_all
-def vega() -> Response:
-    """Give the script that draws charts, made at the first request; `?v=` names it, so that it is kept for good."""
-    files = chart_files()
+def vega_script() -> Response:
+    """Return the script that draws charts; `?v=` names its contents, so a browser keeps it for good."""
     is_compressed = request.accept_encodings.quality("gzip") > 0
-    response = send_file(files.bundle(compressed=is_compressed), mimetype="text/javascript", conditional=True)
+    script = vega.script_file(compressed=is_compressed)
+    response = send_file(script, mimetype="text/javascript", conditional=True)
     if is_compressed:
         response.headers["Content-Encoding"] = "gzip"
     response.headers["Vary"] = "Accept-Encoding"
-    response.headers["Cache-Control"] = FOREVER if request.args.get("v") == files.key else BRIEFLY
+    response.headers["Cache-Control"] = FOREVER if request.args.get("v") == vega.script_digest() else BRIEFLY
     return response
 
 
@@ -147,20 +140,20 @@ def tab_context() -> dict[str, Any]:
         return {}
     predictor, problem = service().predictor, None
     try:
-        figures, gallery = _figures(predictor), _gallery(predictor)
-    except ChartError as error:  # what needs no computing can be shown all the same
-        _log.error("The assessment of version %d is missing: %s", predictor.version.number, error)
+        figures, gallery, script = _figures(predictor), _gallery(predictor), vega.script_digest()
+    except ChartError as error:  # what the version's metadata says can be shown all the same
+        _log.error("Charts are incomplete: %s", error)
         problem = without_paths(str(error), service().settings)
-        figures, gallery = Figures.of_version(predictor.version.metadata, None, service().stats()), {}
+        figures, gallery, script = Figures.of_version(predictor.version.metadata, None, service().stats()), {}, ""
     return {
         "chart_problem": problem,
-        "tables": tables(figures),
+        "tables": fill(figures),
         "matrix": _matrix(figures),
         "keys": predictor.keys,
         "names": predictor.names,
         "insights": insights(figures),
         "rows_listed": ROWS_LISTED,
-        "vega": url_for("pieces.vega", v=chart_files().key),
+        "vega": url_for("pieces.vega_script", v=script),
         **gallery,
     }
 
@@ -169,18 +162,22 @@ CONTEXTS["visualizations"] = tab_context
 
 
 def _assessment(predictor: Predictor) -> Assessment:
-    return chart_files().assessment(predictor.version) or {}
+    assessments: Assessments = current_app.extensions["catdog_assessments"]
+    try:
+        return assessments.get(predictor.version)
+    except CatdogError as error:
+        raise ChartError(f"Version {predictor.version.number} cannot be assessed: {error}") from error
 
 
 def _figures(predictor: Predictor) -> Figures:
     return Figures.of_version(predictor.version.metadata, _assessment(predictor), service().stats())
 
 
-def _table(name: str) -> Table:
-    """Find a chart's table; NotFound where there is no such chart."""
-    if name not in NAMES:
+def _chart(name: str) -> Chart:
+    """Return a chart with its rows; NotFound if there is no such chart."""
+    if name not in CHARTS:
         raise NotFound
-    return next(table for table in tables(_figures(service().predictor)) if table.name == name)
+    return CHARTS[name].fill(_figures(service().predictor))
 
 
 def _matrix(figures: Figures) -> list[list[tuple[int, float]]]:
@@ -241,7 +238,7 @@ def _gallery(predictor: Predictor) -> dict[str, Any]:
 def _find(path: str, predictor: Predictor) -> Path | None:
     """Find the file of a test picture by its path: under data/, or where the data lay; None where it is not."""
     roots = [service().settings.data_dir]
-    if where := predictor.version.metadata.get("data", {}).get("root"):
+    if where := predictor.version.data_root:
         roots.append(Path(where))
     for root in roots:
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # links in a circle; a name that can't be one

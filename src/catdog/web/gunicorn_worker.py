@@ -23,6 +23,7 @@ from catdog.web.lanes import Lanes
 from catdog.web.limits_by_path import LEAST_BYTES, LimitByPath
 from catdog.web.problems import new_request_id
 from catdog.web.refusals import BodyEndsEarlyError, ChunkTooLargeError, TooSlowError, refusal, status_of
+from catdog.web.routes import table_of
 
 RECEIVE_BYTES: Final = 256 * 2**10
 SEND_BUFFER_BYTES: Final = 128 * 2**10
@@ -58,7 +59,6 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def init_process(self) -> None:
         """Start the threads, then load the application and serve."""
         self._connections: set[Connection] = set()
-        self._lanes = Lanes(self._work, self.cfg.threads)
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._patience = STOP_SECONDS
         self._accept_at = 0.0
@@ -72,6 +72,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """Serve until told to end, then answer what is under way."""
         self._limits = LimitByPath(self.wsgi)
         self._budget = self._limits.budget()
+        self._lanes = Lanes(self._work, self.cfg.threads, table_of(self.wsgi))
         self._lanes.start()
         for listener in self.sockets:  # connections inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -12,6 +12,7 @@ from catdog.web import inference_schemas as schemas
 from catdog.web.api import service
 from catdog.web.bodies import read_body
 from catdog.web.permissions import open_to_all
+from catdog.web.routes import Body, Lane, answered_in, takes, unlimited
 from catdog.web.schemas import answers
 from catdog.web.tensors import EXTENSIONS, HEADER_LENGTH, INPUT, OUTPUTS, parse, render
 
@@ -31,6 +32,7 @@ def server() -> Document:
 @inference.get("/health/live")
 @inference.doc(responses=answers(schemas.Live))
 @open_to_all
+@unlimited
 def live() -> Document:
     """Answer, as long as the process can."""
     return {"live": True}
@@ -39,6 +41,7 @@ def live() -> Document:
 @inference.get("/health/ready")
 @inference.doc(responses=answers(schemas.Ready, 503))
 @open_to_all
+@unlimited
 def ready() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
     service().answering()
@@ -82,6 +85,8 @@ def model_version_ready(version: int) -> Document:
 @inference.post("/models/catdog/infer")
 @inference.doc(responses=schemas.inferred(400, 413, 415, 422, 503))
 @open_to_all
+@takes(Body.TENSORS)
+@answered_in(Lane.INFERENCE)
 def infer() -> Response:
     """Say what pictures show.
 
@@ -93,6 +98,8 @@ def infer() -> Response:
 @inference.post("/models/catdog/versions/<int:version>/infer")
 @inference.doc(responses=schemas.inferred(400, 404, 413, 415, 422, 503))
 @open_to_all
+@takes(Body.TENSORS)
+@answered_in(Lane.INFERENCE)
 def infer_version(version: int) -> Response:
     """Say what pictures show, if the version is the one that answers."""
     return _infer(version)

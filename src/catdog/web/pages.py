@@ -17,6 +17,7 @@ from catdog.web.access import may_change, why_not
 from catdog.web.api import service
 from catdog.web.permissions import open_to_all
 from catdog.web.problems import PAGE_SENTENCES, page_sentence, request_id
+from catdog.web.routes import Body, Lane, answered_in, takes
 from catdog.web.status_page import status_context
 from catdog.web.uploads import read_one
 from catdog.wording import counted
@@ -44,6 +45,8 @@ def index() -> str:
 
 @pages.post("/")
 @open_to_all
+@takes(Body.IMAGES)
+@answered_in(Lane.PREDICTING)
 def answer() -> tuple[str, int]:
     """Answer for the picture of the form, or say on the page why there is no answer."""
     status, error, prediction, milliseconds = 200, None, None, 0.0

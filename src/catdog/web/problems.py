@@ -46,7 +46,7 @@ STATUSES: Final[dict[type[errors.CatdogError], int]] = {
     errors.JobNotFoundError: 404,
     errors.ConflictError: 409,
     errors.StoreError: 409,
-    errors.CollectionError: 409,
+    errors.UploadConflictError: 409,
     errors.UploadTooLargeError: 413,
     errors.MediaTypeError: 415,
     errors.PictureFormatError: 415,
@@ -167,7 +167,7 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
         _log.error("Request %s found the disk full: %s", request_id(), own_words(error), extra=_log_fields())
-        return 507, str(error) if isinstance(error, errors.CollectionFullError) else FULL
+        return 507, str(error) if isinstance(error, errors.UploadsFullError) else FULL
     if (sentence := why_not_kept(error)) is not None:
         _note(503, error)
         message = "Request %s could not use the database or a file: %s"

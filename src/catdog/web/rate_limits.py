@@ -16,10 +16,8 @@ from catdog.web import sessions
 from catdog.web.origins import client_network, is_direct, is_proxied
 from catdog.web.permissions import changes_something, is_guarded
 from catdog.web.problems import respond
+from catdog.web.routes import route_of
 from catdog.wording import counted
-
-UNLIMITED: Final = frozenset({"/livez", "/readyz", "/metrics", "/api/health", "/v2/health/live", "/v2/health/ready"})
-"""What watches the server asks often, and must get an answer."""
 
 REDIS_SECONDS: Final = 0.5
 """A request waits for Redis: one that does not answer within these seconds is given up, and asked again later."""
@@ -131,7 +129,7 @@ def _redis_options() -> dict[str, Any]:
 
 
 def _is_unlimited() -> bool:
-    return request.path in UNLIMITED or request.endpoint in (None, "static")
+    return not route_of(request).is_rate_limited
 
 
 def _is_told_by_cookie() -> bool:

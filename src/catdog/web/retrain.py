@@ -1,4 +1,4 @@
-"""The routes of retraining: start it, cancel it, see how it goes. The worker does it; here are only its rows."""
+"""Routes of retraining: start, cancel, status. They use rows of the table of jobs; the worker does the work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from catdog.patience import PASSING
 from catdog.web import schemas, tracing
 from catdog.web.api import service
 from catdog.web.bodies import FORMS, read_document
+from catdog.web.collect import uploads
 from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import is_disk_full, why_not_kept, without_paths
 from catdog.web.schemas import answers
@@ -38,7 +39,7 @@ def trigger() -> tuple[Response, int, dict[str, str]]:
     """
     arguments = _arguments()
     with _database() as engine:
-        new = require_new(service().settings, engine)
+        new = require_new(uploads())
         job = Jobs(engine).create(arguments=arguments | tracing.carried(), requested_by="api")
     answer = jsonify(message=f"Retraining on {counted(new, 'new picture')} is queued.", job_id=job.id, new=new)
     return answer, 202, {"Location": url_for("retrain.status", job=job.id)}
@@ -66,18 +67,18 @@ def status() -> dict[str, Any]:
 
 @contextmanager
 def _database() -> Iterator[Engine]:
-    """Give this process' connections to the database."""
+    """Yield the engine of this process, and turn database errors into API errors."""
     try:
         yield service().counts.engine()
     except Exception as error:
         if isinstance(error, CatdogError) or is_disk_full(error) or (why := why_not_kept(error)) is None:
             raise
-        # The tab goes on without; what helps to try again keeps saying so.
+        # The tab works without it. Only errors that may pass ask to try again.
         raise (DatabaseBusyError if why in PASSING else DatabaseUnusableError)(why) from error
 
 
 def _arguments() -> dict[str, Any]:
-    """Read the options of a retraining from a JSON body or the fields of a form; no body has none."""
+    """Read the options of a retraining from a JSON body or a form; without a body there are none."""
     if request.mimetype in FORMS:
         given = {name: _FIELD_VALUES.get(value, value) for name, value in request.form.items() if name != TOKEN_FIELD}
     else:
@@ -95,7 +96,7 @@ def _document(job: Job | None) -> dict[str, Any]:
         "in_progress": False,
         "state": None,
         "progress": 0.0,
-        "message": "There was no retraining yet.",
+        "message": "No retraining yet.",
         "stage": None,
         "eta_seconds": None,
         "job_id": None,

@@ -1,4 +1,4 @@
-"""The tab "retrain": what its template is given, and its forms for readers without a script."""
+"""The tab "retrain": its template's context, and its forms for browsers without scripts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,17 @@ from catdog.web.api import service
 from catdog.web.pages import CONTEXTS, show_tab
 from catdog.web.permissions import needs_permission
 from catdog.web.problems import page_sentence
+from catdog.web.routes import Body, Lane, answered_in, takes
 
 retrain_page = Blueprint("retrain_page", __name__, url_prefix="/retrain")
 
 
 @retrain_page.post("/upload")
 @needs_permission
+@takes(Body.UPLOAD)
+@answered_in(Lane.UPLOADS)
 def upload() -> tuple[str, int]:
-    """Keep the pictures of the form, and say on the page what became of them."""
+    """Store the images of the form, and show the result on the page."""
     try:
         return show_tab("retrain", sent=collect.upload()), 200
     except CatdogError as raised:
@@ -30,14 +33,14 @@ def upload() -> tuple[str, int]:
 @retrain_page.post("/start")
 @needs_permission
 def start() -> Response | tuple[str, int]:
-    """Start a retraining, and go on to the tab, which says how it goes."""
+    """Start a retraining, and redirect to the tab, which shows its progress."""
     return _do(retrain.trigger)
 
 
 @retrain_page.post("/cancel")
 @needs_permission
 def cancel() -> Response | tuple[str, int]:
-    """Cancel the retraining under way, and go on to the tab."""
+    """Cancel the retraining under way, and redirect to the tab."""
     return _do(retrain.cancel)
 
 
@@ -56,7 +59,7 @@ def _refuse(raised: CatdogError) -> tuple[str, int]:
 
 def _context() -> dict[str, Any]:
     """Return the template's context: classes by folder, the last retraining, and the largest image."""
-    folders = service().predictor.version.classes if service().is_ready else ()
+    folders: tuple[str, ...] = service().predictor.version.classes if service().is_ready else ()
     try:
         status = retrain.status() if folders else None
     except CatdogError:

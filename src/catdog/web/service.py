@@ -210,7 +210,7 @@ class Service:
     def refresh(self) -> None:
         """Take the champion into use, where it is another than the one that answers."""
         with self._loading:
-            stamp = self._stamp()
+            stamp = self.store.champion_stamp()
             if stamp == self._seen and (self.refusal is None or time.monotonic() < self._retry_at):
                 return
             self._seen = stamp
@@ -338,14 +338,6 @@ class Service:
             self.exposition.count_prediction(*kind, prediction.confidence, prediction.novelty)
         if self.on_answer is not None:
             self.on_answer(prediction)
-
-    def _stamp(self) -> object:
-        """Tell one `champion.json` from another: it is always replaced by rename."""
-        try:
-            found = (self.store.folder / "champion.json").stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
 
     def _repeat(self, work: Callable[[], None], every: float) -> None:
         while not self._stopping.wait(every):

@@ -13,6 +13,7 @@ from catdog.activity import retrainings
 from catdog.web.exposition import Exposition
 from catdog.web.permissions import open_to_all
 from catdog.web.problems import problem_kinds, request_id
+from catdog.web.routes import unlimited
 from catdog.web.service import Service
 from catdog.web.tracing import trace_id
 
@@ -34,6 +35,7 @@ _ANSWERS: Final[dict[int, Any]] = {
 @metrics.get("/metrics")
 @metrics.doc(responses=_ANSWERS)
 @open_to_all
+@unlimited
 def show() -> Response:
     """Give the metrics of the server, for Prometheus."""
     exposition: Exposition = current_app.extensions["catdog_exposition"]
