@@ -28,7 +28,7 @@ from catdog.prediction import Predictor
 from catdog.replay import Replay
 from catdog.settings import Settings, load_settings
 from catdog.store import ModelStore
-from catdog.web.service import Service
+from catdog.web.live_model import LiveModel
 
 BELOW_RIGHT = np.pad(np.ones((3, 3), np.float32), ((4, 0), (4, 0)))
 """A heat map that is hot in one corner."""
@@ -209,15 +209,15 @@ def test_a_database_that_does_not_answer_holds_no_prediction_and_no_second_expla
         assert may_answer.wait(60)
         raise OperationalError("SELECT", {}, ConnectionError("silent"))
 
-    service = Service(home)
-    service.refresh()
+    model = LiveModel(home)
+    model.refresh()
     monkeypatch.setattr("catdog.database.open_database", wait)
     with ThreadPoolExecutor(1) as pool:
-        explanation = pool.submit(service.explain, picture)
+        explanation = pool.submit(model.explain, picture)
         try:
             assert asked.wait(60)
-            assert service.predict(picture)[0].class_name in ("Cat", "Dog")
-            assert service.explain(picture).similar
+            assert model.predict(picture)[0].class_name in ("Cat", "Dog")
+            assert model.explain(picture).similar
             assert not explanation.done()
         finally:
             may_answer.set()

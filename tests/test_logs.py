@@ -105,7 +105,7 @@ def test_a_failure_names_its_request(
     bundled: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(bundled)
-    monkeypatch.setattr(app.extensions["catdog"], "stats", lambda: 1 / 0)
+    monkeypatch.setattr(app.extensions["catdog"].status, "statistics", lambda: 1 / 0)
     assert app.test_client().get("/api/stats", headers={"X-Request-ID": "mine-7"}).status_code == 500
     app.extensions["catdog"].stop()
     (line,) = [json.loads(JsonLines().format(record)) for record in caplog.records]

@@ -453,7 +453,7 @@ def test_a_hostile_champion_file_stops_nothing_but_changes(
     client: FlaskClient = served[0].test_client()
     made.finish()
     (made.models / "champion.json").write_text(text)
-    served[0].extensions["catdog"].refresh()
+    served[0].extensions["catdog"].model.refresh()
     require_problem(client.post("/api/models/2/promote"), 409, "champion")
     require_problem(client.get("/api/models"), 409, "champion")
     ready = client.get("/readyz")

@@ -140,7 +140,7 @@ def test_without_a_model_it_says_so(home: Settings) -> None:
     assert client.get("/api/model/status").json["version"] is None
     assert client.get("/api/stats").json["model_metrics"] is None
     ModelStore(home.models_dir).promote(1, "test")
-    app.extensions["catdog"].refresh()
+    app.extensions["catdog"].model.refresh()
     assert client.get("/readyz").status_code == 200
     app.extensions["catdog"].stop()
 
@@ -166,8 +166,11 @@ def test_a_failure_tells_nothing_of_itself(app: APIFlask, client: FlaskClient, m
     def fail(*_: object) -> None:
         raise RuntimeError("secret words")
 
-    for name in ("predict", "explain", "stats", "status"):
-        monkeypatch.setattr(app.extensions["catdog"], name, fail)
+    service = app.extensions["catdog"]
+    for name in ("predict", "explain"):
+        monkeypatch.setattr(service.model, name, fail)
+    for name in ("statistics", "model"):
+        monkeypatch.setattr(service.status, name, fail)
     responses = [client.post(f"/api/{name}", data=form(CAT)) for name in ("predict", "predict/batch", "explain")]
     responses += [client.get(path) for path in ("/api/stats", "/api/model/status")] + [client.post("/", data=form(CAT))]
     for response in responses:

@@ -118,8 +118,11 @@ def test_a_full_disk_is_said_of_every_route(bundled: Settings, monkeypatch: pyte
 
     monkeypatch.setattr("catdog.files.os.replace", fail)
     require_problem(client.post("/api/models/1/promote"), 507, "disk is full")
-    for name in ("predict", "explain", "stats", "status"):
-        monkeypatch.setattr(app.extensions["catdog"], name, fail)
+    service = app.extensions["catdog"]
+    for name in ("predict", "explain"):
+        monkeypatch.setattr(service.model, name, fail)
+    for name in ("statistics", "model"):
+        monkeypatch.setattr(service.status, name, fail)
     jpeg = {"data": b"x", "content_type": "image/jpeg"}
     for path in ("/api/predict", "/api/explain", "/"):
         require_problem(client.post(path, **jpeg), 507)
@@ -142,7 +145,7 @@ def test_a_full_database_is_a_full_disk(bundled: Settings, monkeypatch: pytest.M
         def fail(original: Exception = original) -> None:
             raise OperationalError("INSERT", None, original)
 
-        monkeypatch.setattr(app.extensions["catdog"], "stats", fail)
+        monkeypatch.setattr(app.extensions["catdog"].status, "statistics", fail)
         response = client.get("/api/stats")
         require_problem(response, status)
         assert "Retry-After" not in response.headers  # nobody knows when there is room

@@ -135,7 +135,7 @@ FILES: dict[str, Callable[[Path], Any]] = {
 def test_models_that_are_damaged_while_the_server_runs(own: Settings, name: str) -> None:
     app = create_app(own)
     FILES[name](own.home)
-    app.extensions["catdog"].refresh()
+    app.extensions["catdog"].model.refresh()
     client = app.test_client()
     assert client.post("/api/predict", data=CAT, content_type="image/jpeg").status_code == 200
     ready = client.get("/readyz")

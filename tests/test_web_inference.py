@@ -171,15 +171,15 @@ def test_the_answers_of_one_request_come_from_one_version(
     service: Service = app.extensions["catdog"]
     versions = [add_constant(service.settings, 0), add_constant(service.settings, 1)]
     client.post(f"/api/models/{versions[0]}/promote")
-    original = type(service.predictor).embed
+    original = type(service.model.predictor).embed
 
     def run_and_swap(*args: Any) -> Any:
         features = original(*args)
-        service.store.promote(versions[1], "in the middle of a request")
-        service.refresh()
+        service.model.store.promote(versions[1], "in the middle of a request")
+        service.model.refresh()
         return features
 
-    monkeypatch.setattr(type(service.predictor), "embed", run_and_swap)
+    monkeypatch.setattr(type(service.model.predictor), "embed", run_and_swap)
     document = client.post(f"/v2/models/catdog/versions/{versions[0]}/infer", json=asking(CAT, DOG, CAT)).json
     assert document["model_version"] == str(versions[0])
     assert document["outputs"][0]["data"] == ["Cat"] * 3
@@ -190,7 +190,7 @@ def test_the_answers_of_one_request_come_from_one_version(
 
 
 def test_without_a_model_nothing_is_ready(app: APIFlask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.extensions["catdog"], "_predictor", None)
+    monkeypatch.setattr(app.extensions["catdog"].model, "_predictor", None)
     assert client.get("/v2/health/live").status_code == 200
     for path in ("/v2/health/ready", "/v2/models/catdog", "/v2/models/catdog/ready", "/v2/models/catdog/versions/1"):
         require_problem(client.get(path), 503, "There is no model")

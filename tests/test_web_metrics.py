@@ -96,7 +96,7 @@ def test_metrics_of_one_process(app: APIFlask, client: FlaskClient) -> None:
     assert gained["catdog_prediction_confidence_count"] == gained["catdog_novelty_count"] == 3
     assert gained["catdog_novelty_sum"] == pytest.approx(3 * answer["novelty"])
     assert found["catdog_request_in_progress"] == 1  # the one that asks
-    predictor = app.extensions["catdog"].predictor
+    predictor = app.extensions["catdog"].model.predictor
     about = f"backbone={predictor.version.metadata['backbone']},precision={predictor.precision},version=1"
     assert found[f"catdog_model_info{{{about}}}"] == 1
     assert found["catdog_uptime_seconds"] > 0
@@ -141,8 +141,7 @@ def test_drift_is_told_in_status_statistics_and_metrics(app: APIFlask, client: F
     service.counts.flush()
     with service.counts.engine().begin() as connection:  # whatever was measured before is more than a minute old
         connection.execute(update(tables.drift).values(claimed_at=0))
-    service._drift_at = 0.0
-    service.measure_drift()
+    service.status.measure_drift()
     status, stats = client.get("/api/model/status").json, client.get("/api/stats").json
     assert status["drift"] == stats["drift"]
     assert status["drift"].keys() == app.spec["components"]["schemas"]["Drift"]["properties"].keys()

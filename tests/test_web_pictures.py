@@ -318,7 +318,7 @@ def test_what_can_be_decoded_is_answered(client: FlaskClient, name: str) -> None
 def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = client.application.extensions["catdog"]
+    model = client.application.extensions["catdog"].model
     decoding, may_end = threading.Event(), threading.Event()
     pixels = Predictor.pixels
 
@@ -329,7 +329,7 @@ def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
         return pixels(self, picture)
 
     monkeypatch.setattr(Predictor, "pixels", slowly)
-    slow = [threading.Thread(target=work, args=(PNG,)) for work in (service.predict, service.look, service.explain)]
+    slow = [threading.Thread(target=work, args=(PNG,)) for work in (model.predict, model.look, model.explain)]
     for thread in slow:
         thread.start()
     try:

@@ -108,8 +108,8 @@ def test_hooks_are_there_only_with_a_collector(make_app: Any, monkeypatch: Any) 
     assert len(hooks(traced)) - len(hooks(plain)) == 3
     assert all(hook.startswith("catdog.web.tracing.") for hook in more)
     assert not any(hook.startswith("catdog.web.tracing.") for hook in hooks(plain))
-    assert type(plain.extensions["catdog"].predictor) is Predictor
-    assert type(traced.extensions["catdog"].predictor) is TimedPredictor
+    assert type(plain.extensions["catdog"].model.predictor) is Predictor
+    assert type(traced.extensions["catdog"].model.predictor) is TimedPredictor
 
 
 def test_a_prediction_is_a_span_with_its_steps(collector: Collector, make_app: Any) -> None:
@@ -151,7 +151,7 @@ def test_problems_are_told_by_their_kind(collector: Collector, make_app: Any, mo
     predict(app, b"GIF89a")
     client.get("/nope")
     client.open("/nope", method="BREW")
-    monkeypatch.setattr(app.extensions["catdog"], "stats", lambda: 1 / 0)
+    monkeypatch.setattr(app.extensions["catdog"].status, "statistics", lambda: 1 / 0)
     assert client.get("/api/stats").status_code == 500
     refused = one(collector, "POST /api/predict")
     assert (refused.failed, refused.attributes["catdog.problem"]) == (False, "PictureFormatError")

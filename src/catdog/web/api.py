@@ -1,10 +1,10 @@
 """The routes of the REST API."""
 
 import base64
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from apiflask import APIBlueprint
-from flask import current_app, request
+from flask import request
 
 from catdog.errors import NoModelError, PictureError, RequestError
 from catdog.explain import render_heat_map
@@ -17,7 +17,7 @@ from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import describe, problem, without_paths
 from catdog.web.routes import Body, Lane, answered_in, takes, unlimited
 from catdog.web.schemas import answers
-from catdog.web.service import Service
+from catdog.web.service import condition, counts, current_settings, live_model, server_status
 from catdog.web.uploads import read_many, read_one, too_large
 
 HEAT_MAP_SIDE: Final = 512
@@ -26,11 +26,6 @@ api = APIBlueprint("api", __name__, tag="API", url_prefix="/api")
 probes = APIBlueprint("probes", __name__, tag="Probes")
 
 Document = dict[str, Any]
-
-
-def service() -> Service:
-    """Give the service of the app that handles this request."""
-    return cast(Service, current_app.extensions["catdog"])
 
 
 @api.post("/predict")
@@ -43,7 +38,7 @@ def predict() -> Document:
 
     The picture is the field `image` (or `file`) of multipart/form-data, or the body itself with its Content-Type.
     """
-    prediction, milliseconds = service().predict(read_one(request, service().settings))
+    prediction, milliseconds = live_model().predict(read_one(request, current_settings()))
     return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
 
 
@@ -54,8 +49,8 @@ def predict() -> Document:
 @answered_in(Lane.LISTS)
 def predict_batch() -> Document:
     """Say what each of several pictures shows, in order; one that cannot be used has a problem in its place."""
-    pictures = read_many(request, service().settings)
-    if not service().is_ready:
+    pictures = read_many(request, current_settings())
+    if not live_model().is_ready:
         raise NoModelError("There is no model to answer with.")
     return {"results": [_one_of_many(picture) for picture in pictures]}
 
@@ -70,17 +65,17 @@ def explain() -> Document:
 
     `?class=` names the class to explain, where it is not to be the answered one.
     """
-    picture = read_one(request, service().settings)
-    predictor = service().predictor
+    picture = read_one(request, current_settings())
+    predictor = live_model().predictor
     wanted = request.args.get("class")
     class_id = None if wanted is None else match_class(wanted, predictor.version.classes)
     if wanted is not None and class_id is None:
         raise RequestError(f"`class` must be one of {', '.join(predictor.keys)}. Received: {wanted[:100]}")
-    found = service().explain(picture, class_id)
+    found = live_model().explain(picture, class_id)
     height, width, _ = decode_upright(picture, HEAT_MAP_SIDE, predictor.limits).shape
     image = base64.b64encode(render_heat_map(found.heat_map, (width, height))).decode()
     document = found.as_dict()
-    is_shown = may_change(service().settings)
+    is_shown = may_change(current_settings())
     similar = [
         {
             **{key: one[key] for key in ("class", "distance", "sha256")},
@@ -106,10 +101,10 @@ def explain() -> Document:
 def health() -> Document:
     """Say whether the server works, since when, and how much it answered."""
     return {
-        "status": "healthy" if service().is_ready else "unhealthy",
-        "model_status": "loaded" if service().is_ready else "not_loaded",
-        "uptime_seconds": round(service().uptime_seconds, 1),
-        "total_predictions": service().counts.totals().total,
+        "status": "healthy" if live_model().is_ready else "unhealthy",
+        "model_status": "loaded" if live_model().is_ready else "not_loaded",
+        "uptime_seconds": round(server_status().uptime_seconds, 1),
+        "total_predictions": counts().totals().total,
     }
 
 
@@ -118,11 +113,11 @@ def health() -> Document:
 @open_to_all
 def model_status() -> Document:
     """Say which version answers, how good it is, how fast, and which could not be loaded."""
-    document = service().status()
+    document = server_status().model()
     if document["refused"]:
-        error = without_paths(document["refused"]["error"], service().settings)
+        error = without_paths(document["refused"]["error"], current_settings())
         document["refused"] = {**document["refused"], "error": error}
-    return {**document, "memory_bytes": server_memory(), "faults": list(service().condition.faults)}
+    return {**document, "memory_bytes": server_memory(), "faults": list(condition().faults)}
 
 
 @api.get("/stats")
@@ -130,7 +125,7 @@ def model_status() -> Document:
 @open_to_all
 def stats() -> Document:
     """Count the pictures of the data set and the predictions, over all processes and restarts."""
-    return service().stats()
+    return server_status().statistics()
 
 
 @api.get("/models")
@@ -138,11 +133,11 @@ def stats() -> Document:
 @open_to_all
 def models() -> Document:
     """List all versions; the champion is the one that answers."""
-    rows = service().store.summaries()
+    rows = live_model().store.summaries()
     for row in rows:
         if "error" in row:
-            row["error"] = without_paths(row["error"], service().settings)
-    return {"champion": service().store.champion(), "versions": rows}
+            row["error"] = without_paths(row["error"], current_settings())
+    return {"champion": live_model().store.champion(), "versions": rows}
 
 
 @api.post("/models/<int:version>/promote")
@@ -150,8 +145,8 @@ def models() -> Document:
 @needs_permission
 def promote(version: int) -> Document:
     """Make a version the champion; it answers within a second or two in every process."""
-    service().store.promote(version, "promoted by hand", backbone=service().backbone)
-    service().refresh()
+    live_model().store.promote(version, "promoted by hand", backbone=live_model().backbone)
+    live_model().refresh()
     return {"champion": version}
 
 
@@ -160,8 +155,8 @@ def promote(version: int) -> Document:
 @needs_permission
 def rollback() -> Document:
     """Go back to the version that was champion before."""
-    version = service().store.rollback(backbone=service().backbone)
-    service().refresh()
+    version = live_model().store.rollback(backbone=live_model().backbone)
+    live_model().refresh()
     return {"champion": version}
 
 
@@ -185,23 +180,23 @@ def readyz() -> Document:
 
     The status is `degraded` while predictions work but something else does not; `faults` says what and why.
     """
-    version = service().predictor.version.number
-    faults = [*service().condition.faults]
-    if refusal := service().refusal:
-        faults.append(without_paths(refusal.error, service().settings))
+    version = live_model().predictor.version.number
+    faults = [*condition().faults]
+    if refusal := live_model().refusal:
+        faults.append(without_paths(refusal.error, current_settings()))
     if not faults:
         return {"status": "ready", "version": version}
     return {"status": "degraded", "version": version, "faults": faults}
 
 
 def _one_of_many(picture: bytes) -> Document:
-    settings = service().settings
+    settings = current_settings()
     try:
         if not picture:
             raise RequestError("There is no picture. Received: 0 bytes.")
         if error := too_large(picture, settings):
             raise error
-        prediction, milliseconds = service().predict(picture, listed=True)
+        prediction, milliseconds = live_model().predict(picture, listed=True)
         return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
     except (PictureError, RequestError) as error:
         return problem(*describe(error, settings), error)

@@ -87,19 +87,20 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     @open_to_all
     def spec() -> Response:
         # Making it takes 25 ms of Python, and whoever asks gets it: it is made once for the classes of a version.
-        classes = tuple(service.predictor.version.classes) if service.is_ready else ()
+        classes = tuple(service.model.predictor.version.classes) if service.model.is_ready else ()
         if (made := documents.get(classes)) is None:
             document = cast(dict[str, Any], app.spec)
             if classes:
-                named = schemas.name_classes(document, service.predictor.keys)
-                document = collect_schemas.name_classes(named, service.predictor.version.classes)
+                named = schemas.name_classes(document, service.model.predictor.keys)
+                document = collect_schemas.name_classes(named, service.model.predictor.version.classes)
             made = app.json.dumps(document).encode()
             documents.clear()
             documents[classes] = made
         return Response(made, content_type="application/json")
 
     traces = open_tracing()
-    app.extensions["catdog"] = service = Service(settings, tracing.TimedPredictor if traces else Predictor)
+    service = Service(settings, tracing.TimedPredictor if traces else Predictor)
+    service.install(app)
     _install(app, service, traces)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]

@@ -25,13 +25,14 @@ from catdog.prediction import Predictor
 from catdog.preprocessing import decode_upright
 from catdog.web import charts_schemas as shapes
 from catdog.web.access import may_change
-from catdog.web.api import Document, service
+from catdog.web.api import Document
 from catdog.web.assets import BRIEFLY, FOREVER
 from catdog.web.collect_schemas import THUMBNAIL, problems
 from catdog.web.pages import CONTEXTS
 from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import without_paths
 from catdog.web.schemas import KEYS, answers
+from catdog.web.service import current_settings, live_model, server_status
 
 MISTAKES_SHOWN: Final = 24
 ROWS_LISTED: Final = 40
@@ -56,7 +57,7 @@ def install(app: APIFlask) -> None:
 @open_to_all
 def listed() -> Document:
     """List the charts of the version that answers, and say in sentences what the numbers say."""
-    predictor = service().predictor
+    predictor = live_model().predictor
     figures = _figures(predictor)
     return {
         "version": predictor.version.number,
@@ -89,7 +90,7 @@ def rows(name: str) -> Response:
 @open_to_all
 def pictures() -> Document:
     """List test pictures: those of a cell of the confusion matrix, by `true` and `answered`; else the mistakes."""
-    predictor = service().predictor
+    predictor = live_model().predictor
     return {"pictures": _pictures(predictor, _cell(predictor))}
 
 
@@ -98,7 +99,7 @@ def pictures() -> Document:
 @needs_permission
 def picture(sha256: str) -> Response:
     """Show a test picture that is listed and still there: a JPEG of at most 320 pixels a side."""
-    predictor = service().predictor
+    predictor = live_model().predictor
     paths = [found["path"] for found in _assessment(predictor).get("examples", ()) if found["sha256"] == sha256]
     path = _find(paths[0], predictor) if paths else None
     if path is None or file_sha256(path) != sha256:
@@ -130,21 +131,25 @@ def vega_script() -> Response:
 @open_to_all
 def gallery() -> str:
     """Show the pictures of a cell alone, for the page's script."""
-    predictor = service().predictor
+    predictor = live_model().predictor
     return render_template("tabs/pictures.html", **_gallery(predictor))
 
 
 def tab_context() -> dict[str, Any]:
     """Give what the template of the tab shows."""
-    if not service().is_ready:
+    if not live_model().is_ready:
         return {}
-    predictor, problem = service().predictor, None
+    predictor, problem = live_model().predictor, None
     try:
         figures, gallery, script = _figures(predictor), _gallery(predictor), vega.script_digest()
     except ChartError as error:  # what the version's metadata says can be shown all the same
         _log.error("Charts are incomplete: %s", error)
-        problem = without_paths(str(error), service().settings)
-        figures, gallery, script = Figures.of_version(predictor.version.metadata, None, service().stats()), {}, ""
+        problem = without_paths(str(error), current_settings())
+        figures, gallery, script = (
+            Figures.of_version(predictor.version.metadata, None, server_status().statistics()),
+            {},
+            "",
+        )
     return {
         "chart_problem": problem,
         "tables": fill(figures),
@@ -170,14 +175,14 @@ def _assessment(predictor: Predictor) -> Assessment:
 
 
 def _figures(predictor: Predictor) -> Figures:
-    return Figures.of_version(predictor.version.metadata, _assessment(predictor), service().stats())
+    return Figures.of_version(predictor.version.metadata, _assessment(predictor), server_status().statistics())
 
 
 def _chart(name: str) -> Chart:
     """Return a chart with its rows; NotFound if there is no such chart."""
     if name not in CHARTS:
         raise NotFound
-    return CHARTS[name].fill(_figures(service().predictor))
+    return CHARTS[name].fill(_figures(live_model().predictor))
 
 
 def _matrix(figures: Figures) -> list[list[tuple[int, float]]]:
@@ -231,18 +236,18 @@ def _gallery(predictor: Predictor) -> dict[str, Any]:
     return {
         "pictures": _pictures(predictor, cell),
         "cell": cell and [predictor.names[class_id] for class_id in cell],
-        "may_see": may_change(service().settings),
+        "may_see": may_change(current_settings()),
     }
 
 
 def _find(path: str, predictor: Predictor) -> Path | None:
     """Find the file of a test picture by its path: under data/, or where the data lay; None where it is not."""
-    roots = [service().settings.data_dir]
+    roots = [current_settings().data_dir]
     if where := predictor.version.data_root:
         roots.append(Path(where))
     for root in roots:
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # links in a circle; a name that can't be one
-            found, most = (root / path).resolve(), service().settings.max_picture_bytes
+            found, most = (root / path).resolve(), current_settings().max_picture_bytes
             is_inside = found.is_relative_to(root.resolve())
             if path and is_inside and found.is_file() and found.stat().st_size <= most:
                 return found

@@ -11,10 +11,12 @@ from PIL import Image
 from catdog import review
 from catdog.collection import Uploads
 from catdog.errors import RequestError, UploadNotFoundError
+from catdog.monitoring import Counts
 from catdog.patience import FIRST_SECONDS, OPENING, Opening, Patience
 from catdog.preprocessing import decode_upright
+from catdog.settings import Settings
 from catdog.web import collect_schemas as shapes
-from catdog.web.api import Document, service
+from catdog.web.api import Document
 from catdog.web.bodies import read_body
 from catdog.web.collect_requests import (
     read_files,
@@ -29,7 +31,7 @@ from catdog.web.collect_requests import (
 from catdog.web.permissions import needs_permission
 from catdog.web.routes import Body, Lane, answered_in, takes
 from catdog.web.schemas import KEYS, answers
-from catdog.web.service import LOCK_SECONDS, Service
+from catdog.web.service import LOCK_SECONDS, counts, current_settings, live_model
 from catdog.web.uploads import read_one
 from catdog.wording import counted
 
@@ -43,14 +45,14 @@ def uploads() -> Uploads:
     """Return the uploads; the first call in a process repairs them."""
     known: dict[str, Any] = current_app.extensions
     if _OPENING not in known:
-        known.setdefault(_OPENING, Opening(partial(_open, service()), OPENING))
+        known.setdefault(_OPENING, Opening(partial(_open, current_settings(), counts()), OPENING))
     return cast(Opening[Uploads], known[_OPENING]).get()
 
 
-def _open(of: Service) -> Uploads:
-    engine = of.counts.engine()
+def _open(settings: Settings, counted: Counts) -> Uploads:
+    engine = counted.engine()
     first = Patience(FIRST_SECONDS)  # another process may be repairing them
-    return Uploads.open(of.settings, engine, Patience(LOCK_SECONDS), first=first)
+    return Uploads.open(settings, engine, Patience(LOCK_SECONDS), first=first)
 
 
 @collect.post("/retrain/upload")
@@ -63,7 +65,7 @@ def upload() -> Document:
 
     Images counted as accepted are safe on disk. Sending the same images again adds nothing.
     """
-    files = read_files(service().settings)
+    files = read_files(current_settings())
     category = request.form.get("category", "")
     batch = request.form.get("batch") or None
     require_category(category, uploads())
@@ -91,9 +93,9 @@ def feedback() -> Document:
     Send the image as for /api/predict. `class` names the correct class; `right=true` says that the prediction is.
     """
     read_body(request, keep=True)  # kept, as the fields beside the image are read from it too
-    image = read_one(request, service().settings)
+    image = read_one(request, current_settings())
     stated = read_stated_class(uploads().classes)  # before the image is decoded in vain
-    prediction = service().look(image)
+    prediction = live_model().look(image)
     right_class = stated.resolve(prediction)
     kept = uploads().feedback(image, right_class, prediction, request.remote_addr or "unknown")
     was_right = kept.folder == uploads().classes[prediction.class_id]
@@ -127,7 +129,7 @@ def image_file(number: int) -> Response:
     """Return the image as a JPEG of at most 320 by 320 pixels."""
     stored = uploads().storage.get([number])[0]
     try:
-        pixels = decode_upright(stored.path.read_bytes(), THUMBNAIL_SIDE, service().predictor.limits)
+        pixels = decode_upright(stored.path.read_bytes(), THUMBNAIL_SIDE, live_model().predictor.limits)
     except OSError as error:
         raise UploadNotFoundError(f"The file of upload {number} cannot be read: {error.strerror}.") from error
     buffer = io.BytesIO()

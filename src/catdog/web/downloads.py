@@ -11,10 +11,10 @@ from PIL import Image
 from catdog.explain import training_picture
 from catdog.packing import pack
 from catdog.preprocessing import decode_upright
-from catdog.web.api import service
 from catdog.web.collect_schemas import THUMBNAIL, problems
 from catdog.web.permissions import needs_permission
 from catdog.web.schemas import KEYS
+from catdog.web.service import live_model
 
 THUMBNAIL_SIDE: Final = 320
 
@@ -31,7 +31,7 @@ downloads = APIBlueprint("downloads", __name__, tag="API", url_prefix="/api")
 @needs_permission
 def training_image(sha256: str) -> Response:
     """Show a training picture of the version that answers: a JPEG of at most 320 pixels a side."""
-    predictor = service().predictor
+    predictor = live_model().predictor
     pixels = decode_upright(training_picture(predictor, sha256), THUMBNAIL_SIDE, predictor.limits)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
@@ -43,7 +43,7 @@ def training_image(sha256: str) -> Response:
 @needs_permission
 def version(version: int) -> Response:
     """Give a version and its backbone as one zip, to be unpacked into the `models` folder of another installation."""
-    found = service().store.get(version)
+    found = live_model().store.get(version)
     archive = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the response, once it is sent
     try:
         pack(found, archive)

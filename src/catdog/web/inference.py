@@ -9,11 +9,11 @@ from catdog import __version__, strict_json
 from catdog.errors import MediaTypeError
 from catdog.prediction import Predictor
 from catdog.web import inference_schemas as schemas
-from catdog.web.api import service
 from catdog.web.bodies import read_body
 from catdog.web.permissions import open_to_all
 from catdog.web.routes import Body, Lane, answered_in, takes, unlimited
 from catdog.web.schemas import answers
+from catdog.web.service import current_settings, live_model
 from catdog.web.tensors import EXTENSIONS, HEADER_LENGTH, INPUT, OUTPUTS, parse, render
 
 inference = APIBlueprint("inference", __name__, tag="Inference", url_prefix="/v2")
@@ -44,7 +44,7 @@ def live() -> Document:
 @unlimited
 def ready() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
-    service().answering()
+    live_model().in_use()
     return {"ready": True}
 
 
@@ -53,7 +53,7 @@ def ready() -> Document:
 @open_to_all
 def model() -> Document:
     """Describe the model that answers: its version, its input, its outputs."""
-    return _describe(service().answering())
+    return _describe(live_model().in_use())
 
 
 @inference.get("/models/catdog/versions/<int:version>")
@@ -61,7 +61,7 @@ def model() -> Document:
 @open_to_all
 def model_version(version: int) -> Document:
     """Describe a version, if it is the one that answers."""
-    return _describe(service().answering(version))
+    return _describe(live_model().in_use(version))
 
 
 @inference.get("/models/catdog/ready")
@@ -69,7 +69,7 @@ def model_version(version: int) -> Document:
 @open_to_all
 def model_ready() -> Document:
     """Answer 200 when a model is loaded and was tried, else 503."""
-    service().answering()
+    live_model().in_use()
     return {"name": "catdog", "ready": True}
 
 
@@ -78,7 +78,7 @@ def model_ready() -> Document:
 @open_to_all
 def model_version_ready(version: int) -> Document:
     """Answer 200 when a version is the one that answers, else 404."""
-    service().answering(version)
+    live_model().in_use(version)
     return {"name": "catdog", "ready": True}
 
 
@@ -107,10 +107,10 @@ def infer_version(version: int) -> Response:
 
 def _infer(version: int | None) -> Response:
     body = _read_body()
-    predictor = service().answering(version)
-    asked = parse(body, request.headers.get(HEADER_LENGTH), service().settings)
+    predictor = live_model().in_use(version)
+    asked = parse(body, request.headers.get(HEADER_LENGTH), current_settings())
     del body  # its pictures are copies, and it may have 32 MB
-    document, binary = render(asked, service().predict_many(asked.pictures, predictor))
+    document, binary = render(asked, live_model().predict_many(asked.pictures, predictor))
     text = strict_json.dumps(document).encode()
     if not binary:
         return Response(text, content_type="application/json")

@@ -14,10 +14,10 @@ from catdog.errors import CatdogError
 from catdog.prediction import NEITHER, UNSURE
 from catdog.web import sessions
 from catdog.web.access import may_change, why_not
-from catdog.web.api import service
 from catdog.web.permissions import open_to_all
 from catdog.web.problems import PAGE_SENTENCES, page_sentence, request_id
 from catdog.web.routes import Body, Lane, answered_in, takes
+from catdog.web.service import condition, current_settings, live_model
 from catdog.web.status_page import status_context
 from catdog.web.uploads import read_one
 from catdog.wording import counted
@@ -29,7 +29,7 @@ TABS: Final = {"predict": "Predict", "visualizations": "Visualizations", "retrai
 """Names and titles of the tabs, in the order in which they stand."""
 
 CONTEXTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
-    "predict": lambda: {"unsure_below": service().settings.unsure_below},
+    "predict": lambda: {"unsure_below": current_settings().unsure_below},
     "status": status_context,
 }
 """What a tab's template is given beside what all are given; made only when that tab is rendered."""
@@ -51,9 +51,9 @@ def answer() -> tuple[str, int]:
     """Answer for the picture of the form, or say on the page why there is no answer."""
     status, error, prediction, milliseconds = 200, None, None, 0.0
     try:
-        prediction, milliseconds = service().predict(read_one(request, service().settings))
+        prediction, milliseconds = live_model().predict(read_one(request, current_settings()))
     except CatdogError as raised:
-        status, error = page_sentence(raised, service().settings)
+        status, error = page_sentence(raised, current_settings())
     return show_tab("predict", prediction=prediction, milliseconds=milliseconds, error=error), status
 
 
@@ -91,8 +91,8 @@ def _context(tab: str) -> dict[str, Any]:
 
 def _frame(tab: str) -> dict[str, Any]:
     """Give what all pages are rendered with: the tab, the version that answers, and what the reader may do."""
-    settings = service().settings
-    predictor = service().predictor if service().is_ready else None
+    settings = current_settings()
+    predictor = live_model().predictor if live_model().is_ready else None
     return {
         "tab": tab,
         "tabs": TABS,
@@ -103,6 +103,6 @@ def _frame(tab: str) -> dict[str, Any]:
         "why_locked": None if settings.api_key else why_not(settings),
         "request_id": request_id(),
         "sentences": PAGE_SENTENCES,
-        "faults": service().condition.faults,
+        "faults": condition().faults,
         "verdicts": {"neither": NEITHER, "unsure": UNSURE},
     }

@@ -13,12 +13,12 @@ from catdog.jobs import Job, Jobs
 from catdog.material import require_new
 from catdog.patience import PASSING
 from catdog.web import schemas, tracing
-from catdog.web.api import service
 from catdog.web.bodies import FORMS, read_document
 from catdog.web.collect import uploads
 from catdog.web.permissions import needs_permission, open_to_all
 from catdog.web.problems import is_disk_full, why_not_kept, without_paths
 from catdog.web.schemas import answers
+from catdog.web.service import current_settings, database
 from catdog.web.sessions import TOKEN_FIELD
 from catdog.wording import counted
 
@@ -69,7 +69,7 @@ def status() -> dict[str, Any]:
 def _database() -> Iterator[Engine]:
     """Yield the engine of this process, and turn database errors into API errors."""
     try:
-        yield service().counts.engine()
+        yield database()
     except Exception as error:
         if isinstance(error, CatdogError) or is_disk_full(error) or (why := why_not_kept(error)) is None:
             raise
@@ -109,6 +109,6 @@ def _document(job: Job | None) -> dict[str, Any]:
     if job is None:
         return document
     known = {**job.as_dict(), "job_id": job.id}
-    known["message"] = without_paths(job.message, service().settings)
-    known["log"] = [without_paths(line, service().settings) for line in job.log]
+    known["message"] = without_paths(job.message, current_settings())
+    known["log"] = [without_paths(line, current_settings()) for line in job.log]
     return {name: known[name] for name in document}

@@ -9,11 +9,11 @@ from werkzeug.wrappers import Response
 from catdog.errors import CatdogError
 from catdog.labels import display_name
 from catdog.web import collect, retrain
-from catdog.web.api import service
 from catdog.web.pages import CONTEXTS, show_tab
 from catdog.web.permissions import needs_permission
 from catdog.web.problems import page_sentence
 from catdog.web.routes import Body, Lane, answered_in, takes
+from catdog.web.service import current_settings, live_model
 
 retrain_page = Blueprint("retrain_page", __name__, url_prefix="/retrain")
 
@@ -53,19 +53,19 @@ def _do(action: Callable[[], object]) -> Response | tuple[str, int]:
 
 
 def _refuse(raised: CatdogError) -> tuple[str, int]:
-    status, error = page_sentence(raised, service().settings)
+    status, error = page_sentence(raised, current_settings())
     return show_tab("retrain", error=error), status
 
 
 def _context() -> dict[str, Any]:
     """Return the template's context: classes by folder, the last retraining, and the largest image."""
-    folders: tuple[str, ...] = service().predictor.version.classes if service().is_ready else ()
+    folders: tuple[str, ...] = live_model().predictor.version.classes if live_model().is_ready else ()
     try:
         status = retrain.status() if folders else None
     except CatdogError:
         status = None
     names = {folder: display_name(folder) for folder in folders}
-    return {"folders": names, "status": status, "most_bytes": service().settings.max_upload_bytes}
+    return {"folders": names, "status": status, "most_bytes": current_settings().max_upload_bytes}
 
 
 CONTEXTS["retrain"] = _context

@@ -13,9 +13,9 @@ from catdog.errors import CatdogError
 from catdog.metrics import Measure, measures
 from catdog.prediction import NEITHER, UNSURE
 from catdog.store import read_metadata
-from catdog.web.api import service
 from catdog.web.memory import server_memory
 from catdog.web.problems import describe, without_paths
+from catdog.web.service import current_settings, live_model, server_status
 
 PROMOTIONS_SHOWN: Final = 30
 CHART_HEIGHT: Final = 100.0
@@ -45,10 +45,14 @@ class Mix:
 
 def status_context() -> dict[str, Any]:
     """Return what the template is rendered with; `?compare=` names a version to compare with the one that answers."""
-    status, stats = service().status(), service().stats()
-    names = dict(zip(service().predictor.keys, service().predictor.names, strict=True)) if service().is_ready else {}
+    status, stats = server_status().model(), server_status().statistics()
+    names = (
+        dict(zip(live_model().predictor.keys, live_model().predictor.names, strict=True))
+        if live_model().is_ready
+        else {}
+    )
     if refused := status["refused"]:
-        status["refused"] = {**refused, "error": without_paths(refused["error"], service().settings)}
+        status["refused"] = {**refused, "error": without_paths(refused["error"], current_settings())}
     return {
         "status": status,
         "memory": server_memory(),
@@ -62,7 +66,7 @@ def status_context() -> dict[str, Any]:
         "earlier": _earlier_champion(),
         "comparison": _comparison(status["version"]),
         "promotions": status["history"][: -PROMOTIONS_SHOWN - 1 : -1],
-        "drift_threshold": service().settings.drift_threshold,
+        "drift_threshold": current_settings().drift_threshold,
         "drift_hours": drift.HOURS,
         "drift_smallest": drift.SMALLEST,
     }
@@ -70,14 +74,14 @@ def status_context() -> dict[str, Any]:
 
 def _versions() -> list[dict[str, Any]]:
     try:
-        return service().store.summaries()
+        return live_model().store.summaries()
     except CatdogError:  # as for the earlier champion
         return []
 
 
 def _earlier_champion() -> int | None:
     try:
-        return service().store.earlier_champion()
+        return live_model().store.earlier_champion()
     except CatdogError:  # what answers, and why nothing newer does, stands elsewhere on the page
         return None
 
@@ -120,9 +124,9 @@ def _comparison(champion: int | None) -> dict[str, Any] | None:
     if champion is None or not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
         return None
     try:
-        ours, theirs = (read_metadata(service().store.get(number).path) for number in (champion, int(asked)))
+        ours, theirs = (read_metadata(live_model().store.get(number).path) for number in (champion, int(asked)))
     except CatdogError as error:
-        return {"version": asked, "error": describe(error, service().settings)[1]}
+        return {"version": asked, "error": describe(error, current_settings())[1]}
     ours_by_name = {measure.name: measure for measure in measures(ours.get("metrics", {}))}
     return {
         "version": int(asked),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from catdog.prediction import Prediction, Predictor, Source
 from catdog.telemetry import Attributes, Tracing
 from catdog.web.exposition import METHODS
+from catdog.web.live_model import LiveModel
 from catdog.web.problems import problem_kinds, request_id
 from catdog.web.service import Service
 
@@ -66,7 +67,7 @@ def install(app: Flask, service: Service, tracing: Tracing | None) -> None:
 
     def finish(response: Response) -> Response:
         if "steps" in g:
-            note(tracing, service, g.span, response.status_code)
+            note(tracing, service.model, g.span, response.status_code)
         return response
 
     def end(_error: BaseException | None) -> None:
@@ -76,7 +77,7 @@ def install(app: Flask, service: Service, tracing: Tracing | None) -> None:
     app.before_request(_safely(begin))
     app.after_request(finish)
     app.teardown_request(_safely(end))
-    service.on_answer = _note_answer
+    service.counter.on_prediction = _note_answer
 
 
 def trace_id() -> str | None:
@@ -107,7 +108,7 @@ def _asked() -> Attributes:
     return attributes
 
 
-def _finish(tracing: Tracing, service: Service, span: "Span", status: int) -> None:
+def _finish(tracing: Tracing, model: LiveModel, span: "Span", status: int) -> None:
     """Say what came of a request."""
     span.set_attribute("http.response.status_code", status)
     kinds = [kind for _, kind in problem_kinds()]
@@ -120,8 +121,8 @@ def _finish(tracing: Tracing, service: Service, span: "Span", status: int) -> No
         span.set_attribute("catdog.verdict", answers[0].verdict)
     elif answers:
         span.set_attribute("catdog.verdicts", [answer.verdict for answer in answers])
-    if answers or service.is_ready:
-        version = answers[0].model_version if answers else service.predictor.version.number
+    if answers or model.is_ready:
+        version = answers[0].model_version if answers else model.predictor.version.number
         span.set_attribute("catdog.model.version", version)
     for name, begun, ended in g.steps:
         tracing.start(name, span, started_ns=begun).end(ended)

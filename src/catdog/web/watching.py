@@ -46,7 +46,7 @@ def show() -> Response:
 def install(app: Flask, service: Service) -> None:
     """Watch an app's requests; to be called before other parts that may refuse one."""
     exposition = Exposition(lambda: _facts(service))
-    app.extensions["catdog_exposition"] = service.exposition = exposition
+    app.extensions["catdog_exposition"] = service.counter.exposition = exposition
     if in_json := service.settings.log == "json":
         requests_log.setLevel(logging.INFO)
 
@@ -85,7 +85,7 @@ def _log_request(service: Service, route: str | None, status: int, seconds: floa
         "route": route,
         "status": status,
         "ms": round(seconds * 1000, 2),
-        "version": service.predictor.version.number if service.is_ready else None,
+        "version": service.model.predictor.version.number if service.model.is_ready else None,
     }
     if (trace := trace_id()) is not None:
         fields["trace_id"] = trace
@@ -96,16 +96,16 @@ def _facts(service: Service) -> Iterable["Metric"]:
     """Give what is true for the whole server and stands in its state or database."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    yield GaugeMetricFamily("catdog_uptime_seconds", "Seconds since the server started.", service.uptime_seconds)
-    if service.is_ready:
-        predictor = service.predictor
+    yield GaugeMetricFamily("catdog_uptime_seconds", "Seconds since the server started.", service.status.uptime_seconds)
+    if service.model.is_ready:
+        predictor = service.model.predictor
         info = GaugeMetricFamily(
             "catdog_model_info", "The version that answers.", labels=["version", "backbone", "precision"]
         )
         values = [str(predictor.version.number), str(predictor.version.metadata["backbone"]), predictor.precision]
         info.add_metric(values, 1)
         yield info
-    if (drift := service.drift()) is not None:
+    if (drift := service.status.drift()) is not None:
         yield GaugeMetricFamily("catdog_drift_score", "Distance of recent answers from the reference.", drift.score)
         yield GaugeMetricFamily("catdog_drift_warning", "1 where it is too far, and not by chance.", drift.warning)
     trained = CounterMetricFamily("catdog_retrain", "Trainings of the server's own, since ever.", labels=["result"])

@@ -1,0 +1,43 @@
+"""Where predictions are counted: in the database, as a sample for drift, in the metrics, and for traces."""
+
+import logging
+from collections.abc import Callable
+
+from catdog.drift import position
+from catdog.monitoring import Counts, current_hour
+from catdog.prediction import Prediction
+from catdog.sampling import Sample
+from catdog.web.exposition import Exposition
+from catdog.web.live_model import Answer
+
+_log = logging.getLogger(__name__)
+
+
+class PredictionCounter:
+    """Counts the predictions of one process. Any number of threads may use it."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self.exposition: Exposition | None = None
+        self.on_prediction: Callable[[Prediction], None] | None = None
+
+    def add(self, answer: Answer) -> None:
+        """Count a prediction. A failure is logged: monitoring must not break predictions."""
+        prediction = answer.prediction
+        kind = prediction.model_version, prediction.class_name, prediction.verdict
+        try:
+            self._counts.add(*kind, prediction.confidence, prediction.novelty, answer.milliseconds)
+            self._sample(answer)
+        except Exception:
+            _log.exception("A prediction was not counted.")
+        if self.exposition is not None:
+            self.exposition.count_prediction(*kind, prediction.confidence, prediction.novelty)
+        if self.on_prediction is not None:
+            self.on_prediction(prediction)
+
+    def _sample(self, answer: Answer) -> None:
+        hour, prediction = current_hour(), answer.prediction
+        if (drawn := self._counts.samples.draw(hour)) is not None:
+            result = prediction.class_id, prediction.confidence, prediction.novelty
+            place = position(answer.predictor.novelty, answer.features).astype("<f4").tobytes()
+            self._counts.samples.add(Sample(hour, drawn, prediction.model_version, *result, place))
