@@ -41,6 +41,7 @@ from catdog.web.routing import NumberConverter
 from catdog.web.service import Service
 from catdog.web.sessions import sessions
 from catdog.web.uploads import PictureRequest
+from catdog.web.visualizations import visualizations
 
 
 class _StrictJson(DefaultJSONProvider):
@@ -104,8 +105,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     _install(app, service, traces)
     if proxies := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    blueprints = (api, collect, downloads, inference, probes, pages, retrain, retrain_page, sessions, watching.metrics)
-    for blueprint in blueprints:
+    pages_of_tabs = (pages, retrain_page, visualizations)
+    for blueprint in (api, collect, downloads, inference, probes, retrain, sessions, watching.metrics, *pages_of_tabs):
         app.register_blueprint(blueprint)
     charts_api.install(app)
     app.add_url_rule("/api/openapi.json", "spec", spec)

@@ -8,15 +8,21 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from catdog.settings import Settings, variable_name
 from catdog.web.bodies import FORMS
-from catdog.web.collect_schemas import MAX_IDS
 from catdog.web.forms import FormTooLargeError
 from catdog.web.routes import Body, route_of
 from catdog.web.spool import Spool
-from catdog.web.tensors import HEADER_LENGTH, json_bytes
 from catdog.web.uploads import PictureRequest
 
 SMALL_BYTES: Final = 64 * 1024
 """Most bytes for a route that takes no picture: a key, a form of the page."""
+
+MAX_IDS: Final = 10_000
+"""Most ids of uploads in a request."""
+
+HEADER_LENGTH: Final = "Inference-Header-Content-Length"
+
+JSON_BYTES: Final = 16 * 2**20
+"""Most bytes of JSON in a request, unless one picture may be larger; a request with a binary tensor may have more."""
 
 LIST_BYTES: Final = SMALL_BYTES + MAX_IDS * len("2147483647, ")
 """Most bytes for a route that takes the numbers of `MAX_IDS` images."""
@@ -59,6 +65,14 @@ def install(app: Flask, settings: Settings) -> None:
             raise RequestEntityTooLarge
 
     app.before_request(set_limit)
+
+
+def json_bytes(settings: Settings) -> int:
+    """Return the most bytes of JSON in a request: an image of 12 MB in base64 fits in.
+
+    While JSON is read, it is in memory up to seven times. A binary tensor is not, and has the limit of all requests.
+    """
+    return min(settings.max_request_bytes, JSON_BYTES)
 
 
 def over_the_limit(received: Request, settings: Settings, error: RequestEntityTooLarge) -> str:

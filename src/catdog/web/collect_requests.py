@@ -17,6 +17,7 @@ from catdog.settings import Settings
 from catdog.uploads import MAX_ID, STATES, Order
 from catdog.web import collect_schemas as shapes
 from catdog.web.bodies import read_document
+from catdog.web.body_limits import MAX_IDS
 from catdog.wording import listed
 
 FILE_FIELDS: Final = ("files[]", "files", "file")
@@ -112,10 +113,10 @@ def read_ids() -> tuple[list[int], dict[str, Any]]:
     document = read_document(request)
     document = document if isinstance(document, dict) else {}
     ids = document.get("ids")
-    if not isinstance(ids, list) or not 0 < len(ids) <= shapes.MAX_IDS or not all(map(_is_id, ids)):
+    if not isinstance(ids, list) or not 0 < len(ids) <= MAX_IDS or not all(map(_is_id, ids)):
         sent = f"`ids` is {str(ids)[:100]}" if document else "the body is not a JSON object"
         raise RequestError(
-            f'The body must be JSON such as {{"ids": [1, 2]}}, with 1 to {shapes.MAX_IDS:,} ids of uploads; {sent}.'
+            f'The body must be JSON such as {{"ids": [1, 2]}}, with 1 to {MAX_IDS:,} ids of uploads; {sent}.'
         )
     return [int(number) for number in ids], document
 

@@ -9,6 +9,7 @@ from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
 from catdog.labels import probability_key
 from catdog.uploads import MAX_ID, STATES
+from catdog.web.body_limits import MAX_IDS
 from catdog.web.schemas import PICTURES, Problem, answers, described
 
 JSON: Final = "application/json"
@@ -104,7 +105,6 @@ THUMBNAIL: Final = {
     "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
 }
 
-MAX_IDS: Final = 10_000
 MAX_PAGE: Final = 1_000_000
 MAX_PER_PAGE: Final = 200
 

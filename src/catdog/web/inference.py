@@ -10,11 +10,12 @@ from catdog.errors import MediaTypeError
 from catdog.prediction import Predictor
 from catdog.web import inference_schemas as schemas
 from catdog.web.bodies import read_body
+from catdog.web.body_limits import HEADER_LENGTH
 from catdog.web.permissions import open_to_all
 from catdog.web.routes import Body, Lane, answered_in, takes, unlimited
 from catdog.web.schemas import answers
 from catdog.web.service import current_settings, live_model
-from catdog.web.tensors import EXTENSIONS, HEADER_LENGTH, INPUT, OUTPUTS, parse, render
+from catdog.web.tensors import EXTENSIONS, INPUT, OUTPUTS, parse, render
 
 inference = APIBlueprint("inference", __name__, tag="Inference", url_prefix="/v2")
 

@@ -5,8 +5,9 @@ from typing import Any, Final
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
 
+from catdog.web.body_limits import HEADER_LENGTH
 from catdog.web.schemas import answers, described
-from catdog.web.tensors import HEADER_LENGTH, INPUT, OUTPUTS
+from catdog.web.tensors import INPUT, OUTPUTS
 
 KINDS: Final = ("application/json", "application/octet-stream")
 _BINARY: Final = {"type": "string", "format": "binary"}

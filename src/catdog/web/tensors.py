@@ -22,21 +22,18 @@ from catdog.json_reader import count_values
 from catdog.prediction import Prediction
 from catdog.settings import Settings
 from catdog.web.bodies import parse_document
+from catdog.web.body_limits import HEADER_LENGTH, json_bytes
 from catdog.web.uploads import numbered, too_large
 
 T = TypeVar("T")
 Document = dict[str, Any]
 
 INPUT: Final = "image"
-HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 EXTENSIONS: Final = ("binary_tensor_data",)
 
 MOST_VALUES: Final = 200_000
 """Most values in the JSON of a request. Python needs some 60 bytes for `[]`, so that without a bound a request would
 cost twenty times its size. A tensor of pixels, 224 x 224 x 3, stays under it, and is told what is wrong with it."""
-
-JSON_BYTES: Final = 16 * 2**20
-"""Most bytes of JSON in a request, unless one picture may be larger; a request with a binary tensor may have more."""
 
 
 _LENGTH_BYTES: Final = 4
@@ -70,14 +67,6 @@ class InferRequest:
     pictures: Sequence[bytes]
     outputs: Mapping[str, bool]
     request_id: str | None
-
-
-def json_bytes(settings: Settings) -> int:
-    """Return the most bytes of JSON in a request: an image of 12 MB in base64 fits in.
-
-    While JSON is read, it is in memory up to seven times. A binary tensor is not, and has the limit of all requests.
-    """
-    return min(settings.max_request_bytes, JSON_BYTES)
 
 
 def parse(body: bytes, header_length: str | None, settings: Settings) -> InferRequest:
