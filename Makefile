@@ -29,10 +29,11 @@ test: $(VENV)/.installed-dev  ## make .venv with what developing needs, and run 
 test-all: $(VENV)/.installed-dev  ## the tests that `make test` leaves out: kills, soak, containers, browsers, Postgres
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(ARGS)
 
-check: $(VENV)/.installed-dev  ## lint, formatting, types
+check: $(VENV)/.installed-dev  ## lint, formatting, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 docs: $(VENV)/.installed-dev  ## the documentation as a site, into build/site; ARGS=serve to read it at http://127.0.0.1:8000
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(or $(ARGS),build --strict)

@@ -8,6 +8,6 @@ if __name__ == "__main__":
     sys.argv[1:1] = ["serve"]
     main()
 else:
-    from catdog.web.application import create_app
+    from catdog.web.app import create_app
 
     app = create_app()

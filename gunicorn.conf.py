@@ -1,6 +1,6 @@
 """What `gunicorn app:app` finds here: the same configuration that `catdog serve` uses."""
 
-from catdog.web.gunicorn_config import (  # noqa: F401  # gunicorn reads the names
+from catdog.web.server.gunicorn_config import (  # noqa: F401  # gunicorn reads the names
     bind,
     child_exit,
     control_socket_disable,

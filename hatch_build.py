@@ -10,7 +10,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SCRIPT = Path("src/catdog/vega/vega.js")
+SCRIPT = Path("src/catdog/evaluation/charts/vega/vega.js")
 
 
 class VegaScript(BuildHookInterface):  # type: ignore[type-arg]

@@ -100,7 +100,7 @@ NAMES = (*(server.name for server in SERVING), *LOOPS)
 
 def prepare_home(home: Path) -> None:
     """Install the bundled model into a home folder, for those that do not do it themselves."""
-    from catdog.starter import ensure_champion  # only here, so that `--help` is quick
+    from catdog.registry.starter import ensure_champion  # only here, so that `--help` is quick
 
     ensure_champion(home / "models")
 

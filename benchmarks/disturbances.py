@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from catdog.dataset import read_folder
-from catdog.labels import match_class
-from catdog.metrics import wilson_interval
-from catdog.prediction import Prediction, Predictor
+from catdog.data.dataset import read_folder
+from catdog.data.labels import match_class
+from catdog.evaluation.metrics import wilson_interval
+from catdog.prediction.predictor import Prediction, Predictor
+from catdog.registry.starter import ensure_champion
 from catdog.settings import load_settings
-from catdog.starter import ensure_champion
 
 DISTURBANCES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "none": lambda picture: picture,

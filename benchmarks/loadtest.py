@@ -39,7 +39,7 @@ LIMITS = """\
 What this cannot show on {cores} cores: load, nginx and servers share them, so that three servers are not faster than
 one, which has a process a core already; three are for machines or containers of their own. Figures are requests that
 {users} waiting users ask for, not the most that a server can answer (`benchmarks/serve.py` measures that). Loopback has
-no latency, no loss and no slow clients (`tests/test_deploy_nginx.py` has these)."""
+no latency, no loss and no slow clients (`tests/e2e/deploy/test_deploy_nginx.py` has these)."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog.backbone import WEIGHTS
-from catdog.dataset import read_folder
-from catdog.model import create_model, write_head
-from catdog.prediction import Predictor
-from catdog.preprocessing import prepare_dataset
+from catdog.data.dataset import read_folder
+from catdog.data.images.pixels import prepare_dataset
+from catdog.features.backbone import WEIGHTS
+from catdog.model.network import create_model, write_head
+from catdog.prediction.predictor import Predictor
+from catdog.registry.starter import ensure_champion
 from catdog.settings import load_settings
-from catdog.starter import ensure_champion
 
 
 def main() -> None:

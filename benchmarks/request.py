@@ -21,12 +21,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a web process
 from PIL import Image
 from werkzeug.test import EnvironBuilder
 
-from catdog.prediction import Predictor
-from catdog.preprocessing import decode
+from catdog.data.images.pixels import decode
+from catdog.data.walking import find_pictures
+from catdog.prediction.predictor import Predictor
 from catdog.settings import load_settings
-from catdog.walking import find_pictures
-from catdog.web.application import create_app
-from catdog.web.forms import read_form
+from catdog.web.app import create_app
+from catdog.web.requests.forms import read_form
 
 Form = tuple[bytes, str]
 

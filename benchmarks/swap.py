@@ -9,10 +9,10 @@ import argparse
 import statistics
 import time
 
-from catdog.backbone import Backbone
-from catdog.prediction import Predictor
+from catdog.features.backbone import Backbone
+from catdog.prediction.predictor import Predictor
+from catdog.registry.starter import ensure_champion
 from catdog.settings import load_settings
-from catdog.starter import ensure_champion
 
 
 def main() -> None:

@@ -24,10 +24,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a web process
 from request import ask, make_form
 from werkzeug.test import EnvironBuilder
 
+from catdog.data.walking import find_pictures
 from catdog.settings import Settings, load_settings
-from catdog.walking import find_pictures
-from catdog.web.application import create_app
-from catdog.web.tracing import EXTENSION
+from catdog.web.app import create_app
+from catdog.web.telemetry.tracing import EXTENSION
 
 LIVE_REQUESTS = 2000
 """Requests a round to a route that does nothing, whose whole time is the server's own."""

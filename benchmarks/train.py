@@ -19,13 +19,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from catdog.backbone import Backbone, install_backbone
-from catdog.database import open_database
-from catdog.dataset import Picture, scan
-from catdog.features import FeatureCache, embed
+from catdog.data.dataset import Picture, scan
+from catdog.data.images.pixels import decode
+from catdog.features.backbone import Backbone, install_backbone
+from catdog.features.embedding import FeatureCache, embed
 from catdog.parallel import bounded_map
-from catdog.preprocessing import decode
 from catdog.settings import Settings, load_settings
+from catdog.storage.database import open_database
 
 USUAL_EPOCHS = 20
 USUAL_BATCH = 32

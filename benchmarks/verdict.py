@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from catdog.prediction import Predictor
+from catdog.data.walking import find_pictures
+from catdog.prediction.predictor import Predictor
+from catdog.registry.starter import ensure_champion
 from catdog.settings import load_settings
-from catdog.starter import ensure_champion
-from catdog.walking import find_pictures
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ LIMITS: Final = {
 def read_document() -> Document:
     """Ask a server, which lives for that only, for its OpenAPI document; its classes are those of the bundled model."""
     from catdog.settings import load_settings
-    from catdog.web.application import create_app
+    from catdog.web.app import create_app
 
     with tempfile.TemporaryDirectory() as home:
         app = create_app(load_settings(home=Path(home), tracking=False))

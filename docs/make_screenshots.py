@@ -30,7 +30,7 @@ from drawing import draw, encode, write_dataset, write_pictures  # noqa: E402
 from processes import free_port, running, wait_for_answer  # noqa: E402
 
 from catdog.settings import load_settings  # noqa: E402
-from catdog.training import TrainOptions, train  # noqa: E402
+from catdog.training.pipeline import TrainOptions, train  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 TABS = ("predict", "visualizations", "retrain", "status")

@@ -53,7 +53,9 @@ def no_nan_in_json(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixt
     """Fail a test in which NaN or infinity was to be written as JSON, but for those marked `writes_nan`."""
     yield
     if request.node.get_closest_marker("writes_nan") is None:
-        found = [r for when in ("setup", "call") for r in caplog.get_records(when) if r.name == "catdog.strict_json"]
+        found = [
+            r for when in ("setup", "call") for r in caplog.get_records(when) if r.name == "catdog.storage.strict_json"
+        ]
         assert found == []
 
 
@@ -106,8 +108,8 @@ def weights(made_once: MakeOnce) -> Path:
 
 def write_weights(folder: Path) -> None:
     """Write the file of `weights`."""
-    from catdog.backbone import build_keras_backbone
-    from catdog.frameworks import import_keras
+    from catdog.features.backbone import build_keras_backbone
+    from catdog.features.frameworks import import_keras
 
     keras = import_keras()
     keras.utils.set_random_seed(7)
@@ -127,7 +129,7 @@ def trained(
     """Settings of a home with one version, trained on `drawn`. Not to be changed; `home` gives a copy."""
 
     def fill(folder: Path) -> None:
-        from catdog.training import TrainOptions, train
+        from catdog.training.pipeline import TrainOptions, train
 
         options = TrainOptions(backbone=str(request.getfixturevalue("weights")), views=2, epochs=60, batch=4)
         train(drawn, load_settings(home=folder, tracking=False), options)
@@ -149,7 +151,7 @@ def home(trained: Settings, tmp_path: Path, database_url: str | None) -> Setting
 @pytest.fixture
 def app(home: Settings) -> Iterator[APIFlask]:
     """The server's application on a home of its own, whose threads end with the test."""
-    from catdog.web.application import create_app
+    from catdog.web.app import create_app
 
     made = create_app(home)
     yield made
@@ -165,7 +167,7 @@ def client(app: APIFlask) -> FlaskClient:
 @pytest.fixture(scope="session")
 def trained_client(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client of one application for many tests, on a copy of the trained home; not to be changed."""
-    from catdog.web.application import create_app
+    from catdog.web.app import create_app
 
     home = Path(shutil.copytree(trained.home, tmp_path_factory.mktemp("served") / "home"))
     made = create_app(load_settings(home=home, tracking=False))
@@ -176,7 +178,7 @@ def trained_client(trained: Settings, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a home with the bundled model and nothing else. Not to be changed."""
-    from catdog.starter import ensure_champion
+    from catdog.registry.starter import ensure_champion
 
     settings = load_settings(home=tmp_path_factory.mktemp("bundled"), tracking=False)
     ensure_champion(settings.models_dir)
@@ -186,8 +188,8 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 def add_constant() -> Callable[[Settings, int], int]:
     """Give a function that saves a version which answers the same class for every picture; returns its number."""
-    from catdog.head import Head
-    from catdog.store import ModelStore
+    from catdog.model.head import Head
+    from catdog.registry.store import ModelStore
 
     def add(settings: Settings, class_id: int) -> int:
         store = ModelStore(settings.models_dir)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog.prediction import Predictor
+from catdog.prediction.predictor import Predictor
 
 WARM_UP = 50
 READY_SECONDS = 120

@@ -6,9 +6,9 @@ python save_usual_model.py MODELS TARGET.keras
 import sys
 from pathlib import Path
 
-from catdog.backbone import WEIGHTS
-from catdog.model import create_model, write_head
-from catdog.store import ModelStore
+from catdog.features.backbone import WEIGHTS
+from catdog.model.network import create_model, write_head
+from catdog.registry.store import ModelStore
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import bentoml
 
-from catdog.prediction import Predictor
+from catdog.prediction.predictor import Predictor
 
 
 @bentoml.service(

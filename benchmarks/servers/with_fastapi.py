@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, UploadFile
 
-from catdog.prediction import Predictor
+from catdog.prediction.predictor import Predictor
 
 models: dict[str, Predictor] = {}
 

@@ -11,7 +11,7 @@ from typing import Any
 import litserve
 from fastapi import Request
 
-from catdog.prediction import Prediction, Predictor
+from catdog.prediction.predictor import Prediction, Predictor
 
 
 class Classifier(litserve.LitAPI):

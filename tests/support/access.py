@@ -8,9 +8,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from catdog.settings import Settings, load_settings
-from catdog.web.application import create_app
-from catdog.web.permissions import SAFE_METHODS
+from catdog.web.app import create_app
 from catdog.web.routes import Access, table_of
+from catdog.web.security.permissions import SAFE_METHODS
 
 KEY = "k" * 16
 OWN = "http://localhost"

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from catdog.assessment import assess
-from catdog.figures import Figures
-from catdog.metrics import compute_metrics
+from catdog.evaluation.charts.figures import Figures
+from catdog.evaluation.diagnostics import assess
+from catdog.evaluation.metrics import compute_metrics
 
 
 def answers(n: int = 400, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -33,12 +33,12 @@ from catdog.cli.models import model_commands
 from catdog.cli.serve import serve
 from catdog.cli.uploads import upload_commands
 from catdog.errors import BackboneError, PictureError
-from catdog.regular_files import file_in_the_way
 from catdog.settings import load_settings
-from catdog.wording import counted
+from catdog.storage.regular_files import file_in_the_way
+from catdog.text import counted
 
 if TYPE_CHECKING:
-    from catdog.prediction import Prediction
+    from catdog.prediction.predictor import Prediction
 
 app = typer.Typer(
     name="catdog",
@@ -129,9 +129,9 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train on a folder of images: import, embed, fit, evaluate, save, promote."""
-    from catdog.backbone_sources import parse_tuning, require_backbone_name
-    from catdog.training import TrainOptions
-    from catdog.training import train as run_training
+    from catdog.training.backbones import parse_tuning, require_backbone_name
+    from catdog.training.pipeline import TrainOptions
+    from catdog.training.pipeline import train as run_training
 
     try:
         tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
@@ -175,8 +175,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a version on labelled images, in the same way as it is served."""
-    from catdog.evaluation import evaluate as run_evaluation
-    from catdog.report import write_report
+    from catdog.evaluation.measure import evaluate as run_evaluation
+    from catdog.evaluation.report import write_report
 
     settings = load_settings()
     folders = console.layout_of(layout, split_names)
@@ -235,7 +235,7 @@ def predict(
 
     On a terminal, the lines are plain text unless --json is given.
     """
-    from catdog.walking import find_pictures
+    from catdog.data.walking import find_pictures
 
     show = print_json_line if as_json or not out.is_terminal else _show_prediction
     failed, count = False, 0
@@ -257,7 +257,7 @@ def predict(
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check this machine and installation: what works, what is missing, how to get it."""
-    from catdog.doctor import diagnose
+    from catdog.cli.doctor import diagnose
 
     settings = load_settings()
     diagnosis = diagnose(settings)

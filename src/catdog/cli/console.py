@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from catdog import strict_json
 from catdog.settings import Settings
-from catdog.wording import counted, visible
+from catdog.storage import strict_json
+from catdog.text import counted, visible
 
 if TYPE_CHECKING:
-    from catdog.layout import Layout
-    from catdog.prediction import Predictor
+    from catdog.data.layout.reading import Layout
+    from catdog.prediction.predictor import Predictor
 
 MAX_VERSION: Final = 2**31 - 1
 MANY: Final = 10**9
@@ -82,8 +82,8 @@ def new_file(value: str) -> Path:
 
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":
     """Load a version, by default the champion; installs the bundled model if there is no version yet."""
-    from catdog.prediction import Predictor
-    from catdog.starter import ensure_champion
+    from catdog.prediction.predictor import Predictor
+    from catdog.registry.starter import ensure_champion
 
     ensure_champion(settings.models_dir)
     return Predictor(version, settings=settings, threads=threads)
@@ -91,7 +91,7 @@ def open_predictor(settings: Settings, version: int | None, threads: int | None 
 
 def layout_of(levels: str | None, split_names: list[str] | None) -> "Layout":
     """Parse `--layout` and `--split-names`."""
-    from catdog.layout import Layout
+    from catdog.data.layout.reading import Layout
 
     try:
         return Layout.parse(levels, split_names or ())
@@ -204,7 +204,7 @@ def metrics_table(title: str, metrics: dict[str, Any]) -> Table:
 
 def show_metrics(title: str, metrics: dict[str, Any], classes: Sequence[str]) -> None:
     """Print an evaluation's metrics and its most frequent confusions."""
-    from catdog.labels import display_name
+    from catdog.data.labels import display_name
 
     out.print(metrics_table(title, metrics))
     confusions = confusions_table(metrics.get("confusion_matrix", []), [display_name(name) for name in classes])

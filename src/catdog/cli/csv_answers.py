@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from catdog.wording import for_spreadsheet
+from catdog.text import for_spreadsheet
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from catdog.cli.console import JsonOption, LayoutOption, SplitNamesOption, out, 
 from catdog.cli.ending import stoppable
 from catdog.cli.sample import sample
 from catdog.settings import load_settings
-from catdog.wording import counted
+from catdog.text import counted
 
 if TYPE_CHECKING:
-    from catdog.importing import ImportResult
-    from catdog.manifest import Manifest
+    from catdog.data.importing import ImportResult
+    from catdog.data.manifest import Manifest
 
 data_commands = typer.Typer(help="Import, check, count and download images.", no_args_is_help=True)
 data_commands.command()(sample)
@@ -30,7 +30,7 @@ def import_command(
     as_json: JsonOption = False,
 ) -> None:
     """Import the usable images of a folder, zip or tar into data/."""
-    from catdog.importing import import_pictures
+    from catdog.data.importing import import_pictures
 
     _import(partial(import_pictures, layout=console.layout_of(layout, split_names)), source, as_json)
 
@@ -43,7 +43,7 @@ def download_command(
     as_json: JsonOption = False,
 ) -> None:
     """Download a known data set and import it into data/."""
-    from catdog.importing import download
+    from catdog.data.importing import download
 
     _import(partial(download, layout=console.layout_of(layout, split_names)), name, as_json)
 
@@ -56,8 +56,8 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Check a data set: how its folders are read, its training and test images, and unusable files."""
-    from catdog.dataset import divide, read_folder
-    from catdog.layout_view import lines, rows
+    from catdog.data.dataset import divide, read_folder
+    from catdog.data.layout.view import lines, rows
 
     settings, given = load_settings(), console.layout_of(layout, split_names)
     with stoppable("Nothing was written."), console.progress_bars() as bars:
@@ -85,8 +85,8 @@ def check(
 @data_commands.command()
 def stats(as_json: JsonOption = False) -> None:
     """Count the images in data/."""
-    from catdog.dataset import read_folder
-    from catdog.manifest import Manifest
+    from catdog.data.dataset import read_folder
+    from catdog.data.manifest import Manifest
 
     settings = load_settings()
     if settings.data_dir.is_dir():

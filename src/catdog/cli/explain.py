@@ -10,7 +10,7 @@ from catdog.cli.console import MANY, JsonOption, VersionOption, out, print_json,
 from catdog.cli.ending import stoppable
 from catdog.errors import CatdogError
 from catdog.settings import load_settings
-from catdog.wording import listed
+from catdog.text import listed
 
 
 def explain(
@@ -30,10 +30,10 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain a prediction: a heat map of the evidence, and the most similar training images."""
-    from catdog import explain as explaining
-    from catdog.files import write_atomically, write_json
-    from catdog.labels import match_class
-    from catdog.preprocessing import decode_upright, read_picture
+    from catdog.data.images.pixels import decode_upright, read_picture
+    from catdog.data.labels import match_class
+    from catdog.prediction import explanation as explaining
+    from catdog.storage.files import write_atomically, write_json
 
     settings = load_settings()
     predictor = console.open_predictor(settings, version, threads=1)

@@ -8,10 +8,10 @@ from catdog.cli import console
 from catdog.cli.console import MANY, JsonOption, out, print_json, print_json_line, say
 from catdog.errors import JobError
 from catdog.settings import load_settings
-from catdog.wording import counted
+from catdog.text import counted
 
 if TYPE_CHECKING:
-    from catdog.jobs import Job, Jobs
+    from catdog.retraining.jobs.table import Job, Jobs
 
 job_commands = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
 
@@ -24,8 +24,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run the jobs of this home folder. `catdog serve` starts a worker unless CATDOG_WORKER is external."""
-    from catdog.logs import configure_log
-    from catdog.worker import work
+    from catdog.monitoring.logs import configure_log
+    from catdog.retraining.jobs.worker import work
 
     settings = load_settings()
     configure_log(settings, anew=settings.log == "json")  # JSON lines must not be wrapped or coloured
@@ -42,11 +42,11 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Retrain the champion on new images, compare, and promote the result if it isn't worse."""
-    from catdog.collection import Uploads
-    from catdog.database import open_database
-    from catdog.jobs import Jobs
-    from catdog.material import require_new
-    from catdog.starter import ensure_champion
+    from catdog.registry.starter import ensure_champion
+    from catdog.retraining.dataset import require_new
+    from catdog.retraining.jobs.table import Jobs
+    from catdog.retraining.uploads.uploads import Uploads
+    from catdog.storage.database import open_database
 
     settings = load_settings()
     ensure_champion(settings.models_dir)
@@ -54,7 +54,7 @@ def retrain(
     new = require_new(Uploads(settings, engine))
     job = Jobs(engine).create(arguments={"promote": None if promote else False}, requested_by="command line")
     if wait:
-        from catdog.foreground import finish_here
+        from catdog.retraining.jobs.foreground import finish_here
 
         job = finish_here(settings, job.id, (lambda why: print_json_line({"error": why})) if as_json else None)
     if as_json:
@@ -105,8 +105,8 @@ def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
 
 
 def _jobs() -> "Jobs":
-    from catdog.database import open_database
-    from catdog.jobs import Jobs
+    from catdog.retraining.jobs.table import Jobs
+    from catdog.storage.database import open_database
 
     return Jobs(open_database(load_settings()))
 

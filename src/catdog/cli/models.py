@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catdog.choices import ExportFormat
 from catdog.cli import console
 from catdog.cli.console import JsonOption, out, print_json, say
 from catdog.cli.ending import stoppable
 from catdog.settings import load_settings
-from catdog.wording import counted, listed
+from catdog.text import counted, listed
+from catdog.types import ExportFormat
 
 if TYPE_CHECKING:
-    from catdog.store import ModelStore
+    from catdog.registry.store import ModelStore
 
 model_commands = typer.Typer(help="List, show, promote, roll back and export versions.", no_args_is_help=True)
 
@@ -22,8 +22,8 @@ VersionArgument = Annotated[int, typer.Argument(min=1, max=console.MAX_VERSION, 
 
 def _store() -> "ModelStore":
     """Open the store, installing the bundled model if there is no version."""
-    from catdog.starter import ensure_champion
-    from catdog.store import ModelStore
+    from catdog.registry.starter import ensure_champion
+    from catdog.registry.store import ModelStore
 
     models_dir = load_settings().models_dir
     ensure_champion(models_dir)
@@ -99,8 +99,8 @@ def export(
     Classes and preprocessing are stored in and beside the export, and the comparison in parity.json. Exit code 1 if
     fewer than 99.5 % of the labels agree.
     """
-    from catdog.export import export_version
-    from catdog.parity import choose_pictures
+    from catdog.prediction.export import export_version
+    from catdog.prediction.parity import choose_pictures
 
     chosen = choose_pictures(pictures, shared)
     with stoppable("The export is incomplete."):
@@ -129,7 +129,7 @@ def bundle(
     as_json: JsonOption = False,
 ) -> None:
     """Write a version and its backbone as a bundle, like the one included in catdog."""
-    from catdog.starter import write_bundle
+    from catdog.registry.starter import write_bundle
 
     with stoppable("The bundle is incomplete."):
         size = write_bundle(_store().get(version), target)

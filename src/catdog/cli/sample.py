@@ -22,7 +22,7 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Draw a small labelled data set, to try catdog without photographs."""
-    from catdog.sample_data import write_sample_data
+    from catdog.data.sample import write_sample_data
 
     with stoppable("Nothing was written."), console.progress_bars() as bars:
         data = write_sample_data(

@@ -35,8 +35,8 @@ def serve(
     os.environ |= {"CATDOG_HOST": host, "PORT": str(port), "WEB_CONCURRENCY": str(settings.resolved_workers)}
     os.environ["CATDOG_HOME"] = str(settings.home)
     # Replaces this process: gunicorn then gets the signals, and its configuration applies before NumPy loads.
-    configuration = Path(__file__).parents[1] / "web" / "gunicorn_config.py"
-    application = "catdog.web.application:create_app()"
+    configuration = Path(__file__).parents[1] / "web" / "server" / "gunicorn_config.py"
+    application = "catdog.web.app:create_app()"
     arguments = [sys.executable, "-m", "gunicorn", "--config", str(configuration), application]
     sys.stdout.flush()
     os.execv(sys.executable, arguments)

@@ -6,17 +6,17 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from catdog.choices import UploadState
 from catdog.cli import console
 from catdog.cli.console import JsonOption, note, out, print_json, say
 from catdog.cli.ending import stoppable
 from catdog.errors import PictureError
 from catdog.settings import load_settings
-from catdog.wording import counted
+from catdog.text import counted
+from catdog.types import UploadState
 
 if TYPE_CHECKING:
-    from catdog.collection import Uploads
-    from catdog.intake import Added
+    from catdog.retraining.uploads.intake import Added
+    from catdog.retraining.uploads.uploads import Uploads
 
 upload_commands = typer.Typer(help="Add, list, review and purge images for retraining.", no_args_is_help=True)
 
@@ -29,9 +29,9 @@ _NEAR_COPIES: Final = (
 
 def _open() -> "Uploads":
     """Open the uploads, installing the bundled model if there is no version."""
-    from catdog.collection import Uploads
-    from catdog.database import open_database
-    from catdog.starter import ensure_champion
+    from catdog.registry.starter import ensure_champion
+    from catdog.retraining.uploads.uploads import Uploads
+    from catdog.storage.database import open_database
 
     settings = load_settings()
     ensure_champion(settings.models_dir)
@@ -49,7 +49,7 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Add images of one class for the next retraining; exit code 1 if any is rejected."""
-    from catdog.walking import find_pictures
+    from catdog.data.walking import find_pictures
 
     uploads = _open()
     added = uploads.begin(category, batch)
@@ -109,7 +109,7 @@ def list_command(
 @upload_commands.command("review")
 def review_command(as_json: JsonOption = False) -> None:
     """Find wrong labels and near-duplicates of test images, and exclude them from the next retraining."""
-    from catdog.review import review
+    from catdog.retraining.uploads.review import review
 
     with stoppable("Features computed so far are kept."), console.progress_bars() as bars:
         findings = review(_open(), on_progress=lambda done, total: bars("embed", done, total))
@@ -140,7 +140,7 @@ def purge(
 
 def _opened(paths: Iterable[Path], added: "Added") -> Iterator[tuple[str, IO[bytes]]]:
     """Open the files one by one; those that can't be opened are rejected."""
-    from catdog.regular_files import open_regular
+    from catdog.storage.regular_files import open_regular
 
     for path in paths:
         try:

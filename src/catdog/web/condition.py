@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import select
 
-from catdog import tables
-from catdog.monitoring import Counts
+from catdog.monitoring.counts import Counts
 from catdog.settings import Settings
+from catdog.storage import tables
 from catdog.web.problems import is_disk_full, why_not_kept, without_paths
 
 LOOK_SECONDS: Final = 5.0

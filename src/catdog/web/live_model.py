@@ -15,16 +15,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.backbone import Backbone
 from catdog.errors import CatdogError, NoModelError, PictureError, VersionNotFoundError
-from catdog.explain import Explanation, SimilarPictures, explain
-from catdog.prediction import Prediction, Predictor
+from catdog.features.backbone import Backbone
+from catdog.prediction.explanation import Explanation, SimilarPictures, explain
+from catdog.prediction.predictor import Prediction, Predictor
+from catdog.registry.starter import TemporaryModels, ensure_champion
+from catdog.registry.store import ModelStore
 from catdog.settings import Settings
-from catdog.starter import TemporaryModels, ensure_champion
-from catdog.store import ModelStore
 from catdog.web.memory import release_memory
+from catdog.web.requests.pictures import numbered
 from catdog.web.turn import Turn
-from catdog.web.uploads import numbered
 
 RETRY_SECONDS: Final = 30.0
 """How long to wait before a champion that couldn't be loaded is tried again, unless it is replaced."""

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable
 
-from catdog.drift import position
-from catdog.monitoring import Counts, current_hour
-from catdog.prediction import Prediction
-from catdog.sampling import Sample
-from catdog.web.exposition import Exposition
+from catdog.monitoring.counts import Counts, current_hour
+from catdog.monitoring.drift import position
+from catdog.monitoring.samples import Sample
+from catdog.prediction.predictor import Prediction
 from catdog.web.live_model import Answer
+from catdog.web.metrics import Exposition
 
 _log = logging.getLogger(__name__)
 

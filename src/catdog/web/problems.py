@@ -29,10 +29,10 @@ from werkzeug.exceptions import (
 )
 
 from catdog import errors
-from catdog.database import own_words
-from catdog.patience import PASSING, why_no_database
 from catdog.settings import Settings
-from catdog.web.body_limits import over_the_limit
+from catdog.storage.contention import PASSING, why_no_database
+from catdog.storage.database import own_words
+from catdog.web.requests.limits import over_the_limit
 
 MEDIA_TYPE: Final = "application/problem+json"
 

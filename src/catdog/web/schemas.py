@@ -1,4 +1,4 @@
-"""What the API takes and gives, for its OpenAPI document. `tests/test_web_api.py` holds answers to it."""
+"""What the API takes and returns, for its OpenAPI document. `test_web_api.py` checks responses against it."""
 
 import copy
 from typing import Any, Final

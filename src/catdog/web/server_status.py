@@ -5,13 +5,13 @@ import os
 import time
 from typing import Any
 
-from catdog.activity import activity, last_training, latency, track_record
-from catdog.database import own_words
-from catdog.drift import Drift, DriftWatch
+from catdog.data.walking import count_files
 from catdog.errors import CatdogError
-from catdog.monitoring import Counts
+from catdog.monitoring.counts import Counts
+from catdog.monitoring.drift import Drift, DriftWatch
+from catdog.monitoring.summary import activity, last_training, latency, track_record
 from catdog.settings import Settings
-from catdog.walking import count_files
+from catdog.storage.database import own_words
 from catdog.web import STARTED_VARIABLE
 from catdog.web.live_model import LiveModel
 

@@ -9,13 +9,13 @@ from typing import Final, cast
 from flask import Flask, current_app
 from sqlalchemy import Engine
 
-from catdog import decode_gate
-from catdog.database import own_words
+from catdog.data.images import gate
 from catdog.errors import CatdogError
-from catdog.monitoring import Counts
-from catdog.patience import why_no_database
-from catdog.prediction import Predictor
+from catdog.monitoring.counts import Counts
+from catdog.prediction.predictor import Predictor
 from catdog.settings import Settings
+from catdog.storage.contention import why_no_database
+from catdog.storage.database import own_words
 from catdog.web.condition import LOOK_SECONDS, Condition
 from catdog.web.live_model import LiveModel
 from catdog.web.memory import release_memory
@@ -58,7 +58,7 @@ class Service:
 
     def start(self) -> None:
         """Load the model and start the threads."""
-        decode_gate.serve(release_memory)
+        gate.serve(release_memory)
         self.model.start()
         tasks: tuple[tuple[Callable[[], None], float], ...] = (
             (self.model.refresh, POLL_SECONDS),

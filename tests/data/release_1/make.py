@@ -17,15 +17,15 @@ sys.path.insert(0, str(HERE.parents[1]))
 from drawing import add_drawings, draw, encode, write_pictures  # noqa: E402
 from tiny import write_backbone  # noqa: E402
 
-from catdog import training  # noqa: E402
-from catdog.collection import Collection  # noqa: E402
-from catdog.database import open_database  # noqa: E402
-from catdog.foreground import finish_here  # noqa: E402
-from catdog.jobs import Jobs  # noqa: E402
-from catdog.prediction import Predictor  # noqa: E402
+from catdog.prediction.predictor import Predictor  # noqa: E402
+from catdog.retraining.jobs.foreground import finish_here  # noqa: E402
+from catdog.retraining.jobs.table import Jobs  # noqa: E402
+from catdog.retraining.uploads.uploads import Collection  # noqa: E402
 from catdog.settings import Settings, load_settings  # noqa: E402
-from catdog.training import TrainOptions, train  # noqa: E402
-from catdog.web.application import create_app  # noqa: E402
+from catdog.storage.database import open_database  # noqa: E402
+from catdog.training import pipeline  # noqa: E402
+from catdog.training.pipeline import TrainOptions, train  # noqa: E402
+from catdog.web.app import create_app  # noqa: E402
 
 HOME = HERE / "home"
 WHERE_IT_LAY = "/srv/catdog"
@@ -43,7 +43,7 @@ def main() -> None:
             write_pictures(settings.data_dir / "test" / f"{animal}s", animal, 6, first=10_000)
         backbone = settings.models_dir / "backbones" / "tiny"
         write_backbone(backbone, weight=8)
-        training.resolve_backbone = lambda *_: backbone
+        pipeline.resolve_backbone = lambda *_: backbone
         train(settings.data_dir, settings, TrainOptions(views=2, epochs=60, batch=4))
         for animal in ("cat", "dog"):
             add_drawings(settings, animal, 4, checked=True)

@@ -1,0 +1,1 @@
+"""Images on their way to features: folders and archives read, images decoded, classes and splits found."""

@@ -1,0 +1,1 @@
+"""Zips, tars and compressed files from anywhere, read in bounded time and memory."""

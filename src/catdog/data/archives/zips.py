@@ -1,0 +1,222 @@
+"""Zips of any origin: their directory is found, counted and checked before it is read, and what is read is bounded."""
+
+import io
+import os
+import struct
+import zipfile
+from typing import IO, Any, Final
+
+from catdog.data.archives.names import name_encoding
+from catdog.errors import DatasetError
+
+_END: Final = struct.Struct("<4s4H2LH")
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR: Final = struct.Struct("<4sLQL")
+_ENTRY: Final = 46
+"""Bytes of an entry of the directory without its name, extra field and comment."""
+
+_LOCAL: Final = 30
+"""Bytes of the header before a member's name and data."""
+
+_MOST_PADDING: Final = 2**28
+"""Zeros behind a zip that are passed over."""
+
+_METHODS: Final = {0: "stored", 8: "deflated"}
+_NAMED: Final = {1: "shrunk", 6: "imploded", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd"}
+_ENCRYPTED: Final = 0x1
+_UTF8: Final = 0x800
+
+BROKEN_OFF: Final = "It is broken off: its end, where the files are listed, is missing. Copy or download it again."
+_DAMAGED: Final = "Its list of files is damaged. Copy or download it again."
+_IN_PARTS: Final = (
+    "It is one part of an archive in several parts. Join them first: zip -s 0 ARCHIVE.zip --out WHOLE.zip"
+)
+
+
+def open_zip(file: IO[bytes], *, max_files: int, max_directory: int) -> zipfile.ZipFile:
+    """Open a zip whose members are stored or deflated, each in a place of its own.
+
+    A comment, a program before it, and Zip64 records of a small zip make no difference.
+
+    Args:
+        file: open for reading and seeking.
+        max_files: most entries that are listed.
+        max_directory: most bytes of the list.
+
+    Raises:
+        DatasetError: it is broken off, damaged, encrypted, in several parts, packed by another method, has more
+            entries, or members that overlap; says what to do.
+    """
+    start, size, offset = _find_directory(file)
+    if size > max_directory:
+        raise DatasetError(f"It lists too many files: the list takes {size:,} bytes, and at most {max_directory:,} do.")
+    file.seek(start)
+    directory = file.read(size)
+    names = _raw_names(directory, max_files)
+    encoding = name_encoding(name for name, flags in names if not flags & _UTF8)
+    end = _new_end(len(names), size, offset)
+    try:
+        zipped = zipfile.ZipFile(io.BufferedReader(_Rewritten(file, start + size, end)), metadata_encoding=encoding)
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeError, ValueError, struct.error, OSError) as error:
+        raise DatasetError(_DAMAGED) from error
+    _require_plain(zipped)
+    _require_apart(zipped, start)
+    return zipped
+
+
+def _find_directory(file: IO[bytes]) -> tuple[int, int, int]:
+    """Find the list of files: where it starts, its bytes, and where it says that it starts."""
+    last = _without_padding(file)
+    at_tail = max(0, last - 2**16 - _END.size - _LOCATOR.size - _END64.size)
+    file.seek(at_tail)
+    tail = file.read(last - at_tail + 2**16)  # the end may end in zeros, and so may a comment
+    at = _find_end(tail)
+    if at is None:
+        file.seek(0)
+        raise DatasetError(_IN_PARTS if file.read(4) == b"PK\x07\x08" else BROKEN_OFF)
+    _, disk, first_disk, _, entries, size, offset, _ = _END.unpack_from(tail, at)
+    end = at_tail + at
+    if at >= _LOCATOR.size and tail[at - _LOCATOR.size :].startswith(b"PK\x06\x07"):
+        _, _, record, disks = _LOCATOR.unpack_from(tail, at - _LOCATOR.size)
+        found = _read_end64(file, record, end - _LOCATOR.size)
+        if found is not None:
+            end, disk, first_disk, size, offset = found
+        elif entries == 0xFFFF or 0xFFFFFFFF in (size, offset):
+            raise DatasetError(_DAMAGED)
+        disk = max(disk, disks - 1)
+    if disk not in (0, 0xFFFF) or first_disk not in (0, 0xFFFF):
+        raise DatasetError(_IN_PARTS)
+    return _place(file, size, offset, end), size, offset
+
+
+def _without_padding(file: IO[bytes]) -> int:
+    """Say where the zeros begin that disks and downloads may leave behind a file."""
+    at = file.seek(0, os.SEEK_END)
+    least = max(0, at - _MOST_PADDING)
+    while at > least:
+        start = max(least, at - 2**20)
+        file.seek(start)
+        rest = file.read(at - start).rstrip(b"\0")
+        if rest:
+            return start + len(rest)
+        at = start
+    return at
+
+
+def _find_end(tail: bytes) -> int | None:
+    """Find the end record: the last one whose comment fills the rest of the file, or else fits into it."""
+    fitting = None
+    at = tail.rfind(b"PK\x05\x06", 0)
+    while at >= 0:
+        if at + _END.size <= len(tail):
+            rest = len(tail) - at - _END.size - _END.unpack_from(tail, at)[-1]
+            if rest == 0:
+                return at
+            if rest > 0 and fitting is None:
+                fitting = at
+        at = tail.rfind(b"PK\x05\x06", 0, at)
+    return fitting
+
+
+def _read_end64(file: IO[bytes], record: int, locator: int) -> tuple[int, int, int, int, int] | None:
+    """Read the Zip64 end record, where the locator says it is, or right before that where a program precedes all."""
+    for at in (record, locator - _END64.size):
+        if 0 <= at <= locator - _END64.size:
+            file.seek(at)
+            data = file.read(_END64.size)
+            if data.startswith(b"PK\x06\x06"):
+                _, _, _, _, disk, first_disk, _, _, size, offset = _END64.unpack(data)
+                return at, disk, first_disk, size, offset
+    return None
+
+
+def _place(file: IO[bytes], size: int, offset: int, end: int) -> int:
+    """Say where the list starts: where it is said to, or later, where something precedes the zip."""
+    for start in (offset, end - size):
+        if 0 <= start <= end - size:
+            file.seek(start)
+            if size == 0 or file.read(4) == b"PK\x01\x02":
+                return start
+    raise DatasetError(_DAMAGED)
+
+
+def _raw_names(directory: bytes, max_files: int) -> list[tuple[bytes, int]]:
+    """List the names and flags of all entries, counting before anything is made of them."""
+    names: list[tuple[bytes, int]] = []
+    at = 0
+    while at + _ENTRY <= len(directory):
+        if directory[at : at + 4] != b"PK\x01\x02":
+            raise DatasetError(_DAMAGED)
+        if len(names) >= max_files:
+            raise DatasetError(f"It lists too many files; at most {max_files:,} are read. Pack them into several.")
+        (flags,) = struct.unpack_from("<H", directory, at + 8)
+        name, extra, comment = struct.unpack_from("<3H", directory, at + 28)
+        names.append((directory[at + _ENTRY : at + _ENTRY + name], flags))
+        at += _ENTRY + name + extra + comment
+    if at != len(directory):
+        raise DatasetError(_DAMAGED)
+    return names
+
+
+def _new_end(entries: int, size: int, offset: int) -> bytes:
+    """Write the end record anew: what is checked here is then what Python's reader goes by."""
+    if entries < 0xFFFF and max(size, offset) < 0xFFFFFFFF:
+        return _END.pack(b"PK\x05\x06", 0, 0, entries, entries, size, offset, 0)
+    record = _END64.pack(b"PK\x06\x06", 44, 45, 45, 0, 0, entries, entries, size, offset)
+    locator = _LOCATOR.pack(b"PK\x06\x07", 0, offset + size, 1)
+    return record + locator + _END.pack(b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+
+
+def _require_plain(zipped: zipfile.ZipFile) -> None:
+    for info in zipped.infolist():
+        if info.flag_bits & _ENCRYPTED or info.compress_type == 99:  # 99: encrypted by AES
+            raise DatasetError("It is encrypted. Unpack it with its password, and pack it anew without one.")
+        if info.compress_type not in _METHODS:
+            method = _NAMED.get(info.compress_type, f"method {info.compress_type}")
+            raise DatasetError(
+                f"Its files are packed by {method}, for instance {info.filename[:100]!r}; only stored and deflated "
+                "ones are read. Pack them anew by the usual method, or unpack them."
+            )
+
+
+def _require_apart(zipped: zipfile.ZipFile, end: int) -> None:
+    """Refuse members that share bytes: a small zip of such can unpack to any size."""
+    before = 0
+    for info in sorted(zipped.infolist(), key=lambda info: info.header_offset):
+        if info.header_offset < before or info.compress_size > end:
+            raise DatasetError("Its files overlap, as in archives that are made to fill a disk. It is not unpacked.")
+        before = info.header_offset + _LOCAL + info.compress_size
+    if before > end:
+        raise DatasetError(f"{_DAMAGED[:-1]}: it needs more bytes than there are." if zipped.infolist() else _DAMAGED)
+
+
+class _Rewritten(io.RawIOBase):
+    """The first bytes of a file, with another end."""
+
+    def __init__(self, file: IO[bytes], length: int, end: bytes) -> None:
+        self._file, self._length, self._end = file, length, end
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position < self._length:
+            self._file.seek(self._position)
+            data = self._file.read(min(len(buffer), self._length - self._position))
+        else:
+            data = self._end[self._position - self._length :][: len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length + len(self._end)}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position

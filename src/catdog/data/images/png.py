@@ -1,0 +1,171 @@
+"""Read a PNG without decoding it: its chunks, and what decoding will cost.
+
+Source: https://www.w3.org/TR/png-3/
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from catdog.data.images.encoded import MOST_PIECES, Encoded, Limits, Span, broken, join, over_budget, require_size
+from catdog.data.images.orientation import read_raw_profile
+
+MOST_PIXEL_CHUNKS: Final = 16_384
+"""Most chunks of pixels: at 8 KiB each, as libpng writes them, 134 MB."""
+
+_SIGNATURE: Final = 8
+_HEADER: Final = 33
+_STRIPS: Final = 0.5
+"""Bytes a pixel for the smaller copy that is made of an image while it is there."""
+
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_MOST_RATIO: Final = 1032
+"""Most bytes that one packed byte becomes (https://zlib.net/zlib_tech.html)."""
+
+_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+_TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
+_MOST_TEXT: Final = 1 << 20
+"""Most bytes that are decompressed of a text in which an orientation may stand."""
+
+_MODES: Final = {0: "grey", 2: "colour", 3: "palette", 4: "grey with transparency", 6: "colour with transparency"}
+
+
+Text = tuple[bytes, bytes]
+"""The kind of a chunk and its contents, as they are stored: only the last of a name is read, as in Pillow."""
+
+
+@dataclass
+class _Chunks:
+    """What is of use among the chunks of a PNG."""
+
+    before: list[Span] = field(default_factory=lambda: [(0, _HEADER)])
+    pixels: list[Span] = field(default_factory=list)
+    texts: dict[bytes, Text] = field(default_factory=dict)
+    exif: Text | None = None
+    others: int = 0
+    end: int = 0
+
+    def read_exif(self) -> bytes | None:
+        """Read EXIF from its own chunk, or from the text that stands for it."""
+        if self.exif is not None and (exif := _read_text(self.exif)):
+            return exif
+        profile = self.texts.get(b"Raw profile type exif")
+        return read_raw_profile(_read_text(profile)) if profile else None
+
+    def read_xmp(self) -> bytes | None:
+        """Read the XMP packet."""
+        packet = self.texts.get(b"XML:com.adobe.xmp")
+        return _read_text(packet) if packet else None
+
+
+def inspect(data: bytes, limits: Limits) -> Encoded:
+    """Read the chunks of a PNG.
+
+    Raises:
+        PictureTooLargeError: over a limit, or it would take too long to decode.
+        PictureBrokenError: truncated or damaged.
+    """
+    if data[8:16] != b"\0\0\0\rIHDR" or len(data) < _HEADER:
+        raise broken("PNG", "no header")
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    if not width or not height or colour not in _MODES:
+        raise broken("PNG", "a senseless header")
+    require_size(width, height, limits)
+    chunks = _read(data)
+    if not chunks.pixels:
+        raise broken("PNG", "there are no pixels")
+    packed = sum(end - begin for begin, end in chunks.pixels)
+    if width * height * depth * _CHANNELS[colour] // 8 > _MOST_RATIO * packed:
+        raise broken("PNG", "it ends in its pixels")
+    held = (2 if depth == 16 else 1) if colour in (0, 3) else 4
+    label = f"PNG ({_MODES[colour]}{', 16 bits a channel' if depth == 16 else ''})"
+    return Encoded(
+        "PNG", width, height, _rebuild(data, chunks), held + _STRIPS, held, label,
+        exif=chunks.read_exif(), xmp=chunks.read_xmp(),
+    )  # fmt: skip
+
+
+def _read(data: bytes) -> _Chunks:
+    found = _Chunks()
+    at, is_behind = _SIGNATURE, False
+    size = len(data)
+    while at + 8 <= size:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        begin, at = at, at + 12 + length
+        if kind == b"IDAT":
+            if not is_behind:
+                found.pixels.append((begin, min(at, size)))
+                found.end = min(at, size)
+                if len(found.pixels) > MOST_PIXEL_CHUNKS:
+                    raise over_budget("PNG", f"it has more than {MOST_PIXEL_CHUNKS:,} chunks of pixels")
+                continue
+        elif not kind.isalpha() and not found.pixels:
+            raise broken("PNG", "a senseless chunk")
+        elif kind == b"IEND" or not kind.isalpha():
+            break
+        is_behind = bool(found.pixels)
+        found.others += 1
+        if found.others > MOST_PIECES:
+            raise over_budget("PNG", f"it has more than {MOST_PIECES:,} chunks beside its pixels")
+        _take(data, kind, begin, begin + 8 + length, found)
+    return found
+
+
+def _take(data: bytes, kind: bytes, begin: int, end: int, found: _Chunks) -> None:
+    if kind in (b"PLTE", b"tRNS"):
+        if end - begin > 8 + 768:
+            raise broken("PNG", f"a {kind.decode()} chunk of {end - begin - 8:,} bytes")
+        if not found.pixels:
+            found.before.append((begin, end + 4))
+    elif kind == b"eXIf":
+        found.exif = kind, data[begin + 8 : end]
+    elif kind in _TEXTS:
+        _take_text(kind, data, begin + 8, end, found)
+
+
+def _take_text(kind: bytes, data: bytes, begin: int, end: int, found: _Chunks) -> None:
+    """Note a text in which an orientation may stand; any other is passed over, however long."""
+    name, separator, _ = data[begin : min(end, begin + 80)].partition(b"\0")
+    if not separator or name not in (b"Raw profile type exif", b"XML:com.adobe.xmp", b"exif"):
+        return
+    at = begin + len(name) + 1
+    text = kind, data[at : min(end, at + _MOST_TEXT)]
+    if name == b"exif":
+        found.exif = text
+    else:
+        found.texts[name] = text
+
+
+def _read_text(given: Text) -> bytes:
+    kind, text = given
+    if kind == b"zTXt":
+        return _decompress(text[1:])
+    if kind == b"iTXt":
+        is_packed, inner = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+        return _decompress(inner) if is_packed else inner
+    return text
+
+
+def _decompress(packed: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(packed, _MOST_TEXT)
+    except zlib.error:
+        return b""
+
+
+def _rebuild(data: bytes, chunks: _Chunks) -> bytes:
+    """Return a PNG of nothing but what is needed for its pixels, as few chunks: Pillow reads each in Python."""
+    if len(chunks.pixels) < 16:
+        is_ended = data.startswith(_END, chunks.end)
+        spans = [*chunks.before, *chunks.pixels, *([(chunks.end, chunks.end + len(_END))] if is_ended else [])]
+        return join(data, spans)
+    view = memoryview(data)
+    contents = [view[begin + 8 : min(begin + 8 + _length(data, begin), len(data))] for begin, _ in chunks.pixels]
+    start = struct.pack(">I", sum(map(len, contents))) + b"IDAT"
+    # Nobody checks the checksum of pixels: zlib's own stands within them.
+    return b"".join([*(view[begin:end] for begin, end in chunks.before), start, *contents, bytes(4), _END])
+
+
+def _length(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "big")

@@ -1,0 +1,1 @@
+"""A tree of folders read as classes and splits, by names alone."""

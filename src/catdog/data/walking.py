@@ -1,0 +1,124 @@
+"""The one walk through folders that all commands share: links are followed, clutter is passed over."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from catdog.data.clutter import is_clutter_file, is_clutter_folder, is_hidden_folder
+
+_ENDLESS: Final = ("/proc", "/sys", "/dev", "/run")
+_IN_THEM: Final = ("/dev/shm", "/run/media", "/run/user")
+_WHOLE: Final = {
+    *("/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/root", "/sbin", "/tmp", "/usr", "/var"),
+    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local", "/usr/share", "/var/lib", "/var/log"),
+    *("/Applications", "/Library", "/System", "/Users", "/Volumes", "/private", "/private/var", "/private/tmp"),
+}
+"""What no link is followed into: folders without an end, and those of the whole system. A root may be any of them."""
+
+
+@dataclass
+class Listing:
+    """What lies below a folder.
+
+    Attributes:
+        files: what may be images, in order of their paths.
+        folders: every folder below the root, empty ones too.
+        clutter: how many files were passed over as system files, labels and documents.
+        problems: folders that were not entered, each with the reason.
+        hidden: hidden folders, which were not entered.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    clutter: int = 0
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+    hidden: list[Path] = field(default_factory=list)
+
+
+def list_tree(root: Path) -> Listing:
+    """List a folder and everything below it."""
+    listing = Listing()
+    for folder, names in _visit(root, listing):
+        if folder != root:
+            listing.folders.append(folder)
+        kept = [name for name in names if not is_clutter_file(name)]
+        listing.clutter += len(names) - len(kept)
+        listing.files.extend(folder / name for name in kept)
+    listing.files.sort()
+    return listing
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Yield every file below `root` that may be an image, lazily, each folder's in order of their names."""
+    for folder, names in _visit(root, Listing()):
+        yield from (folder / name for name in sorted(names) if not is_clutter_file(name))
+
+
+def find_pictures(paths: Iterable[Path], *, recursive: bool = False) -> Iterator[Path]:
+    """Yield the files that are meant by files and folders, lazily.
+
+    A file that is named is yielded whatever it is. Of a folder, clutter is passed over, and folders in it are entered
+    with `recursive`.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+        elif recursive:
+            yield from walk(path)
+        else:
+            files = (inner for inner in path.iterdir() if not is_clutter_file(inner.name))
+            yield from (inner for inner in sorted(files) if not inner.is_dir())
+
+
+def count_files(folder: Path) -> int:
+    """Count the files of a class folder, without reading them; clutter is passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            return sum(1 for entry in entries if not is_clutter_file(entry.name) and entry.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _visit(root: Path, listing: Listing) -> Iterator[tuple[Path, list[str]]]:
+    """Yield each folder with the names of its files; links are followed, but into no folder twice, and not upwards."""
+    seen: dict[str, str] = {}
+    start = os.path.realpath(root)
+
+    def unreadable(error: OSError) -> None:
+        listing.problems.append((Path(error.filename), f"The folder can't be read: {error.strerror}."))
+
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+        real = os.path.realpath(folder)
+        if why := _why_not_entered(folder, real, start, seen):
+            folders.clear()
+            is_loop = _holds(start, real) and _holds(real, os.path.realpath(Path(folder).parent))
+            if not is_loop:  # which leads to nothing new
+                listing.problems.append((Path(folder), why))
+            continue
+        seen[real] = folder
+        listing.hidden.extend(Path(folder, name) for name in folders if is_hidden_folder(name))
+        folders[:] = sorted(name for name in folders if not is_clutter_folder(name))
+        yield Path(folder), names
+
+
+def _why_not_entered(folder: str, real: str, start: str, seen: dict[str, str]) -> str:
+    """Say why a folder isn't entered; nothing if it is."""
+    if real in seen:
+        return f"It links to {seen[real]}, which is read already."
+    if real != start and _holds(real, start):
+        return f"It links to {real}, which holds the folder that is read."
+    if real != start and Path(folder).is_symlink() and _is_systems(real):
+        return f"It links to {real}, which belongs to the system."
+    return ""
+
+
+def _is_systems(real: str) -> bool:
+    endless = any(_holds(folder, real) for folder in _ENDLESS) and not any(_holds(folder, real) for folder in _IN_THEM)
+    return endless or real in _WHOLE
+
+
+def _holds(outer: str, inner: str) -> bool:
+    """Tell whether a folder is another one, or holds it at any depth; both are real paths."""
+    return f"{inner.rstrip(os.sep)}{os.sep}".startswith(outer.rstrip(os.sep) + os.sep)

@@ -1,0 +1,115 @@
+"""What a version's answers on its test pictures show beyond the metrics: curves, bins, and which pictures went wrong.
+
+A version holds it as `assessment.json`, made when it was saved. If it was saved before there were assessments,
+`assess_version` computes it from the features that the version keeps of its test pictures.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catdog.errors import VersionCorruptError
+from catdog.evaluation import curves
+from catdog.evaluation.metrics import confusion_matrix
+from catdog.registry.store import ModelVersion
+
+EXAMPLES_A_CELL: Final = 24
+"""Pictures that are listed for a cell of the confusion matrix."""
+
+MOST_EXAMPLES: Final = 500
+
+Assessment = dict[str, Any]
+
+
+def assess(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], pictures: Sequence[tuple[str, str]]
+) -> Assessment:
+    """Describe answers against labels, ready for JSON.
+
+    Args:
+        probabilities: `(N, C)`, rows sum to 1; N at least 1.
+        labels: `(N,)` in [0, C).
+        pictures: of each the SHA-256 and the path in its data set.
+
+    Returns:
+        `n`; `rates`: precision and recall by class with intervals; `roc`, `precision_recall`: a curve a class, or None;
+        `reliability`: bins of confidence; `confidence`: a histogram of right and of wrong answers; `examples`: pictures
+        of each cell of the confusion matrix, wrong answers first, of these the surest first, of right ones the
+        least sure.
+    """
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
+    numbers = range(exact.shape[1])
+    return {
+        "n": len(labels),
+        "rates": curves.class_rates(confusion_matrix(exact, labels)),
+        "roc": [curves.roc(exact, labels, class_id) for class_id in numbers],
+        "precision_recall": [curves.precision_recall(exact, labels, class_id) for class_id in numbers],
+        "reliability": curves.reliability(exact, labels),
+        "confidence": curves.confidence_histogram(exact, labels),
+        "examples": _examples(exact, labels, pictures),
+    }
+
+
+def assess_version(version: ModelVersion) -> Assessment | None:
+    """Assess a version on the test pictures whose features it keeps; None if it keeps none.
+
+    Raises:
+        VersionCorruptError: its head cannot be read.
+    """
+    try:
+        replay = version.replay()
+    except VersionCorruptError:
+        return None
+    tested = replay.select("test") if replay else None
+    if tested is None or not len(tested.labels):
+        return None
+    paths = {row["sha256"]: row["path"] for row in version.manifest()}
+    pictures = [(sha256, paths.get(sha256, "")) for sha256 in tested.sha256.tolist()]
+    return assess(version.load_head().probabilities(tested.features), tested.labels, pictures)
+
+
+class Assessments:
+    """The assessment of the version that was asked for last, read or computed once. For any number of threads."""
+
+    def __init__(self) -> None:
+        self._last: tuple[ModelVersion, Assessment] | None = None
+        self._turn = threading.Lock()
+
+    def get(self, version: ModelVersion) -> Assessment:
+        """Return what a version holds, or what its kept features give; empty if it has neither.
+
+        Raises:
+            VersionCorruptError: the version needs to be assessed and cannot be read.
+        """
+        with self._turn:
+            if self._last is None or self._last[0] != version:
+                held = version.assessment()
+                if held is None and version.has_replay:
+                    held = assess_version(version)
+                self._last = version, held or {}
+            return self._last[1]
+
+
+def _examples(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], pictures: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    answered, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    is_right = answered == labels
+    order = np.lexsort((np.where(is_right, confidence, -confidence), is_right))
+    listed: Counter[tuple[int, int]] = Counter()
+    examples: list[dict[str, Any]] = []
+    for i in order.tolist():
+        cell = int(labels[i]), int(answered[i])
+        if listed[cell] < EXAMPLES_A_CELL and len(examples) < MOST_EXAMPLES:
+            listed[cell] += 1
+            sha256, path = pictures[i]
+            shares = probabilities[i].round(5).tolist()
+            path = path.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes, JSON may not
+            found = {"sha256": sha256, "path": path, "true": cell[0], "answered": cell[1], "probabilities": shares}
+            examples.append(found)
+    return examples

@@ -1,0 +1,203 @@
+"""Cached features of pictures, by (SHA-256 of the bytes, backbone, view).
+
+The backbone runs once for each picture and view, whatever is trained, retrained or measured afterwards.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, select
+
+from catdog.data.images.encoded import Limits
+from catdog.data.images.pixels import decode_views, read_picture
+from catdog.data.split import Picture
+from catdog.errors import PictureBrokenError, PictureError
+from catdog.features.backbone import Backbone
+from catdog.parallel import bounded_map
+from catdog.settings import Settings
+from catdog.storage import database, tables
+from catdog.storage.contention import why_no_database
+
+FLUSH_EVERY: Final = 64
+"""Pictures between writes: what a kill loses at most."""
+
+READ_SECONDS: Final = 5.0
+"""How long a database that others hold is waited for by those who can do without it."""
+
+_CHUNK: Final = 500  # names in one SQL statement; SQLite's limit is far above
+
+Vector = NDArray[np.float16]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Features of pictures: `vectors` `(N, V, D) float16`, `labels` `(N,) int64`, and which pictures they are.
+
+    `failed` are pictures that were usable when scanned and are not now; they are in none of the arrays.
+    """
+
+    pictures: tuple[Picture, ...]
+    vectors: Vector
+    labels: NDArray[np.int64]
+    failed: tuple[tuple[Picture, str], ...]
+    computed: int
+
+
+class FeatureCache:
+    """The `features` table, for one backbone."""
+
+    def __init__(self, engine: Engine, backbone_id: str) -> None:
+        self._engine = engine
+        self._backbone = backbone_id
+
+    def read(self, hashes: Sequence[str], view: int) -> dict[str, Vector]:
+        """Return what is cached of `hashes` under `view`: hash -> `(D,) float16`."""
+        table = tables.features
+        found: dict[str, Vector] = {}
+        with self._engine.connect() as connection:
+            for start in range(0, len(hashes), _CHUNK):
+                query = select(table.c.sha256, table.c.vector).where(
+                    table.c.backbone == self._backbone,
+                    table.c.view == view,
+                    table.c.sha256.in_(hashes[start : start + _CHUNK]),
+                )
+                found.update((sha256, np.frombuffer(blob, "<f2")) for sha256, blob in connection.execute(query))
+        return found
+
+    def write(self, rows: Iterable[tuple[str, int, Vector]]) -> None:
+        """Add `(hash, view, vector)` rows in one transaction; rows that another process added meanwhile stay."""
+        fresh = {(sha256, view): vector for sha256, view, vector in rows}
+        for view in {view for _, view in fresh}:
+            for sha256 in self.read([s for s, v in fresh if v == view], view):
+                del fresh[sha256, view]
+        if fresh:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    database.insert_into(self._engine, tables.features).on_conflict_do_nothing(),
+                    [
+                        {
+                            "backbone": self._backbone,
+                            "view": view,
+                            "sha256": sha256,
+                            "vector": vector.astype("<f2").tobytes(),
+                        }
+                        for (sha256, view), vector in _in_one_order(fresh)
+                    ],
+                )
+
+
+def _in_one_order(rows: dict[tuple[str, int], Vector]) -> list[tuple[tuple[str, int], Vector]]:
+    """Sort rows as all processes do, so that on Postgres none waits for another in a circle."""
+    return sorted(rows.items(), key=lambda row: row[0])
+
+
+def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]) -> dict[str, Vector] | None:
+    """Give what is cached of `hashes` under view 0; None where the database cannot be used now."""
+    if not database.database_exists(settings):
+        return {}
+    try:
+        engine = database.open_database(settings, lock_seconds=READ_SECONDS)
+        try:
+            return FeatureCache(engine, backbone_id).read(hashes, view=0)
+        finally:
+            engine.dispose()
+    except Exception as error:
+        if not isinstance(error, OSError) and why_no_database(error) is None:
+            raise
+        _log.warning("Cached features cannot be read now: %s", database.own_words(error))
+        return None
+
+
+def embed(
+    pictures: Sequence[Picture],
+    backbone: Backbone,
+    cache: FeatureCache,
+    *,
+    views: int = 1,
+    threads: int = 1,
+    limits: Limits = Limits(),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Embedded:
+    """Give the features of `pictures`, computing and caching those that are not cached.
+
+    Args:
+        pictures: N of them; each file must still hold the bytes of its hash.
+        views: V; view 0 is the plain picture, 1 to V - 1 are augmented (see `preprocessing.decode_views`).
+        threads: pictures under way at once.
+        on_progress: called with (pictures computed, pictures to compute).
+    """
+    cached = [cache.read([p.sha256 for p in pictures], view) for view in range(views)]
+    missing = [p for p in pictures if any(p.sha256 not in known for known in cached)]
+    failures: dict[str, str] = {}
+    fresh: list[tuple[str, int, Vector]] = []
+    computed = _compute(missing, cached, backbone, threads, limits)
+    try:
+        for done, (picture, outcome) in enumerate(computed, 1):
+            if isinstance(outcome, str):
+                failures[picture.sha256] = outcome
+            else:
+                fresh.extend((picture.sha256, view, vector) for view, vector in outcome)
+                for view, vector in outcome:
+                    cached[view][picture.sha256] = vector
+            if done % FLUSH_EVERY == 0:
+                cache.write(fresh)
+                fresh.clear()
+            if on_progress:
+                on_progress(done, len(missing))
+    finally:  # Ctrl-C too keeps what was computed
+        cache.write(fresh)
+    kept = tuple(p for p in pictures if p.sha256 not in failures)
+    vectors = np.array([[known[p.sha256] for known in cached] for p in kept], np.float16)
+    return Embedded(
+        kept,
+        vectors.reshape(len(kept), views, -1) if kept else np.empty((0, views, backbone.info.features), np.float16),
+        np.array([p.label for p in kept], np.int64),
+        tuple((p, failures[p.sha256]) for p in pictures if p.sha256 in failures),
+        len(missing),
+    )
+
+
+def read_embedded(pictures: Sequence[Picture], cache: FeatureCache) -> Embedded:
+    """Give the cached plain features of `pictures`; those that have none are left out, and no backbone is needed."""
+    known = cache.read([picture.sha256 for picture in pictures], view=0)
+    kept = tuple(picture for picture in pictures if picture.sha256 in known)
+    return Embedded(
+        kept,
+        np.array([[known[picture.sha256]] for picture in kept], np.float16)
+        if kept
+        else np.empty((0, 1, 0), np.float16),
+        np.array([picture.label for picture in kept], np.int64),
+        failed=(),
+        computed=0,
+    )
+
+
+Outcome = list[tuple[int, Vector]] | str
+
+
+def _compute(
+    pictures: Sequence[Picture],
+    cached: Sequence[dict[str, Vector]],
+    backbone: Backbone,
+    threads: int,
+    limits: Limits,
+) -> Iterator[tuple[Picture, Outcome]]:
+    def one(picture: Picture) -> tuple[Picture, Outcome]:
+        wanted = [view for view, known in enumerate(cached) if picture.sha256 not in known]
+        try:
+            data = read_picture(picture.path, None)
+            if hashlib.sha256(data).hexdigest() != picture.sha256:
+                raise PictureBrokenError("The file changed after it was scanned; run again.")
+            squares = decode_views(data, wanted, backbone.info.image_size, limits)
+        except PictureError as error:
+            return picture, str(error)
+        return picture, [(v, backbone.features(s).astype(np.float16)) for v, s in zip(wanted, squares, strict=True)]
+
+    # One thread more than streams: while one waits for the interpreter lock, the others keep the cores busy.
+    return bounded_map(one, pictures, threads + 1)

@@ -1,0 +1,1 @@
+"""Tuning the backbone itself, end to end."""

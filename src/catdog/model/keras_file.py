@@ -1,0 +1,59 @@
+"""`head.keras` of a version whose head was fitted without Keras: the champion's file with other weights in it."""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from catdog.errors import MissingDependencyError, VersionCorruptError
+from catdog.model.head import Head
+
+_WEIGHTS: Final = "model.weights.h5"
+
+
+@dataclass(frozen=True)
+class KerasTwin:
+    """What `recording.save_version` saves beside a head: the Keras model of the same answers."""
+
+    template: Path
+    head: Head
+
+    def save(self, path: Path) -> None:
+        """Write the model; nothing where the template is missing, as in a version that was made without Keras.
+
+        A `.keras` file is a zip: its configuration is kept, the two dense layers get the head's weights. The state of
+        the optimiser goes, since it belongs to the fit of the template.
+
+        Raises:
+            MissingDependencyError: h5py is not installed.
+            VersionCorruptError: the template does not hold such a head.
+        """
+        if not self.template.exists():
+            return
+        with zipfile.ZipFile(self.template) as template, zipfile.ZipFile(path, "w") as target:
+            for name in template.namelist():
+                data = template.read(name)
+                target.writestr(name, self._replaced(data) if name == _WEIGHTS else data)
+
+    def _replaced(self, data: bytes) -> bytes:
+        try:
+            import h5py
+        except ImportError as error:
+            raise MissingDependencyError(f"Writing head.keras needs h5py: pip install h5py. ({error})") from error
+        buffer = io.BytesIO(data)
+        arrays = {
+            "hidden": (self.head.hidden_weights, self.head.hidden_bias),
+            "probabilities": (self.head.output_weights, self.head.output_bias),
+        }
+        with h5py.File(buffer, "r+") as file:
+            found = {group["vars"].attrs.get("name"): group["vars"] for group in file["layers"].values()}
+            for name, pair in arrays.items():
+                for i, array in enumerate(pair):
+                    variable = found[name][str(i)] if name in found else None
+                    if variable is None or variable.shape != array.shape:
+                        raise VersionCorruptError(f"The Keras head does not fit. Received: {self.template}.")
+                    variable[...] = array
+            if "optimizer" in file:
+                del file["optimizer"]
+        return buffer.getvalue()

@@ -1,0 +1,320 @@
+"""Why a picture got its answer: a heat map over it, and the training pictures that the network finds most alike.
+
+The heat map is a class activation map (https://arxiv.org/abs/1512.04150) for a head of several layers: the last feature
+map, weighted by the gradient of the class's lead over the other classes (Grad-CAM, https://arxiv.org/abs/1610.02391).
+Here that is exact, from the same forward pass that answers: the features are the mean over the map's positions and a
+ReLU head is linear around them, so that what the positions contribute adds up to the lead, but for a constant. Behind
+an average pool Grad-CAM and HiResCAM (https://arxiv.org/abs/2011.08891) are the same map, with the latter's proof.
+"""
+
+import hashlib
+import io
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from catdog.data.images.encoded import Limits
+from catdog.data.images.pixels import Pixels, decode_upright, read_picture
+from catdog.errors import PictureNotFoundError
+from catdog.features.embedding import read_if_possible
+from catdog.prediction.predictor import Prediction, Predictor, Source
+from catdog.registry.store import ModelVersion
+from catdog.storage.contention import BRIEF_SECONDS
+from catdog.storage.regular_files import read_regular
+
+OVERLAY_SIDE: Final = 1024
+"""Most pixels of an overlay's longer side."""
+
+RETRY_SECONDS: Final = 30.0
+"""How long a database that could not be used is left alone; meanwhile what a version carries itself serves."""
+
+_CHUNK: Final = 4096
+"""Pictures that are compared at once: 20 MB of features in single precision, however large the training data is."""
+
+_COLOURS: Final = np.array([(72, 12, 104), (150, 30, 110), (222, 65, 70), (250, 145, 30), (255, 236, 130)], np.float32)
+"""From cold to hot, evenly spaced, each brighter than the one before, so that the order shows in grey too."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SimilarPicture:
+    """A training picture: its class, its cosine distance in [0, 2], its SHA-256, and its file if that still exists."""
+
+    class_name: str
+    class_id: int
+    distance: float
+    sha256: str
+    path: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the picture in its public form, ready for JSON."""
+        path = None if self.path is None else readable(self.path)
+        return {"class": self.class_name, "distance": self.distance, "sha256": self.sha256, "path": path}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a picture got its answer.
+
+    Attributes:
+        prediction: the answer, from the same forward pass.
+        class_name, class_id: the class that is explained.
+        contributions: what each position adds to the lead of that class, the logit less the mean of the others',
+            `(rows, columns) float32`; 7 by 7 for 224 pixels. Below 0 it speaks against the class.
+        similar: training pictures, the nearest first.
+    """
+
+    prediction: Prediction
+    class_name: str
+    class_id: int
+    contributions: Floats
+    similar: tuple[SimilarPicture, ...]
+
+    @property
+    def heat_map(self) -> Floats:
+        """What speaks for the class, `(rows, columns) float32 in [0, 1]`: 1 at the hottest position, 0 everywhere if
+        nothing does. It covers the whole upright picture, stretched as the picture was."""
+        positive = np.maximum(self.contributions, 0)
+        result: Floats = positive / max(float(positive.max()), np.finfo(np.float32).tiny)
+        return result
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the explanation in its public form, ready for JSON."""
+        return {
+            "prediction": self.prediction.as_dict(),
+            "explained": {"class": self.class_name, "class_id": self.class_id},
+            "heat_map": [[round(float(value), 4) for value in row] for row in self.heat_map],
+            "similar": [picture.as_dict() for picture in self.similar],
+        }
+
+
+def explain(
+    predictor: Predictor,
+    picture: Source,
+    *,
+    similar: int = 5,
+    class_id: int | None = None,
+    training: "SimilarPictures | None" = None,
+    pixels: Pixels | None = None,
+) -> Explanation:
+    """Explain the answer for one picture.
+
+    Args:
+        predictor: the loaded version.
+        picture: bytes or a path.
+        similar: how many training pictures to give; fewer where fewer are known, and never the picture itself.
+        class_id: the class to explain, in [0, classes); the answered one where not given.
+        training: what `SimilarPictures.of` gives for the predictor, which may wait for the database.
+        pixels: what `predictor.pixels` gives for the picture, if it is decoded already.
+
+    Raises:
+        PictureError: it cannot be used; says why.
+        ValueError: there is no such class.
+    """
+    classes = len(predictor.names)
+    if class_id is not None and not 0 <= class_id < classes:
+        raise ValueError(f"class_id must be in [0, {classes - 1}]. Received: {class_id}")
+    data = read_picture(picture, predictor.settings.max_picture_bytes)
+    if pixels is None:
+        pixels = predictor.pixels(data)
+    features, last_map = predictor.backbone.features_and_map(pixels)
+    prediction = predictor.answer(features)
+    class_id = prediction.class_id if class_id is None else class_id
+    contributions = last_map @ predictor.head.gradient(features, class_id) / np.float32(last_map[..., 0].size)
+    if training is None:
+        training = SimilarPictures.of(predictor)
+    nearest = training.nearest(features, similar, hashlib.sha256(data).hexdigest())
+    return Explanation(prediction, predictor.names[class_id], class_id, contributions, tuple(nearest))
+
+
+class SimilarPictures:
+    """The training pictures of a version by their pooled features, as far as these are cached or in its `replay.npz`.
+
+    Held in half precision, as the cache has them: 2.6 kB a picture. `of` loads them once for each predictor.
+    """
+
+    _loaded: ClassVar[weakref.WeakKeyDictionary[Predictor, "SimilarPictures"]] = weakref.WeakKeyDictionary()
+    _lock = threading.Lock()
+
+    def __init__(self, predictor: Predictor, *, has_database: bool = True) -> None:
+        """Read the features of a version's training pictures, without the database only those that it carries.
+
+        Raises:
+            VersionCorruptError: the version's `replay.npz` cannot be read.
+        """
+        version = predictor.version
+        rows = {row["sha256"]: row for row in version.manifest() if row["split"] == "train"}
+        numbers = {name: number for number, name in enumerate(version.classes)}
+        hashes, backbone = list(rows), predictor.backbone.info.id
+        cached = read_if_possible(predictor.settings, backbone, hashes) if has_database else None
+        self._good_until = time.monotonic() + RETRY_SECONDS if cached is None else math.inf
+        vectors = cached or {}
+        labels = {sha256: numbers[rows[sha256]["class"]] for sha256 in vectors}
+        for sha256, label, vector in _remembered(version, predictor.backbone.info.features):
+            if sha256 not in vectors:
+                vectors[sha256], labels[sha256] = vector, label
+        self._names = predictor.names
+        self._hashes = list(vectors)
+        self._labels = labels
+        self._vectors = np.array(list(vectors.values()), np.float16).reshape(-1, predictor.backbone.info.features)
+        root = version.data_root
+        self._lengths = np.array([max(_length(vector), 1e-6) for vector in self._vectors], np.float32)
+        self._paths = {sha256: root / row["path"] for sha256, row in rows.items()} if root else {}
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def path(self, sha256: str) -> Path | None:
+        """Tell where the training picture of a hash lay; None where there is none, or the version does not say."""
+        return self._paths.get(sha256)
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> "SimilarPictures":
+        """Return those of a predictor's version, loaded at the first call and let go together with the predictor.
+
+        Where the database cannot be used, they are those that the version carries, and it is asked again later. One
+        thread waits for it; others do without it.
+        """
+        found = cls._loaded.get(predictor)
+        if found is not None and time.monotonic() < found._good_until:
+            return found
+        if not cls._lock.acquire(timeout=BRIEF_SECONDS):
+            return found if found is not None else cls(predictor, has_database=False)
+        try:
+            found = cls._loaded.get(predictor)
+            if found is None or time.monotonic() >= found._good_until:  # no other thread has loaded it meanwhile
+                found = cls._loaded[predictor] = cls(predictor)
+            return found
+        finally:
+            cls._lock.release()
+
+    def nearest(self, features: Floats, count: int, without: str = "") -> list[SimilarPicture]:
+        """List the `count` pictures nearest to features `(D,)`, nearest first, without the one of hash `without`."""
+        if not self._hashes or count < 1:
+            return []
+        distances = 1 - self._similarities(features)
+        order = [i for i in np.argsort(distances, kind="stable")[: count + 1] if self._hashes[i] != without]
+        return [self._picture(self._hashes[i], float(distances[i])) for i in order[:count]]
+
+    def _similarities(self, features: Floats) -> Floats:
+        result = np.empty(len(self._vectors), np.float32)
+        for start in range(0, len(result), _CHUNK):
+            result[start : start + _CHUNK] = self._vectors[start : start + _CHUNK].astype(np.float32) @ features
+        return np.minimum(result / (self._lengths * max(_length(features), 1e-6)), 1)
+
+    def _picture(self, sha256: str, distance: float) -> SimilarPicture:
+        path, label = self._paths.get(sha256), self._labels[sha256]
+        is_there = path is not None and os.path.isfile(path)  # noqa: PTH113  # whatever the path is, it doesn't raise
+        return SimilarPicture(self._names[label], label, distance, sha256, path if is_there else None)
+
+
+def training_picture(predictor: Predictor, sha256: str) -> bytes:
+    """Read the file of a version's training picture by the SHA-256 of its bytes.
+
+    Raises:
+        PictureNotFoundError: there is none, or its file has gone or changed.
+    """
+    path = SimilarPictures.of(predictor).path(sha256)
+    data = _read(path, predictor) if path else b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise PictureNotFoundError(
+            f"The hash of a training picture of version {predictor.version.number} is needed whose file is still where "
+            f"it was. Received: {sha256[:64]!r}"
+        )
+    return data
+
+
+def _read(path: Path, predictor: Predictor) -> bytes:
+    """Read a training picture from where the data lay or from the home; what cannot be one is as good as gone."""
+    settings, root = predictor.settings, predictor.version.data_root
+    try:
+        found = path.resolve()
+        is_inside = any(found.is_relative_to(at.resolve()) for at in (settings.home, root) if at)
+        if is_inside:
+            return read_regular(found, settings.max_picture_bytes) or b""
+    except (OSError, RuntimeError, ValueError):
+        pass
+    return b""
+
+
+def readable(path: Path) -> str:
+    """Write a path so that JSON can hold it: a file's name may be any bytes."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def render_heat_map(heat_map: Floats, size: tuple[int, int]) -> bytes:
+    """Draw a heat map to be laid over a picture.
+
+    Args:
+        heat_map: `(rows, columns) float32 in [0, 1]`.
+        size: width and height in pixels.
+
+    Returns:
+        A PNG with transparency: nothing where it is cold, opaque where it is hot.
+    """
+    return _encode(_paint(heat_map, size), "PNG")
+
+
+def overlay(picture: Source, heat_map: Floats, opacity: float = 0.5, limits: Limits = Limits()) -> bytes:
+    """Lay a heat map over a picture, upright, at most 1,024 pixels a side.
+
+    Args:
+        picture: bytes or a path.
+        heat_map: `(rows, columns) float32 in [0, 1]`.
+        opacity: how much the hottest place hides of the picture, in [0, 1].
+        limits: what the picture may cost.
+
+    Returns:
+        A JPEG.
+
+    Raises:
+        PictureError: it cannot be used; says why.
+        ValueError: the opacity is out of range.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity must be in [0, 1]. Received: {opacity}")
+    ground = Image.fromarray(decode_upright(read_picture(picture), OVERLAY_SIDE, limits))
+    # Paler as the heat grows stronger, or orange fur would pass for heat.
+    ground = ImageEnhance.Color(ground).enhance(1 - opacity)
+    heat = _paint(heat_map, ground.size)
+    ground.paste(heat, mask=heat.getchannel("A").point(lambda alpha: alpha * opacity))
+    return _encode(ground, "JPEG", quality=90)
+
+
+def _paint(heat_map: Floats, size: tuple[int, int]) -> Image.Image:
+    smooth = Image.fromarray(heat_map.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    heat = np.asarray(smooth).clip(0, 1)
+    steps = np.linspace(0, 1, len(_COLOURS))
+    colours = [np.interp(heat, steps, channel) for channel in _COLOURS.T]
+    # Faint evidence stays faint: the picture shows through until the heat is about a half.
+    eased = (heat / 0.6).clip(0, 1)
+    alpha = 255 * eased**2 * (3 - 2 * eased)
+    return Image.fromarray(np.stack([*colours, alpha], axis=-1).round().astype(np.uint8), "RGBA")
+
+
+def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _length(vector: NDArray[Any]) -> float:
+    return float(np.linalg.norm(vector.astype(np.float32)))
+
+
+def _remembered(version: ModelVersion, width: int) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
+    """Yield hash, class number and features of the training images that a version carries itself."""
+    if replay := version.replay(width):
+        train = replay.select("train")
+        yield from zip(train.sha256.tolist(), train.labels.tolist(), train.features, strict=True)

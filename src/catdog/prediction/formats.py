@@ -1,0 +1,191 @@
+"""Formats of other runtimes: how the Keras network is written in each, and how what was written is loaded and run.
+
+All take the same input and give the same output, so that one statement holds for each of them:
+
+    pixels (N, size, size, 3) float32 in [0, 255] -> probabilities (N, C) float32
+
+Writers put that statement into the export, where its own tools find it: an ONNX model's metadata properties, OpenVINO's
+runtime information, an attribute of an HDF5 file, and an entry of the archive that a `.keras` file is and that LiteRT
+allows behind a model (https://developers.google.com/edge/litert/conversion/tensorflow/metadata).
+"""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catdog.features.frameworks import import_keras, import_openvino, openvino_core
+from catdog.types import ExportFormat
+
+Statement = Mapping[str, Any]
+Run = Callable[[NDArray[np.float32]], Any]
+"""A loaded export: pixels `(N, size, size, 3) float32 in [0, 255]` -> probabilities `(N, C)`."""
+
+SIDECAR: Final = "catdog.json"
+"""Name of the statement inside a folder or an archive."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    `suffix` is that of the file, and empty where the export is a folder. `write` takes the Keras network, the path and
+    the statement; `load` gives what runs the export and the arithmetic in use. `needs` names modules of the extra
+    `export`.
+    """
+
+    suffix: str
+    write: Callable[[Any, Path, Statement], None]
+    load: Callable[[Path], tuple[Run, str]]
+    needs: tuple[str, ...] = ()
+
+    def sidecar(self, path: Path) -> Path:
+        """Say where the statement of the export at `path` lies as a file of its own."""
+        return path.with_name(f"{path.name}.json") if self.suffix else path / SIDECAR
+
+
+def _write_keras(network: Any, path: Path, statement: Statement) -> None:
+    network.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(SIDECAR, _json(statement))
+
+
+def _write_h5(network: Any, path: Path, statement: Statement) -> None:
+    import h5py
+
+    network.save(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["catdog"] = _json(statement)
+
+
+def _load_keras(path: Path) -> tuple[Run, str]:
+    network = import_keras().models.load_model(path, compile=False, safe_mode=True)
+    return lambda pixels: network(pixels, training=False), "f32"
+
+
+def _write_saved_model(network: Any, path: Path, statement: Statement) -> None:
+    _save_module(network, path, statement)
+    (path / SIDECAR).write_text(_json(statement), encoding="utf-8")
+
+
+def _save_module(network: Any, path: Path, statement: Statement) -> None:
+    """Write a SavedModel; Keras' own `export` (3.15) stores each weight twice and does not name the output."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.variables]
+    module.serve = _function(network, statement)
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+
+
+def _function(network: Any, statement: Statement) -> Any:
+    """Make the TensorFlow function of the network, with input and output named as in the statement."""
+    import tensorflow as tf
+
+    given, name = statement["input"], statement["output"]["name"]
+    signature = [tf.TensorSpec(given["shape"], given["dtype"], name=given["name"])]
+    return tf.function(lambda pixels: {name: network(pixels, training=False)}, signature, autograph=False)
+
+
+def _load_saved_model(path: Path) -> tuple[Run, str]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
+
+    def run(pixels: NDArray[np.float32], _keep: Any = loaded) -> Any:  # the signature does not keep the variables
+        (probabilities,) = signature(**{name: tf.constant(pixels)}).values()
+        return probabilities
+
+    return run, "f32"
+
+
+def _write_onnx(network: Any, path: Path, statement: Statement) -> None:
+    import onnx
+    import tf2onnx
+
+    function = _function(network, statement)
+    model, _ = tf2onnx.convert.from_function(function, function.input_signature)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"  # the converter made a name up
+    onnx.helper.set_model_props(model, _strings(statement))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _load_onnx(path: Path) -> tuple[Run, str]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda pixels: session.run(None, {name: pixels})[0], "f32"
+
+
+def _write_openvino(network: Any, path: Path, statement: Statement) -> None:
+    path.mkdir()
+    ov = import_openvino()
+    model = ov.convert_model(network)
+    model.input().get_tensor().set_names({statement["input"]["name"]})
+    model.output().get_tensor().set_names({statement["output"]["name"]})
+    for key, text in _strings(statement).items():
+        model.set_rt_info(text, ["catdog", key])
+    # Half-precision weights, as in the backbone that serves.
+    ov.save_model(model, path / "model.xml", compress_to_fp16=True)
+    (path / SIDECAR).write_text(_json(statement), encoding="utf-8")
+
+
+def _load_openvino(path: Path) -> tuple[Run, str]:
+    # As its users do, in bf16 where the processor has it.
+    compiled = openvino_core().compile_model(path / "model.xml", "CPU")
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return lambda pixels: compiled(pixels)[0], str(precision)
+
+
+def _write_litert(network: Any, path: Path, statement: Statement) -> None:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        _save_module(network, Path(folder), statement)
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "".join(f"{name}\n" for name in statement["class_names"]))
+        archive.writestr(SIDECAR, _json(statement))
+
+
+def _load_litert(path: Path) -> tuple[Run, str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    ((key, signature),) = interpreter.get_signature_list().items()
+    runner = interpreter.get_signature_runner(key)
+    (given,), (answered,) = signature["inputs"], signature["outputs"]
+    return lambda pixels: runner(**{given: pixels})[answered], "f32"
+
+
+def _json(statement: Statement) -> str:
+    return json.dumps(statement, ensure_ascii=False, indent=2)
+
+
+def _strings(statement: Statement) -> dict[str, str]:
+    """Flatten to text, for formats that hold nothing else; what was no text is JSON."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in statement.items()
+    }
+
+
+FORMATS: Final[dict[ExportFormat, Format]] = {
+    "keras": Format(".keras", _write_keras, _load_keras),
+    "h5": Format(".h5", _write_h5, _load_keras),
+    "onnx": Format(".onnx", _write_onnx, _load_onnx, ("onnx", "onnxruntime", "tf2onnx")),
+    "openvino": Format("", _write_openvino, _load_openvino),
+    "litert": Format(".tflite", _write_litert, _load_litert, ("ai_edge_litert",)),
+    "saved_model": Format("", _write_saved_model, _load_saved_model),
+}

@@ -1,0 +1,215 @@
+"""A version on disk: what it holds, by name. Only here and in `version_files` are the names of its files known."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from catdog.data.manifest import Manifest
+from catdog.errors import VersionCorruptError
+from catdog.features.backbone import Backbone
+from catdog.features.replay import Replay
+from catdog.features.version_documents import HEAD, NOVELTY
+from catdog.features.version_files import (
+    ASSESSMENT,
+    MANIFEST,
+    METADATA,
+    REPLAY,
+    read_assessment_document,
+    read_manifest,
+    read_version_document,
+)
+from catdog.model.head import Head
+from catdog.model.novelty import NoveltyReference
+from catdog.registry import trial
+from catdog.storage.files import require_within, write_json
+
+FORMAT: Final = 1
+"""Layout of a version; a reader refuses one that it does not know."""
+
+KERAS_HEAD: Final = "head.keras"
+REPORT: Final = "report.html"
+
+
+class Savable(Protocol):
+    """A Keras model, or what writes one."""
+
+    def save(self, path: Path) -> object:
+        """Write the model to a `.keras` file."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version that was found whole: its number, folder and `metadata.json`."""
+
+    number: int
+    path: Path
+    metadata: Mapping[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Folder names of the classes, in the order of the probabilities."""
+        return tuple(self.metadata["classes"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics on the test images; empty if the version has none."""
+        return self.metadata.get("metrics") or {}
+
+    @property
+    def data_root(self) -> Path | None:
+        """Folder of the data it was trained on, or None if that is not known."""
+        root = (self.metadata.get("data") or {}).get("root")
+        return Path(root) if root else None
+
+    @property
+    def backbone_path(self) -> Path:
+        """Folder of the backbone that the head was fitted on."""
+        return self.path.parent / "backbones" / str(self.metadata["backbone"])
+
+    @property
+    def keras_head_path(self) -> Path:
+        """The head as a Keras file, which a version made without Keras lacks."""
+        return self.path / KERAS_HEAD
+
+    @property
+    def report_path(self) -> Path:
+        """The training report, which the bundled version lacks."""
+        return self.path / REPORT
+
+    @property
+    def has_replay(self) -> bool:
+        """Whether it was saved with a replay memory."""
+        return REPLAY in self.metadata["checksums"]
+
+    def load_head(self) -> Head:
+        """Read the head and check that it has an output for each class.
+
+        Raises:
+            VersionCorruptError: it cannot be read, or has not.
+        """
+        head = Head.load(self.path / HEAD)
+        if len(head.output_bias) != len(self.classes):
+            raise VersionCorruptError(
+                f"Version {self.number} names {len(self.classes)} classes, but its head has {len(head.output_bias)} "
+                "outputs."
+            )
+        return head
+
+    def load_novelty(self) -> NoveltyReference:
+        """Read what novelty is measured against.
+
+        Raises:
+            VersionCorruptError: it cannot be read.
+        """
+        return NoveltyReference.load(self.path / NOVELTY)
+
+    def replay(self, features: int | None = None) -> Replay | None:
+        """Read the replay memory, or return None if the version has none.
+
+        Args:
+            features: length of the feature vectors that it must hold, if that is known.
+
+        Raises:
+            VersionCorruptError: it cannot be read, or does not fit the version.
+        """
+        path = self.path / REPLAY
+        if not path.exists():
+            return None
+        replay = Replay.load(require_within(self.path, REPLAY))
+        has_width = features is None or replay.features.shape[1] == features
+        if not has_width or replay.labels.max(initial=0) >= len(self.classes):
+            raise VersionCorruptError(f"The replay memory does not fit the version ({path}).")
+        return replay
+
+    def assessment(self) -> dict[str, Any] | None:
+        """Read the assessment of its test predictions, or return None if it has none that can be used."""
+        return read_assessment_document(self.path, len(self.classes))
+
+    def manifest(self) -> Iterator[dict[str, str]]:
+        """Yield which images the version was made of: `sha256`, `class`, `split`, and `path` below `data_root`.
+
+        Raises:
+            VersionCorruptError: it cannot be read.
+        """
+        return read_manifest(self.path, frozenset(self.classes))
+
+    def training_hashes(self) -> set[str]:
+        """Return the SHA-256 of every image that the version was fitted or chosen on."""
+        return {row["sha256"] for row in self.manifest() if row["split"] != "test"}
+
+    def test_hashes(self) -> set[str]:
+        """Return the SHA-256 of every image that the version was measured on."""
+        return {row["sha256"] for row in self.manifest() if row["split"] == "test"}
+
+    def portable(self) -> dict[str, Any]:
+        """Return the metadata for a copy that goes elsewhere, without where the data lay."""
+        data = {key: value for key, value in (self.metadata.get("data") or {}).items() if key != "root"}
+        return {**self.metadata, "data": data}
+
+    def copy_for_bundle(self, folder: Path) -> None:
+        """Copy the version to a new folder, without its number, its report and where its data lay."""
+        # The report holds thumbnails of photographs.
+        shutil.copytree(self.path, folder, ignore=shutil.ignore_patterns(METADATA, REPORT))
+        metadata = {key: value for key, value in self.portable().items() if key != "version"}
+        checksums = {name: sha256 for name, sha256 in metadata["checksums"].items() if name != REPORT}
+        write_metadata(folder, {**metadata, "checksums": checksums})
+
+    def try_out(self, backbone: Backbone, parts: tuple[Head, NoveltyReference] | None = None) -> None:
+        """Check all that is read of the version while it is in use, and predict a made image with it.
+
+        Args:
+            backbone: the version's own, loaded.
+            parts: its head and its novelty reference, if they are loaded too.
+
+        Raises:
+            VersionCorruptError: something is missing, damaged, or gives no probabilities.
+        """
+        head, novelty = parts or (self.load_head(), self.load_novelty())
+        for _ in self.manifest():
+            pass
+        self.replay(len(head.hidden_weights))
+        trial.try_out(f"Version {self.number}", head, novelty, backbone)
+
+
+@dataclass(frozen=True)
+class VersionContents:
+    """What a new version is made of."""
+
+    head: Head
+    novelty: NoveltyReference
+    network: Savable
+    manifest: Manifest
+    replay: Replay
+    assessment: Mapping[str, Any]
+    write_report: Callable[[Path], None]
+
+    def write(self, folder: Path) -> None:
+        """Write the files of a version, but for its metadata, into a folder."""
+        self.head.save(folder / HEAD)
+        self.novelty.save(folder / NOVELTY)
+        self.network.save(folder / KERAS_HEAD)
+        self.manifest.write_csv(folder / MANIFEST)
+        self.replay.save(folder / REPLAY)
+        write_json(folder / ASSESSMENT, self.assessment)
+        self.write_report(folder / REPORT)
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read `metadata.json` of a version's folder.
+
+    Raises:
+        VersionCorruptError: missing, unreadable, of another format, or without what a version needs.
+    """
+    metadata = read_version_document(folder)
+    if metadata["format"] != FORMAT:
+        raise VersionCorruptError(
+            f"This release reads versions of format {FORMAT}, but {folder / METADATA} has format {metadata['format']}."
+        )
+    return metadata
+
+
+def write_metadata(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Write `metadata.json` of a version's folder."""
+    write_json(folder / METADATA, metadata)

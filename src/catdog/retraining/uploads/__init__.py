@@ -1,0 +1,1 @@
+"""Images that wait for retraining: received, checked, kept, reviewed."""

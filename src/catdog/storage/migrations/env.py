@@ -1,0 +1,13 @@
+"""Run revisions on the connection that `catdog.storage.database` hands over."""
+
+from alembic import context
+
+from catdog.storage.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,  # SQLite cannot alter most of a table in place
+)
+with context.begin_transaction():
+    context.run_migrations()

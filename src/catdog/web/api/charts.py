@@ -1,0 +1,172 @@
+"""The routes of the charts, of their rows and of the test images behind them."""
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+from apiflask import APIBlueprint, APIFlask
+from flask import Response, current_app, request, url_for
+from PIL import Image
+from werkzeug.exceptions import NotFound
+
+from catdog.data.images.pixels import decode_upright
+from catdog.data.labels import match_class
+from catdog.errors import CatdogError, ChartError, PictureNotFoundError
+from catdog.evaluation.charts.catalog import CHARTS, PAPER, fill, insights
+from catdog.evaluation.charts.chart import Chart
+from catdog.evaluation.charts.figures import Figures
+from catdog.evaluation.diagnostics import Assessment, Assessments
+from catdog.prediction.predictor import Predictor
+from catdog.storage.files import file_sha256
+from catdog.web.api import charts_schemas as shapes
+from catdog.web.api.predict import Document
+from catdog.web.api.uploads_schemas import THUMBNAIL, problems
+from catdog.web.schemas import KEYS, answers
+from catdog.web.security.permissions import needs_permission, open_to_all
+from catdog.web.service import current_settings, live_model, server_status
+
+MISTAKES_SHOWN: Final = 24
+THUMBNAIL_SIDE: Final = 320
+
+charts = APIBlueprint("charts", __name__, tag="Charts", url_prefix="/api/charts")
+
+
+def install(app: APIFlask) -> None:
+    """Register the routes, and keep one assessment for all of them."""
+    app.extensions["catdog_assessments"] = Assessments()
+    app.register_blueprint(charts)
+
+
+@charts.get("")
+@charts.doc(responses=answers(shapes.Charts, 503))
+@open_to_all
+def listed() -> Document:
+    """List the charts of the version that answers, and say in sentences what the numbers say."""
+    predictor = live_model().predictor
+    figures = figures_of(predictor)
+    return {
+        "version": predictor.version.number,
+        "charts": [
+            {"name": c.name, "title": c.title, "about": c.about, "rows": len(c.rows), "empty": c.empty}
+            for c in fill(figures)
+        ],
+        "insights": [asdict(insight) for insight in insights(figures)],
+    }
+
+
+@charts.get("/<name>")
+@charts.doc(responses={200: shapes.SPECIFICATION, **problems(404, 503)})
+@open_to_all
+def specification(name: str) -> Document:
+    """Give a chart as a Vega-Lite specification with its data, as wide as its place, in colours for white paper."""
+    return _chart(name).specification(config=PAPER)
+
+
+@charts.get("/<name>.csv")
+@charts.doc(responses={200: shapes.CSV, **problems(404, 503)})
+@open_to_all
+def rows(name: str) -> Response:
+    """Give the rows of a chart as CSV."""
+    return Response(_chart(name).as_csv(), content_type="text/csv; charset=utf-8")
+
+
+@charts.get("/pictures")
+@charts.doc(responses=answers(shapes.Pictures, 404, 503))
+@open_to_all
+def pictures() -> Document:
+    """List test pictures: those of a cell of the confusion matrix, by `true` and `answered`; else the mistakes."""
+    predictor = live_model().predictor
+    return {"pictures": list_pictures(predictor, read_cell(predictor))}
+
+
+@charts.get("/pictures/<sha256>")
+@charts.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 415, 422, 503)}, security=KEYS)
+@needs_permission
+def picture(sha256: str) -> Response:
+    """Show a test picture that is listed and still there: a JPEG of at most 320 pixels a side."""
+    predictor = live_model().predictor
+    paths = [found["path"] for found in _assessment(predictor).get("examples", ()) if found["sha256"] == sha256]
+    path = _find(paths[0], predictor) if paths else None
+    if path is None or file_sha256(path) != sha256:
+        raise PictureNotFoundError(
+            f"The hash of a listed test picture of version {predictor.version.number} is needed whose file is still "
+            f"where it was. Received: {sha256[:64]!r}"
+        )
+    buffer = io.BytesIO()
+    pixels = decode_upright(path.read_bytes(), THUMBNAIL_SIDE, predictor.limits)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return Response(buffer.getvalue(), content_type="image/jpeg")
+
+
+def _assessment(predictor: Predictor) -> Assessment:
+    assessments: Assessments = current_app.extensions["catdog_assessments"]
+    try:
+        return assessments.get(predictor.version)
+    except CatdogError as error:
+        raise ChartError(f"Version {predictor.version.number} cannot be assessed: {error}") from error
+
+
+def figures_of(predictor: Predictor) -> Figures:
+    """Return the figures of a version and of this server; ChartError if the version cannot be assessed."""
+    return Figures.of_version(predictor.version.metadata, _assessment(predictor), server_status().statistics())
+
+
+def _chart(name: str) -> Chart:
+    """Return a chart with its rows; NotFound if there is no such chart."""
+    if name not in CHARTS:
+        raise NotFound
+    return CHARTS[name].fill(figures_of(live_model().predictor))
+
+
+def read_cell(predictor: Predictor) -> tuple[int, int] | None:
+    """Read which cell is asked for; None where none is. PictureNotFoundError where there is no such cell."""
+    wanted = request.args.get("true"), request.args.get("answered")
+    if wanted == (None, None):
+        return None
+    numbers = [match_class(name or "", predictor.version.classes) for name in wanted]
+    true, answered = numbers
+    if true is None or answered is None:
+        known, received = ", ".join(predictor.keys), ", ".join((name or "nothing")[:100] for name in wanted)
+        raise PictureNotFoundError(f"`true` and `answered` must both be among {known}. Received: {received}")
+    return true, answered
+
+
+def list_pictures(predictor: Predictor, cell: tuple[int, int] | None) -> list[Document]:
+    """Describe the test images of a cell, true and predicted class; without a cell, the most confident mistakes."""
+    found = _assessment(predictor).get("examples", ())
+    if cell is None:
+        chosen = [example for example in found if example["true"] != example["answered"]]
+        chosen.sort(key=lambda example: -max(example["probabilities"]))
+    else:
+        chosen = [example for example in found if (example["true"], example["answered"]) == cell]
+    return [_describe(example, predictor) for example in chosen[:MISTAKES_SHOWN]]
+
+
+def _describe(example: Mapping[str, Any], predictor: Predictor) -> Document:
+    is_there = _find(example["path"], predictor) is not None
+    return {
+        "name": PurePath(example["path"]).name,
+        "sha256": example["sha256"],
+        "true": predictor.names[example["true"]],
+        "answered": predictor.names[example["answered"]],
+        "confidence": max(example["probabilities"]),
+        "probabilities": dict(zip(predictor.keys, example["probabilities"], strict=True)),
+        "file": url_for("charts.picture", sha256=example["sha256"]) if is_there else None,
+    }
+
+
+def _find(path: str, predictor: Predictor) -> Path | None:
+    """Find the file of a test picture by its path: under data/, or where the data lay; None where it is not."""
+    roots = [current_settings().data_dir]
+    if where := predictor.version.data_root:
+        roots.append(Path(where))
+    for root in roots:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # links in a circle; a name that can't be one
+            found, most = (root / path).resolve(), current_settings().max_picture_bytes
+            is_inside = found.is_relative_to(root.resolve())
+            if path and is_inside and found.is_file() and found.stat().st_size <= most:
+                return found
+    return None

@@ -1,0 +1,54 @@
+"""Routes that give out files: training pictures, small, and whole versions."""
+
+import io
+import tempfile
+from typing import Any, Final
+
+from apiflask import APIBlueprint
+from flask import Response, send_file
+from PIL import Image
+
+from catdog.data.images.pixels import decode_upright
+from catdog.prediction.explanation import training_picture
+from catdog.registry.packing import pack
+from catdog.web.api.uploads_schemas import THUMBNAIL, problems
+from catdog.web.schemas import KEYS
+from catdog.web.security.permissions import needs_permission
+from catdog.web.service import live_model
+
+THUMBNAIL_SIDE: Final = 320
+
+_ZIP: Final[dict[str, Any]] = {
+    "description": "Done",
+    "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+downloads = APIBlueprint("downloads", __name__, tag="API", url_prefix="/api")
+
+
+@downloads.get("/pictures/<sha256>")
+@downloads.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 422, 503)}, security=KEYS)
+@needs_permission
+def training_image(sha256: str) -> Response:
+    """Show a training picture of the version that answers: a JPEG of at most 320 pixels a side."""
+    predictor = live_model().predictor
+    pixels = decode_upright(training_picture(predictor, sha256), THUMBNAIL_SIDE, predictor.limits)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return Response(buffer.getvalue(), content_type="image/jpeg")
+
+
+@downloads.get("/models/<int:version>/download")
+@downloads.doc(responses={200: _ZIP, **problems(401, 403, 404, 409)}, security=KEYS)
+@needs_permission
+def version(version: int) -> Response:
+    """Give a version and its backbone as one zip, to be unpacked into the `models` folder of another installation."""
+    found = live_model().store.get(version)
+    archive = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the response, once it is sent
+    try:
+        pack(found, archive)
+        archive.seek(0)
+        return send_file(archive, "application/zip", as_attachment=True, download_name=f"catdog-version-{version}.zip")
+    except BaseException:
+        archive.close()
+        raise

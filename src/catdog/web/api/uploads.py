@@ -1,0 +1,206 @@
+"""Routes that add uploads and manage them."""
+
+import io
+from functools import partial
+from typing import Any, Final, cast
+
+from apiflask import APIBlueprint
+from flask import Response, current_app, request
+from PIL import Image
+
+from catdog.data.images.pixels import decode_upright
+from catdog.errors import RequestError, UploadNotFoundError
+from catdog.monitoring.counts import Counts
+from catdog.retraining.uploads import review
+from catdog.retraining.uploads.uploads import Uploads
+from catdog.settings import Settings
+from catdog.storage.contention import FIRST_SECONDS, OPENING, Opening, Patience
+from catdog.text import counted
+from catdog.web.api import uploads_schemas as shapes
+from catdog.web.api.predict import Document
+from catdog.web.api.uploads_requests import (
+    read_files,
+    read_filters,
+    read_id_list,
+    read_ids,
+    read_number,
+    read_order,
+    read_stated_class,
+    require_category,
+)
+from catdog.web.requests.bodies import read_body
+from catdog.web.requests.pictures import read_one
+from catdog.web.routes import Body, Lane, answered_in, takes
+from catdog.web.schemas import KEYS, answers
+from catdog.web.security.permissions import needs_permission
+from catdog.web.service import LOCK_SECONDS, counts, current_settings, live_model
+
+THUMBNAIL_SIDE: Final = 320
+_OPENING: Final = "catdog.uploads"
+
+collect = APIBlueprint("collect", __name__, tag="Retraining", url_prefix="/api")
+
+
+def uploads() -> Uploads:
+    """Return the uploads; the first call in a process repairs them."""
+    known: dict[str, Any] = current_app.extensions
+    if _OPENING not in known:
+        known.setdefault(_OPENING, Opening(partial(_open, current_settings(), counts()), OPENING))
+    return cast(Opening[Uploads], known[_OPENING]).get()
+
+
+def _open(settings: Settings, counted: Counts) -> Uploads:
+    engine = counted.engine()
+    first = Patience(FIRST_SECONDS)  # another process may be repairing them
+    return Uploads.open(settings, engine, Patience(LOCK_SECONDS), first=first)
+
+
+@collect.post("/retrain/upload")
+@collect.doc(responses=answers(shapes.Uploaded, 400, 401, 403, 413, 503, 507), security=KEYS)
+@needs_permission
+@takes(Body.UPLOAD)
+@answered_in(Lane.UPLOADS)
+def upload() -> Document:
+    """Upload images of one class for the next training; a zip stands for the images in it.
+
+    Images counted as accepted are safe on disk. Sending the same images again adds nothing.
+    """
+    files = read_files(current_settings())
+    category = request.form.get("category", "")
+    batch = request.form.get("batch") or None
+    require_category(category, uploads())
+    sent = ((file.filename or "", file.stream) for file in files)
+    added = uploads().add(sent, category, batch, request.remote_addr or "unknown")
+    return {
+        "message": f"{added}, {counted(len(added.rejected), 'file')} rejected.",
+        "files": added.files,
+        "category": added.folder,
+        "batch": added.batch,
+        "accepted": added.accepted,
+        "duplicates": added.duplicates,
+        "rejected": [vars(file) for file in added.rejected],
+    }
+
+
+@collect.post("/feedback")
+@collect.doc(responses=answers(shapes.Feedback, 400, 401, 403, 409, 413, 415, 422, 503, 507), security=KEYS)
+@needs_permission
+@takes(Body.IMAGES)
+@answered_in(Lane.UPLOADS)
+def feedback() -> Document:
+    """Report the correct class of an image, which is trained on once a person has confirmed it.
+
+    Send the image as for /api/predict. `class` names the correct class; `right=true` says that the prediction is.
+    """
+    read_body(request, keep=True)  # kept, as the fields beside the image are read from it too
+    image = read_one(request, current_settings())
+    stated = read_stated_class(uploads().classes)  # before the image is decoded in vain
+    prediction = live_model().look(image)
+    right_class = stated.resolve(prediction)
+    kept = uploads().feedback(image, right_class, prediction, request.remote_addr or "unknown")
+    was_right = kept.folder == uploads().classes[prediction.class_id]
+    return {
+        "message": "The prediction was correct." if was_right else "The image awaits confirmation of its class.",
+        "id": kept.id,
+        "state": kept.state,
+        "category": kept.folder,
+        "was_right": was_right,
+        "answered": prediction.class_name,
+    }
+
+
+@collect.get("/retrain/images")
+@collect.doc(responses=answers(shapes.Images, 400, 401, 403, 503), security=KEYS)
+@needs_permission
+def images() -> Document:
+    """List uploads page by page; by default those that most need a review come first."""
+    filters, order = read_filters(), read_order()
+    page, size = read_number("page", 1, shapes.MAX_PAGE), read_number("per_page", 50, shapes.MAX_PER_PAGE)
+    ids = read_id_list("ids")
+    found, total = uploads().page(offset=(page - 1) * size, limit=size, order=order, ids=ids, **filters)
+    rows = [{**one.as_dict(), "file": f"/api/retrain/images/{one.id}/file"} for one in found]
+    return {"images": rows, "total": total, "page": page, "per_page": size}
+
+
+@collect.get("/retrain/images/<int:number>/file")
+@collect.doc(responses={200: shapes.THUMBNAIL, **shapes.problems(401, 403, 404, 503)}, security=KEYS)
+@needs_permission
+def image_file(number: int) -> Response:
+    """Return the image as a JPEG of at most 320 by 320 pixels."""
+    stored = uploads().storage.get([number])[0]
+    try:
+        pixels = decode_upright(stored.path.read_bytes(), THUMBNAIL_SIDE, live_model().predictor.limits)
+    except OSError as error:
+        raise UploadNotFoundError(f"The file of upload {number} cannot be read: {error.strerror}.") from error
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return Response(buffer.getvalue(), content_type="image/jpeg")
+
+
+@collect.post("/retrain/images/relabel")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
+@needs_permission
+@takes(Body.IDS)
+def relabel() -> Document:
+    """Move uploads to another class."""
+    ids, document = read_ids()
+    category = document.get("category", "")
+    if not isinstance(category, str):
+        raise RequestError(f"`category` must be the name of a class, not {str(category)[:100]}.")
+    require_category(category, uploads())
+    return _changed(uploads().relabel(ids, category))
+
+
+@collect.post("/retrain/images/remove")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
+@needs_permission
+@takes(Body.IDS)
+def remove() -> Document:
+    """Remove uploads from training; they can be restored until they are purged."""
+    return _changed(uploads().remove(read_ids()[0]))
+
+
+@collect.post("/retrain/images/restore")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
+@needs_permission
+@takes(Body.IDS)
+def restore() -> Document:
+    """Restore removed uploads."""
+    return _changed(uploads().restore(read_ids()[0]))
+
+
+@collect.post("/retrain/images/confirm")
+@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 413, 415, 503), security=KEYS)
+@needs_permission
+@takes(Body.IDS)
+def confirm() -> Document:
+    """Confirm the class of uploads; this makes pending and excluded ones available for training."""
+    return _changed(uploads().confirm(read_ids()[0]))
+
+
+@collect.post("/retrain/batches/<batch>/remove")
+@collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+@needs_permission
+def remove_batch(batch: str) -> Document:
+    """Remove all uploads of a batch from training."""
+    return _changed(uploads().remove_batch(batch))
+
+
+@collect.post("/retrain/batches/<batch>/restore")
+@collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+@needs_permission
+def restore_batch(batch: str) -> Document:
+    """Restore all removed uploads of a batch."""
+    return _changed(uploads().restore_batch(batch))
+
+
+@collect.get("/retrain/report")
+@collect.doc(responses=answers(shapes.Report, 401, 403, 503), security=KEYS)
+@needs_permission
+def report() -> Document:
+    """Count uploads by class, batch and uploader, with the findings of the last review and its date."""
+    return review.report(uploads())
+
+
+def _changed(count: int) -> dict[str, Any]:
+    return {"changed": count}

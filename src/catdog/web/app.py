@@ -1,0 +1,133 @@
+"""The WSGI application."""
+
+from typing import Any, cast
+
+from apiflask import APIFlask
+from flask import Response
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from catdog import __version__
+from catdog.monitoring.logs import configure_log
+from catdog.monitoring.tracing import Tracing, open_tracing
+from catdog.prediction.predictor import Predictor
+from catdog.settings import Settings, load_settings
+from catdog.storage import strict_json
+from catdog.web import problems, routes, schemas
+from catdog.web.api import charts, charts_schemas, inference_schemas, uploads_schemas
+from catdog.web.api.downloads import downloads
+from catdog.web.api.inference import inference
+from catdog.web.api.predict import api, probes
+from catdog.web.api.retraining import retrain
+from catdog.web.api.uploads import collect
+from catdog.web.pages import assets
+from catdog.web.pages import problems as problem_page
+from catdog.web.pages.pages import pages
+from catdog.web.pages.retraining import retrain_page
+from catdog.web.pages.visualizations import visualizations
+from catdog.web.requests import limits
+from catdog.web.requests.pictures import PictureRequest
+from catdog.web.routing import NumberConverter
+from catdog.web.security import access, cors, rate_limits
+from catdog.web.security.permissions import open_to_all
+from catdog.web.security.sessions import sessions
+from catdog.web.service import Service
+from catdog.web.telemetry import requests, tracing
+
+
+class _StrictJson(DefaultJSONProvider):
+    """Flask's own, but for NaN and infinity."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        options = {"default": self.default, "ensure_ascii": self.ensure_ascii, "sort_keys": self.sort_keys}
+        return strict_json.dumps(obj, **{**options, **kwargs})
+
+
+def create_app(settings: Settings | None = None) -> APIFlask:
+    """Make an application that answers: its model is loaded, its threads run until the process ends.
+
+    `app.extensions["catdog"].stop()` ends them before.
+
+    Args:
+        settings: from the environment where not given.
+    """
+    settings = settings or load_settings(serving=True)
+    configure_log(settings)
+    app = APIFlask(
+        __name__,
+        title="catdog",
+        version=__version__,
+        spec_path=None,
+        docs_path=None,
+        json_errors=False,
+        static_folder=None,  # type: ignore[arg-type]  # as Flask's; `assets` serves the files
+    )
+    app.request_class = PictureRequest
+    app.url_map.converters["int"] = NumberConverter
+    app.config.update(
+        OPENAPI_VERSION="3.1.0",
+        SECURITY_SCHEMES=schemas.SECURITY_SCHEMES,
+        AUTO_404_RESPONSE=False,
+        AUTO_AUTH_ERROR_RESPONSE=False,
+    )
+    app.json = _StrictJson(app)
+    app.json.sort_keys = False
+    app.spec_processor(_complete)
+
+    documents: dict[tuple[str, ...], bytes] = {}
+
+    @open_to_all
+    def spec() -> Response:
+        # Making it takes 25 ms of Python, and whoever asks gets it: it is made once for the classes of a version.
+        classes = tuple(service.model.predictor.version.classes) if service.model.is_ready else ()
+        if (made := documents.get(classes)) is None:
+            document = cast(dict[str, Any], app.spec)
+            if classes:
+                named = schemas.name_classes(document, service.model.predictor.keys)
+                document = uploads_schemas.name_classes(named, service.model.predictor.version.classes)
+            made = app.json.dumps(document).encode()
+            documents.clear()
+            documents[classes] = made
+        return Response(made, content_type="application/json")
+
+    traces = open_tracing()
+    service = Service(settings, tracing.TimedPredictor if traces else Predictor)
+    service.install(app)
+    _install(app, service, traces)
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+    pages_of_tabs = (pages, retrain_page, visualizations)
+    for blueprint in (api, collect, downloads, inference, probes, retrain, sessions, requests.metrics, *pages_of_tabs):
+        app.register_blueprint(blueprint)
+    charts.install(app)
+    app.add_url_rule("/api/openapi.json", "spec", spec)
+    routes.seal(app)
+    service.start()
+    return app
+
+
+def _install(app: APIFlask, service: Service, traces: Tracing | None) -> None:
+    """Register what goes on around every route."""
+    settings = service.settings
+    requests.install(app, service)
+    tracing.install(app, service, traces)
+    problems.install(app, settings)
+    problem_page.install(app)
+    assets.install(app)
+    # What is refused, and why, in this order.
+    limits.install(app, settings)
+    rate_limits.install(app, settings)
+    access.install(app, settings)
+    cors.install(app, settings)
+
+
+def _complete(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Add to an OpenAPI document what APIFlask has no words for."""
+    for add in (
+        schemas.add_bodies,
+        inference_schemas.add_bodies,
+        uploads_schemas.add_bodies,
+        charts_schemas.add_queries,
+    ):
+        spec = add(spec)
+    return spec

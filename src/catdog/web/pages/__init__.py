@@ -1,0 +1,1 @@
+"""Routes for people: four tabs, and problems as pages."""

@@ -1,0 +1,1 @@
+"""Bodies of requests: how large, how they are read, and the images in them."""
