@@ -143,7 +143,7 @@ def far(client: FlaskClient, one: bytes, other: bytes) -> float:
 
     Pixels are compared and not answers: of a level or two, a network that was never trained makes anything.
     """
-    predictor = client.application.extensions["catdog"].predictor
+    predictor = client.application.extensions["catdog"].model.predictor
     return float(np.abs(predictor.pixels(one).astype(float) - predictor.pixels(other)).mean())
 
 
