@@ -26,7 +26,7 @@ from catdog.web.pages.pages import pages
 from catdog.web.pages.retraining import retrain_page
 from catdog.web.pages.visualizations import visualizations
 from catdog.web.requests import limits
-from catdog.web.requests.pictures import PictureRequest
+from catdog.web.requests.images import ImageRequest
 from catdog.web.routing import NumberConverter
 from catdog.web.security import access, cors, rate_limits
 from catdog.web.security.permissions import open_to_all
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         json_errors=False,
         static_folder=None,  # type: ignore[arg-type]  # as Flask's; `assets` serves the files
     )
-    app.request_class = PictureRequest
+    app.request_class = ImageRequest
     app.url_map.converters["int"] = NumberConverter
     app.config.update(
         OPENAPI_VERSION="3.1.0",

@@ -23,7 +23,7 @@ from catdog.registry.starter import TemporaryModels, ensure_champion
 from catdog.registry.store import ModelStore
 from catdog.settings import Settings
 from catdog.web.memory import release_memory
-from catdog.web.requests.pictures import numbered
+from catdog.web.requests.images import numbered
 from catdog.web.turn import Turn
 
 RETRY_SECONDS: Final = 30.0

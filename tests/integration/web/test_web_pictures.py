@@ -143,7 +143,7 @@ def far(client: FlaskClient, one: bytes, other: bytes) -> float:
 
     Pixels are compared and not answers: of a level or two, a network that was never trained makes anything.
     """
-    predictor = client.application.extensions["catdog"].predictor
+    predictor = client.application.extensions["catdog"].model.predictor
     return float(np.abs(predictor.pixels(one).astype(float) - predictor.pixels(other)).mean())
 
 
@@ -444,4 +444,4 @@ def test_what_is_wrong_with_a_form_is_said(client: FlaskClient) -> None:
     assert "200 parts" in error("a thousand fields")
     assert "8,192 bytes" in error("a header without end")
     assert "names no field" in error("no name")
-    assert "without an end" in error("cut")
+    assert "has no end" in error("cut")

@@ -14,7 +14,7 @@ from catdog.web import schemas
 from catdog.web.api import status_schemas
 from catdog.web.memory import server_memory
 from catdog.web.problems import describe, problem, without_paths
-from catdog.web.requests.pictures import read_many, read_one, too_large
+from catdog.web.requests.images import read_many, read_one, too_large
 from catdog.web.routes import Body, Lane, answered_in, takes, unlimited
 from catdog.web.schemas import answers
 from catdog.web.security.access import may_change

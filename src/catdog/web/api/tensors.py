@@ -22,8 +22,8 @@ from catdog.prediction.predictor import Prediction
 from catdog.settings import Settings
 from catdog.storage.json_reader import count_values
 from catdog.web.requests.bodies import parse_document
+from catdog.web.requests.images import numbered, too_large
 from catdog.web.requests.limits import HEADER_LENGTH, json_bytes
-from catdog.web.requests.pictures import numbered, too_large
 
 T = TypeVar("T")
 Document = dict[str, Any]

@@ -29,7 +29,7 @@ from catdog.web.api.uploads_requests import (
     require_category,
 )
 from catdog.web.requests.bodies import read_body
-from catdog.web.requests.pictures import read_one
+from catdog.web.requests.images import read_one
 from catdog.web.routes import Body, Lane, answered_in, takes
 from catdog.web.schemas import KEYS, answers
 from catdog.web.security.permissions import needs_permission

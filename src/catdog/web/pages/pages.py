@@ -15,7 +15,7 @@ from catdog.prediction.predictor import NEITHER, UNSURE
 from catdog.text import counted
 from catdog.web.pages.status import status_context
 from catdog.web.problems import PAGE_SENTENCES, page_sentence, request_id
-from catdog.web.requests.pictures import read_one
+from catdog.web.requests.images import read_one
 from catdog.web.routes import Body, Lane, answered_in, takes
 from catdog.web.security import sessions
 from catdog.web.security.access import may_change, why_not
