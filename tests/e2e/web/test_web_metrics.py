@@ -126,7 +126,7 @@ def test_a_database_of_a_newer_catdog_stops_no_answer(
         assert refused.status_code == 503
         assert refused.get_json()["error"].startswith("A newer catdog has upgraded the database's tables")
         assert "Retry-After" not in refused.headers, "waiting does not help"
-        wait_for(lambda: "A task of the server failed; it is tried again. Received: A newer catdog" in caplog.text)
+        wait_for(lambda: "A background task failed and will be retried: A newer catdog" in caplog.text)
         assert "Traceback" not in caplog.text
     finally:
         newer.extensions["catdog"].stop()

@@ -21,7 +21,7 @@ from catdog.errors import ForbiddenError, KeyNeededError, MediaTypeError, Reques
 from catdog.settings import Settings
 from catdog.web import schemas
 from catdog.web.requests.bodies import FORMS, read_document
-from catdog.web.schemas import answers
+from catdog.web.schemas import responses
 from catdog.web.security.origins import is_same_site
 from catdog.web.security.permissions import needs_permission, open_to_all, takes_the_key
 
@@ -147,7 +147,7 @@ def require_own_page() -> None:
 
 
 @sessions.post("/session")
-@sessions.doc(responses={**answers(schemas.Session, 400, 401, 403, 413, 415), 303: _TO_THE_PAGE})
+@sessions.doc(responses={**responses(schemas.Session, 400, 401, 403, 413, 415), 303: _TO_THE_PAGE})
 @takes_the_key
 def sign_in() -> dict[str, Any] | Response:
     """Sign in with the API key, as the field `key` of a form or a JSON object.
@@ -167,7 +167,7 @@ def sign_in() -> dict[str, Any] | Response:
 
 
 @sessions.route("/session/end", methods=["POST", "DELETE"])
-@sessions.doc(responses={**answers(schemas.Session, 401, 403), 303: _TO_THE_PAGE}, security=schemas.KEYS)
+@sessions.doc(responses={**responses(schemas.Session, 401, 403), 303: _TO_THE_PAGE}, security=schemas.KEYS)
 @needs_permission
 def sign_out() -> dict[str, Any] | Response:
     """Sign out and delete the cookie."""
@@ -177,7 +177,7 @@ def sign_out() -> dict[str, Any] | Response:
 
 
 @sessions.get("/api/session")
-@sessions.doc(responses=answers(schemas.Session))
+@sessions.doc(responses=responses(schemas.Session))
 @open_to_all
 def state() -> dict[str, Any]:
     """Return whether a key is needed, whether the browser is signed in, and the session's token."""
@@ -192,8 +192,8 @@ def _require_same_site() -> None:
     if not is_same_site(request):
         source = request.headers.get("Origin") or request.headers.get("Referer", "")
         raise ForbiddenError(
-            f"This request comes from a page of {source[:200] or 'another site'}; only {request.host_url} may do this. "
-            "If a proxy changes Host, set CATDOG_TRUSTED_PROXIES."
+            f"This request comes from another site{f' ({source[:200]})' if source else ''}; only pages of "
+            f"{request.host_url} may do this. If a proxy changes Host, set CATDOG_TRUSTED_PROXIES."
         )
 
 

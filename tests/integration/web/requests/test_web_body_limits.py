@@ -157,7 +157,7 @@ def paths_by_endpoint(app: APIFlask) -> Iterator[tuple[str, str, str]]:
             yield rule.endpoint, method, re.sub("<[^>]*>", "1", rule.rule)
 
 
-IMAGES = {"api.predict", "api.predict_batch", "api.explain", "collect.feedback", "pages.answer"}
+IMAGES = {"api.predict", "api.predict_batch", "api.explain", "collect.feedback", "pages.predict"}
 TENSORS = {"inference.infer", "inference.infer_version"}
 UPLOADS = {"collect.upload", "retrain_page.upload"}
 LISTS = {"collect.relabel", "collect.remove", "collect.restore", "collect.confirm"}

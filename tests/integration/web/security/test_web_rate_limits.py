@@ -216,7 +216,7 @@ def test_a_wrong_token_is_a_wrong_key(bundled: Settings) -> None:
     changing(app)
     token = sign_in(client)
     for _ in range(2):
-        require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": "x"}), 403, "another one")
+        require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": "x"}), 403, "token is wrong")
     require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": token}), 429)
 
 
