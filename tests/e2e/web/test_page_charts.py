@@ -156,6 +156,6 @@ def test_a_script_that_cannot_be_loaded_is_told_and_tables_stay(open_page: OpenP
     page = open_page("/?tab=status", address=address, expected={500})
     page.route("**/assets/vega.js*", lambda route: route.fulfill(status=500))
     page.get_by_role("tab", name="Visualizations").click()
-    expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
+    expect(page.get_by_role("alert")).to_contain_text("couldn't be loaded")
     expect(page.locator(".chart:visible")).to_have_count(0)
     expect(page.locator('[data-chart="roc"]').get_by_text("View as table")).to_be_visible()

@@ -27,7 +27,7 @@ def choose(page: Page, *files: dict[str, Any] | Path) -> Locator:
         page.get_by_role("button", name="Choose images").click()
     chooser.value.set_files(list(files))  # type: ignore[arg-type]
     cards = page.locator(".result")
-    expect(cards.locator(".answer")).to_have_count(len(files))
+    expect(cards.locator(".prediction")).to_have_count(len(files))
     return cards
 
 

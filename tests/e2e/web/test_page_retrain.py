@@ -58,7 +58,7 @@ def summary(page: Page) -> Any:
 
 
 def pictures(page: Page) -> Any:
-    return page.get_by_role("region", name="2. Review").locator(".retrain-picture")
+    return page.get_by_role("region", name="2. Review").locator(".retrain-image")
 
 
 def counts(page: Page, folder: str) -> Any:
@@ -233,7 +233,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
     undo(page)
     outcome.get_by_role("button", name="Deploy anyway").click()
     expect(outcome).to_contain_text("Version 2 in use")
-    expect(page.locator("#answering")).to_have_text("Model v2 in use")
+    expect(page.locator("#version-in-use")).to_have_text("Model v2 in use")
     assert ModelStore(home.models_dir).champion() == 2
     assert page.request.get("/api/model/status").json()["version"] == 2
     undo(page)
@@ -275,7 +275,7 @@ def test_by_keyboard(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page.keyboard.press("Enter")
     # It goes to the end; the focus stays with it, on what can be done to it now, or on its place.
     expect(page.get_by_role("button", name=f"Restore {names[1]}")).to_be_visible()
-    assert page.evaluate("document.activeElement.closest('.retrain-picture') !== null")
+    assert page.evaluate("document.activeElement.closest('.retrain-image') !== null")
     page.get_by_role("checkbox", name=f"Choose {names[2]}").focus()
     page.keyboard.press("Space")
     chosen = page.get_by_role("group", name="Selected images")
@@ -290,7 +290,7 @@ def test_by_keyboard(retrain: Callable[..., Page], cats: list[Path]) -> None:
 
 
 def removers(page: Page) -> list[str]:
-    found = page.locator('.retrain-picture [data-action="remove"]')
+    found = page.locator('.retrain-image [data-action="remove"]')
     return [button.get_attribute("aria-label") for button in found.all()]
 
 

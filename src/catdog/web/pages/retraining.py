@@ -40,7 +40,7 @@ def start() -> Response | tuple[str, int]:
 @retrain_page.post("/cancel")
 @needs_permission
 def cancel() -> Response | tuple[str, int]:
-    """Cancel the retraining under way, and redirect to the tab."""
+    """Cancel the current retraining, and redirect to the tab."""
     return _do(retraining.cancel)
 
 

@@ -32,8 +32,8 @@ def install(app: Flask, settings: Settings) -> None:
     if not (limits := _limits(settings)):
         return
     limiter = _make_limiter(limits, settings.rate_limit_storage)
-    # The limiter's hooks take time even if there is nothing to count. An app that serves nothing holds them, so that
-    # they run only if there is.
+    # The limiter's hooks take time even if there is nothing to count. An app that serves nothing holds them, and they
+    # are called only for counted requests.
     holder = Flask(__name__)
     limiter.init_app(holder)
     (check,), (deduct,) = holder.before_request_funcs[None], holder.after_request_funcs[None]

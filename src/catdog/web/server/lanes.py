@@ -1,4 +1,4 @@
-"""Threads and queues by kind of request, so that many of one kind don't delay the others."""
+"""Threads and queues by kind of request: many of one kind don't delay the others."""
 
 import queue
 import re

@@ -141,7 +141,7 @@ def test_what_the_log_says_of_a_locked_database_names_no_file_and_no_sender(
     with held(home):
         data = {"category": "cats", "files[]": (io.BytesIO(PICTURE), "Rosalind's cat.jpg")}
         require_problem(client.post("/api/retrain/upload", data=data), 503)
-    assert "could not use the database" in caplog.text
+    assert "couldn't use the database" in caplog.text
     assert "Rosalind" not in caplog.text
     assert "127.0.0.1" not in caplog.text
 
