@@ -186,7 +186,7 @@ def test_watching_never_breaks_working(
     monkeypatch.setattr(watcher, "_children", {})
     for _ in range(2):
         assert client.post("/api/predict", data=CAT, content_type="image/jpeg").status_code == 200
-    assert sum("Metrics are not complete" in record.message for record in caplog.records) == 1
+    assert sum("Metrics are incomplete" in record.message for record in caplog.records) == 1
 
 
 def test_a_full_disk_leaves_the_metrics_of_one_process(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_two_processes_start_on_a_machine_that_never_trained(command: tuple[str,
     with log.open("wb") as file, serving(tmp_path / "fresh", *command, log=file) as (port, _):
         status, answer = ask(port, "POST", "/api/predict", CAT)
         assert (status, answer["model_version"]) == (200, 1)
-    (line,) = [line for line in log.read_text().splitlines() if "has no key" in line]  # once for both processes
+    (line,) = [line for line in log.read_text().splitlines() if "has no API key" in line]  # once for both processes
     assert "WARNING" in line
-    assert "do not put it behind a proxy" in line
+    assert "Don't put it behind a proxy" in line
     assert ModelStore(tmp_path / "fresh" / "models").numbers() == [1]

@@ -172,9 +172,9 @@ def test_what_cannot_be_computed_does_not_keep_the_rest_from_being_shown(home: S
     made.extensions["catdog"].stop()
     client = made.test_client()
     (home.models_dir / "1" / "head.npz").write_bytes(b"damaged meanwhile")
-    require_problem(client.get("/api/charts"), 503, "cannot be assessed")
+    require_problem(client.get("/api/charts"), 503, "can't be assessed")
     page = client.get("/?tab=visualizations")
     assert page.status_code == 200
-    assert "cannot be assessed" in page.text
+    assert "can't be assessed" in page.text
     assert str(home.home) not in page.text
     assert "Pictures in the data set" in page.text

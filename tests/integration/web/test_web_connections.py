@@ -315,7 +315,7 @@ def test_clients_that_reset_while_they_are_answered_leave_nothing_behind(tmp_pat
             time.sleep(0.1)
     said_of_it = (tmp_path / "log").read_text()
     assert "Traceback" not in said_of_it
-    assert "was not answered" not in said_of_it
+    assert "was refused" not in said_of_it
 
 
 def test_running_out_of_files_ends_nothing(tmp_path: Path) -> None:
@@ -339,4 +339,4 @@ def test_tls_is_refused_at_the_start(tmp_path: Path) -> None:
         timeout=60, env=os.environ | {"CATDOG_WORKER": "external"}, check=False,
     )  # fmt: skip
     assert finished.returncode == 1
-    assert "end TLS in a proxy" in finished.stderr
+    assert "terminate TLS in a proxy" in finished.stderr

@@ -142,7 +142,7 @@ def _take(holder: Document, key: str, kind: type[T], default: T | None = None) -
     value = holder.get(key, default)
     if type(value) is not kind:
         if value is None:
-            raise RequestError(f"`{key}` is missing; it must be {_KINDS[kind]}.")
+            raise RequestError(f"`{key}` must be {_KINDS[kind]}, but it is missing or null.")
         raise RequestError(f"`{key}` must be {_KINDS[kind]}, not {reprlib.repr(value)}.")
     return value
 

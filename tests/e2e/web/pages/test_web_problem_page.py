@@ -37,7 +37,7 @@ def require_page(response: Any, status: int, *words: str) -> None:
 def test_a_wrong_key_is_told_in_words_and_then_the_limit(keyed: FlaskClient) -> None:
     for _ in range(3):
         refused = keyed.post("/session", data={"key": "another"}, headers=BROWSER)
-        require_page(refused, 401, "Unauthorized", "needs the server&#39;s key", 'href="/?tab=predict"', 'name="key"')
+        require_page(refused, 401, "Unauthorized", "Invalid API key", 'href="/?tab=predict"', 'name="key"')
     limited = keyed.post("/session", data={"key": "another"}, headers=BROWSER)
     require_page(limited, 429, "Too many wrong keys", "Try again in")
     assert int(limited.headers["Retry-After"]) > 0
@@ -54,7 +54,7 @@ def test_what_a_form_lacks_is_told_in_words(keyed: FlaskClient) -> None:
         'href="/?tab=retrain"',
     )
     assert keyed.post("/session", data={"key": KEY}).status_code == 303
-    require_page(start(), 403, "token of its session")
+    require_page(start(), 403, "session&#39;s token")
 
 
 def test_what_stands_in_the_page_is_escaped(keyed: FlaskClient) -> None:

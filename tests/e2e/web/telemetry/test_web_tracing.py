@@ -269,7 +269,7 @@ def test_a_collector_that_hangs_costs_spans_and_no_answers(
             monkeypatch.setattr(telemetry, "FLUSH_SECONDS", 0.1)
             app.extensions[EXTENSION].close()
             assert any(thread.name == "catdog-traces" for thread in threading.enumerate())  # it waits on, and we do not
-    assert "was not traced" not in caplog.text
+    assert "wasn't traced" not in caplog.text
 
 
 def test_that_traces_are_lost_is_said_once(collector: Collector, make_app: Any, caplog: Any) -> None:
@@ -295,7 +295,7 @@ def test_watching_never_breaks_working(make_app: Any, monkeypatch: Any, caplog: 
     for name in ("start", "received"):
         monkeypatch.setattr(app.extensions[EXTENSION], name, lambda *_, **__: 1 / 0)
     assert predict(app)["status"] == 200
-    assert caplog.text.count("A request was not traced") == 1
+    assert caplog.text.count("A request wasn't traced") == 1
 
 
 def test_lines_of_the_log_name_the_trace(collector: Collector, bundled: Settings) -> None:
