@@ -71,7 +71,7 @@ def undo(page: Page) -> None:
     page.locator(".toast").last.get_by_role("button", name="Undo").click()
 
 
-def test_pictures_come_in_and_are_looked_after(
+def test_images_are_uploaded_and_managed(
     retrain: Callable[..., Page], cats: list[Path], tmp_path: Path, home: Settings
 ) -> None:
     page = retrain()
@@ -150,7 +150,7 @@ def test_a_dropped_folder_is_sent_once_its_class_is_chosen(
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 7
 
 
-def test_what_could_not_be_sent_can_be_sent_again(retrain: Callable[..., Page], cats: list[Path]) -> None:
+def test_unsent_files_can_be_sent_again(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page = retrain(expected={413})
     full = '{"error": "There is too much.", "request_id": "abc"}'
     refuse: Callable[[Route], None] = lambda route: route.fulfill(status=413, body=full)  # noqa: E731
@@ -241,9 +241,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
     assert ModelStore(home.models_dir).champion() == 1
 
 
-def test_what_cannot_be_started_is_said_and_what_was_started_can_be_cancelled(
-    retrain: Callable[..., Page], cats: list[Path]
-) -> None:
+def test_a_start_may_fail_and_a_job_be_cancelled_on_the_page(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page = retrain(expected={409})
     job = page.get_by_role("region", name="4. Retrain")
     job.get_by_role("button", name="Start retraining").click()
@@ -369,7 +367,7 @@ def test_signing_in_opens_the_tab(home: Settings, open_page: OpenPage, cats: lis
     ("status", "told"),
     [(404, "Retraining isn't available on this server."), (503, "Retraining isn't available right now. Busy.")],
 )
-def test_what_the_server_cannot_do_is_said(open_page: OpenPage, status: int, told: str) -> None:
+def test_unavailable_retraining_is_reported(open_page: OpenPage, status: int, told: str) -> None:
     page = open_page("/?tab=retrain", expected={status})
     page.route("**/api/retrain/status*", lambda route: route.fulfill(status=status, body='{"error": "Busy."}'))
     page.reload()

@@ -71,7 +71,7 @@ def test_download(open_page: OpenPage, two_versions: tuple[str, Settings], tmp_p
     assert store.get().metadata["metrics"] == ModelStore(settings.models_dir).get(2).metadata["metrics"]
 
 
-def test_what_was_answered(open_page: OpenPage, two_versions: tuple[str, Settings]) -> None:
+def test_prediction_counts(open_page: OpenPage, two_versions: tuple[str, Settings]) -> None:
     page = open_page("/?tab=status", address=two_versions[0])
     expect(page.get_by_text("No predictions yet.")).to_be_visible()
     picture = {"image": {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": encode(draw("cat", 1))}}

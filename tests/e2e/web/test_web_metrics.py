@@ -109,7 +109,7 @@ def test_retrainings_are_counted_by_result(app: APIFlask, client: FlaskClient) -
     assert samples(client.get("/metrics").text)["catdog_retrain_total{result=promoted}"] == 1
 
 
-def test_a_database_of_a_newer_catdog_stops_no_answer(
+def test_a_newer_database_stops_no_prediction(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catdog.web.service.DRIFT_SECONDS", 0.05)
@@ -132,7 +132,7 @@ def test_a_database_of_a_newer_catdog_stops_no_answer(
         newer.extensions["catdog"].stop()
 
 
-def test_drift_is_told_in_status_statistics_and_metrics(app: APIFlask, client: FlaskClient) -> None:
+def test_drift_is_reported_in_status_statistics_and_metrics(app: APIFlask, client: FlaskClient) -> None:
     """Drawings are other things than the photographs that the bundled model was tested on."""
     service = app.extensions["catdog"]
     for seed in range(50):
@@ -173,7 +173,7 @@ def test_errors_are_counted_by_kind_on_all_routes(client: FlaskClient) -> None:
     }
 
 
-def test_watching_never_breaks_working(
+def test_monitoring_failures_break_no_prediction(
     app: APIFlask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:

@@ -132,7 +132,7 @@ FILES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_models_that_are_damaged_while_the_server_runs(own: Settings, name: str) -> None:
+def test_models_damaged_while_the_server_runs(own: Settings, name: str) -> None:
     app = create_app(own)
     FILES[name](own.home)
     app.extensions["catdog"].model.refresh()
@@ -191,7 +191,7 @@ def serve_closed(home: str) -> None:
     settings = load_settings(home=Path(home), tracking=False)
     app = create_app(settings)
     require_degraded(app.test_client(), settings, "can't write")
-    require_refusals(app.test_client(), "Make sure")
+    require_refusals(app.test_client(), "Check that")
     app.extensions["catdog"].stop()
 
 

@@ -76,7 +76,7 @@ def test_a_refusal_is_a_problem(server: tuple[int, Path], request_bytes: bytes, 
     assert SECRET.decode() not in log.read_text() + body.decode()
 
 
-def test_rest_of_a_picture_is_not_taken_for_a_request_that_is_logged(server: tuple[int, Path]) -> None:
+def test_the_rest_of_an_image_is_not_parsed_as_a_request(server: tuple[int, Path]) -> None:
     """A length that is too short leaves half a picture behind, where the next request is expected."""
     port, log = server
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:

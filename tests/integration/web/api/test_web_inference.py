@@ -104,7 +104,7 @@ def test_tritons_client_finds_server_and_model(triton: Any) -> None:
 
 @pytest.mark.parametrize("binary_input", [True, False])
 @pytest.mark.parametrize("binary_output", [True, False, None])
-def test_tritons_client_gets_the_answers_of_predict(
+def test_tritons_client_gets_the_predictions_of_predict(
     triton: Any, trained_client: FlaskClient, binary_input: bool, binary_output: bool | None
 ) -> None:
     from tritonclient.http import InferRequestedOutput
@@ -128,7 +128,7 @@ def test_tritons_client_gets_the_answers_of_predict(
         assert np.array_equal(result.as_numpy(name), np.array([answer[name] for answer in expected], np.float32))
 
 
-def test_tritons_client_is_told_what_is_wrong(triton: Any) -> None:
+def test_tritons_client_gets_errors(triton: Any) -> None:
     from tritonclient.utils import InferenceServerException
 
     with pytest.raises(
@@ -142,7 +142,7 @@ def test_tritons_client_is_told_what_is_wrong(triton: Any) -> None:
         triton.infer("catdog", [triton_input(CAT, binary=True)], request_compression_algorithm="gzip")
 
 
-def test_only_the_outputs_that_are_asked_for_are_given_in_that_order(client: FlaskClient) -> None:
+def test_only_requested_outputs_are_returned_in_their_order(client: FlaskClient) -> None:
     wanted = [{"name": "novelty", "parameters": {"binary_data": False}}, {"name": "class_id"}, {"name": "verdict"}]
     more = {"outputs": wanted, "parameters": {"binary_data_output": True, "priority": 1}}
     response = client.post(INFER, json=asking(CAT, DOG, **more))
@@ -158,14 +158,14 @@ def test_only_the_outputs_that_are_asked_for_are_given_in_that_order(client: Fla
     assert HEADER not in client.post(INFER, json=asking(CAT)).headers
 
 
-def test_answers_are_counted_once_all_are_given(client: FlaskClient) -> None:
+def test_predictions_are_counted_after_all_have_succeeded(client: FlaskClient) -> None:
     assert client.post(INFER, json=asking(CAT, DOG)).status_code == 200
-    require_problem(client.post(INFER, json=asking(CAT, b"no picture")), 415, "Picture 2 of 2")
+    require_problem(client.post(INFER, json=asking(CAT, b"no picture")), 415, "Image 2 of 2")
     status = client.get("/api/model/status").json
     assert (status["total_predictions"], status["latency_ms"]["n"]) == (2, 2)
 
 
-def test_the_answers_of_one_request_come_from_one_version(
+def test_predictions_of_one_request_come_from_one_version(
     app: APIFlask, client: FlaskClient, add_constant: Callable[[Settings, int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service: Service = app.extensions["catdog"]
@@ -197,7 +197,7 @@ def test_without_a_model_nothing_is_ready(app: APIFlask, client: FlaskClient, mo
     require_problem(client.post(INFER, json=asking(CAT)), 503)
 
 
-def test_answers_are_as_the_openapi_document_says(app: APIFlask, client: FlaskClient) -> None:
+def test_responses_match_the_openapi_document(app: APIFlask, client: FlaskClient) -> None:
     for path in ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/catdog", "/v2/models/catdog/ready"):
         require_schema(app, path, client.get(path).json)
     for path in ("/v2/models/catdog/versions/{version}", "/v2/models/catdog/versions/{version}/ready"):
@@ -272,7 +272,7 @@ def test_a_broken_request_is_refused_with_its_reason(trained_client: FlaskClient
     [b"", b"{", b"{}{}", b"\xff\xfe", b'{"inputs": ' + b"9" * 5000 + b"}", b"[" * 100_000, b'{"a":' * 100_000, CAT],
     ids=["empty", "cut", "two", "no text", "number of 5,000 digits", "100,000 deep", "objects 100,000 deep", "picture"],
 )
-def test_what_is_no_json_is_refused(trained_client: FlaskClient, body: bytes) -> None:
+def test_invalid_json_is_refused(trained_client: FlaskClient, body: bytes) -> None:
     require_problem(trained_client.post(INFER, data=body, content_type="application/json"), 400, "JSON object")
 
 
@@ -316,7 +316,7 @@ def test_a_broken_binary_part_is_refused(
 @pytest.mark.parametrize(
     ("picture", "status"), [(b"text", 415), (CAT[: len(CAT) // 2], 422), (encode(draw("cat", 1), "GIF"), 415)]
 )
-def test_a_picture_that_cannot_be_used_has_the_status_and_sentence_of_predict(
+def test_an_unusable_image_gets_the_status_and_error_of_predict(
     trained_client: FlaskClient, picture: bytes, status: int
 ) -> None:
     expected = require_problem(trained_client.post("/api/predict", data=form(picture)), status)["error"]
@@ -343,7 +343,7 @@ def test_limits_are_named(home: Settings) -> None:
     app = create_app(load_settings(home=home.home, max_upload_bytes=1000, max_request_bytes=2_000_000, max_batch=2))
     client = app.test_client()
     for response in (client.post(INFER, json=asking(b"x", CAT)), send_binary(client, packed(b"x", CAT), 2)):
-        require_problem(response, 413, "Picture 2 of 2", "1,000", "CATDOG_MAX_UPLOAD_BYTES")
+        require_problem(response, 413, "Image 2 of 2", "1,000", "CATDOG_MAX_UPLOAD_BYTES")
     require_problem(client.post(INFER, json=asking(*[b"x"] * 3)), 413, "CATDOG_MAX_BATCH")
     for count in (3, 10**30):
         require_problem(send_binary(client, packed(*[b"x"] * 3), count), 413, "CATDOG_MAX_BATCH")
@@ -353,7 +353,7 @@ def test_limits_are_named(home: Settings) -> None:
     app.extensions["catdog"].stop()
 
 
-def test_inferring_is_open_to_all(home: Settings) -> None:
+def test_inference_is_open_to_all(home: Settings) -> None:
     app = create_app(load_settings(home=home.home, host="0.0.0.0", api_key="k" * 16))
     client = app.test_client()
     for path in (INFER, "/v2/models/catdog/versions/1/infer"):

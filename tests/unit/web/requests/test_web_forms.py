@@ -41,7 +41,7 @@ def test_parts_keep_their_order_and_their_names() -> None:
     assert [part.content for part in parts] == [b"%d" % i for i in range(20)]
 
 
-def test_words_before_and_behind_are_passed_over() -> None:
+def test_text_around_a_form_is_ignored() -> None:
     body, boundary = form(image=file(b"x"))
     assert [p.content for p in read_form(b"Hello\r\n" + body.lstrip() + b"Bye", boundary, 100)] == [b"x"]
 
@@ -72,7 +72,7 @@ def test_a_boundary_has_1_to_200_characters(boundary: str) -> None:
         read_form(b"--", boundary, 100)
 
 
-def test_every_cut_of_a_form_is_refused_or_has_no_part_that_was_not_there() -> None:
+def test_a_truncated_form_is_refused_or_gains_no_part() -> None:
     body, boundary = form(image=file(ANYTHING), file=file(b"y"))
     for cut in range(len(body) - 2):
         try:
