@@ -157,7 +157,7 @@ def test_the_tab_is_complete_without_a_script(client: FlaskClient, site_home: Se
         assert f"/api/charts/{name}.csv" in page or name in ("activity", "drift")
     assert "Balance" in page
     cell = client.get("/?tab=visualizations&true=cats&answered=cats").text
-    assert "Cat, answered Cat" in cell
+    assert "Cat, predicted Cat" in cell
     part = client.get("/tabs/visualizations/pictures?true=cats&answered=cats").text
     assert part.count("<img") == matrix[0][0]
     assert "<html" not in part

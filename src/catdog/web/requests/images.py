@@ -19,7 +19,7 @@ MULTIPART: Final = "multipart/form-data"
 MAX_PARTS: Final = 1000
 """Maximum parts of a form if the application sets no limit."""
 
-_HOW: Final = "Send one as the field `image` of multipart/form-data, or as the body with Content-Type image/jpeg."
+_HOW: Final = "Send an image as the field `image` of multipart/form-data, or as the body with Content-Type image/jpeg."
 
 
 class ImageRequest(Request):

@@ -155,7 +155,7 @@ def test_one_shape_for_every_problem(app: APIFlask, client: FlaskClient) -> None
             require_problem(response, 405, "GET")
             assert "GET" in response.headers["Allow"]
     for rule in ("/api/predict", "/api/predict/batch", "/api/explain"):
-        require_problem(client.post(rule), 400, "no fields", "image")
+        require_problem(client.post(rule), 400, "no body", "image")
         require_problem(client.post(rule, data={"picture": (io.BytesIO(CAT), "x.jpg")}), 400, "picture")
         require_problem(client.post(rule, data={"image": "text"}, content_type="multipart/form-data"), 400)
         require_problem(client.post(rule, data=b"{}", content_type="application/json"), 415, "application/json")

@@ -86,4 +86,4 @@ def test_a_version_works_elsewhere(local: FlaskClient, home: Settings, tmp_path:
 
 def test_a_damaged_version_is_not_downloadable(local: FlaskClient, home: Settings) -> None:
     (home.models_dir / "1" / "head.npz").write_bytes(b"damaged")
-    require_problem(local.get("/api/models/1/download"), 409, "not as it was saved")
+    require_problem(local.get("/api/models/1/download"), 409, "has changed since it was saved")

@@ -349,7 +349,7 @@ def test_limits_are_named(home: Settings) -> None:
         require_problem(send_binary(client, packed(*[b"x"] * 3), count), 413, "CATDOG_MAX_BATCH")
     require_problem(client.post(INFER, json=asking(b"x" * 2_000_000)), 413, "CATDOG_MAX_REQUEST_BYTES")
     many = b"[" + b"{}," * MOST_VALUES + b"{}]"
-    require_problem(client.post(INFER, data=many, content_type="application/json"), 413, f"{MOST_VALUES:,} values")
+    require_problem(client.post(INFER, data=many, content_type="application/json"), 413, f"limit is {MOST_VALUES:,}")
     app.extensions["catdog"].stop()
 
 
