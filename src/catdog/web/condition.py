@@ -12,7 +12,7 @@ from catdog.settings import Settings
 from catdog.storage import tables
 from catdog.web.problems import is_disk_full, why_not_kept, without_paths
 
-LOOK_SECONDS: Final = 5.0
+CHECK_SECONDS: Final = 5.0
 """How often a process checks: some system calls, and one row of the database."""
 
 LEAST_FREE_BYTES: Final = 1 << 20
@@ -35,21 +35,21 @@ class Condition:
         self._lock = threading.Lock()
         self.faults: tuple[str, ...] = ()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Check for faults, and forget those that are gone."""
         with self._lock:
-            found = [self._try(look) for look in (self._look_at_home, self._look_at_database)]
+            found = [self._run(check) for check in (self._check_home, self._check_database)]
             self.faults = tuple(without_paths(fault, self._settings) for fault in found if fault is not None)
 
-    def _try(self, look: Callable[[], str | None]) -> str | None:
+    def _run(self, check: Callable[[], str | None]) -> str | None:
         try:
-            return look()
+            return check()
         except Exception as error:  # monitoring must not break predictions
             if is_disk_full(error):
                 return _FULL
             return why_not_kept(error) or "The server can't check its storage. See the server's log."
 
-    def _look_at_home(self) -> str | None:
+    def _check_home(self) -> str | None:
         home = self._settings.home
         found = os.statvfs(home)
         if not home.is_dir():
@@ -58,7 +58,7 @@ class Condition:
             return _CLOSED
         return _FULL if found.f_bavail * found.f_frsize < LEAST_FREE_BYTES else None
 
-    def _look_at_database(self) -> str | None:
+    def _check_database(self) -> str | None:
         if self._counts.has_database:
             with self._counts.engine().connect() as connection:
                 connection.execute(select(tables.counts.c.hour).limit(1)).first()

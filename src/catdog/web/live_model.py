@@ -64,7 +64,7 @@ class LiveModel:
         Args:
             settings: where the versions are.
             predictor_class: makes the predictions.
-            on_prediction: called after each prediction, except those of `look`; must not raise.
+            on_prediction: called after each prediction, except those of `predict_uncounted`; must not raise.
         """
         self.store = ModelStore(settings.models_dir)
         self.refusal: Refusal | None = None
@@ -152,7 +152,7 @@ class LiveModel:
             self._on_prediction(one)
         return [one.prediction for one in timed]
 
-    def look(self, image: bytes) -> Prediction:
+    def predict_uncounted(self, image: bytes) -> Prediction:
         """Return the prediction for an image without counting it; raises what `predict` does."""
         return self._predict(self.predictor, image).prediction
 

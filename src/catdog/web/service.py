@@ -16,7 +16,7 @@ from catdog.prediction.predictor import Predictor
 from catdog.settings import Settings
 from catdog.storage.contention import why_no_database
 from catdog.storage.database import own_words
-from catdog.web.condition import LOOK_SECONDS, Condition
+from catdog.web.condition import CHECK_SECONDS, Condition
 from catdog.web.live_model import LiveModel
 from catdog.web.memory import release_memory
 from catdog.web.prediction_counter import PredictionCounter
@@ -63,7 +63,7 @@ class Service:
             (self.model.refresh, POLL_SECONDS),
             (self.counts.flush, FLUSH_SECONDS),
             (self.status.measure_drift, DRIFT_SECONDS),
-            (self.condition.look, LOOK_SECONDS),
+            (self.condition.check, CHECK_SECONDS),
         )
         for task, every in tasks:
             name = f"catdog-{getattr(task, '__name__', 'task')}"

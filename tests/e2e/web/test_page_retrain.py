@@ -338,7 +338,7 @@ def test_without_a_script(retrain: Callable[..., Page], cats: list[Path], tmp_pa
     page.get_by_role("radio", name="Cat").check()
     page.get_by_label("Images or a zip").set_input_files([*cats, text])
     page.get_by_role("button", name="Add images").click()
-    expect(page.get_by_role("status").filter(has_text="6 pictures were added to cats")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="6 images added to cats")).to_be_visible()
     expect(page.get_by_text("notes.jpg: The file is not a JPEG")).to_be_visible()
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 6
     page.get_by_role("button", name="Start retraining").click()

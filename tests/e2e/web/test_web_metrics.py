@@ -124,9 +124,9 @@ def test_a_newer_database_stops_no_prediction(
         assert client.post("/api/predict", data={"image": (io.BytesIO(CAT), "cat.jpg")}).status_code == 200
         refused = client.get("/api/retrain/images")
         assert refused.status_code == 503
-        assert refused.get_json()["error"].startswith("A newer catdog has upgraded the database's tables")
+        assert refused.get_json()["error"].startswith("The database was upgraded by a newer catdog")
         assert "Retry-After" not in refused.headers, "waiting does not help"
-        wait_for(lambda: "A background task failed and will be retried: A newer catdog" in caplog.text)
+        wait_for(lambda: "A background task failed and will be retried: The database was upgraded" in caplog.text)
         assert "Traceback" not in caplog.text
     finally:
         newer.extensions["catdog"].stop()
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_the_metrics_of_one_process(tmp_path: Path) -> None:
 def test_without_a_folder_metrics_are_of_one_process(tmp_path: Path) -> None:
     metrics.make_folder(str(tmp_path / "missing"))
     assert metrics.VARIABLE not in os.environ
-    metrics.bury(os.getpid())
+    metrics.close_process(os.getpid())
     metrics.remove_folder()
 
 

@@ -329,7 +329,9 @@ def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
         return pixels(self, picture)
 
     monkeypatch.setattr(Predictor, "pixels", slowly)
-    slow = [threading.Thread(target=work, args=(PNG,)) for work in (model.predict, model.look, model.explain)]
+    slow = [
+        threading.Thread(target=work, args=(PNG,)) for work in (model.predict, model.predict_uncounted, model.explain)
+    ]
     for thread in slow:
         thread.start()
     try:

@@ -95,7 +95,7 @@ def feedback() -> Document:
     read_body(request, keep=True)  # the form's other fields are read from it too
     image = read_one(request, current_settings())
     stated = read_stated_class(uploads().classes)  # checked before the image is decoded
-    prediction = live_model().look(image)
+    prediction = live_model().predict_uncounted(image)
     right_class = stated.resolve(prediction)
     kept = uploads().feedback(image, right_class, prediction, request.remote_addr or "unknown")
     was_right = kept.folder == uploads().classes[prediction.class_id]

@@ -155,9 +155,9 @@ def test_a_locked_database_is_reported_and_predictions_continue(client: FlaskCli
     assert client.get("/api/retrain/status").status_code == 200
     before = client.get("/api/retrain/images").json["total"]  # type: ignore[index]
     with held(home):
-        require_problem(client.post("/api/retrain/trigger"), 503, "try again")
+        require_problem(client.post("/api/retrain/trigger"), 503, "Try again")
         assert client.get("/api/retrain/status").status_code == 200
-        require_problem(upload(), 503, "try again", "adds nothing")
+        require_problem(upload(), 503, "Try again", "doesn't store it twice")
         assert client.post("/api/predict", data=PICTURE, content_type="image/jpeg").status_code == 200
         assert client.get("/api/retrain/images").json["total"] == before  # type: ignore[index]
     assert upload().json["accepted"] == 1
