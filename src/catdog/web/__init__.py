@@ -1,6 +1,6 @@
-"""The server: a REST API and a page. Routes translate, call one function, translate back."""
+"""The server: a REST API and a page. Routes read a request, call one function, and return its result."""
 
 from typing import Final
 
 STARTED_VARIABLE: Final = "CATDOG_STARTED_AT"
-"""How the server's first process tells the others when it started; not a setting."""
+"""Environment variable with the start time of the server's first process; not a setting."""

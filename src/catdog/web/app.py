@@ -26,7 +26,7 @@ from catdog.web.pages.pages import pages
 from catdog.web.pages.retraining import retrain_page
 from catdog.web.pages.visualizations import visualizations
 from catdog.web.requests import limits
-from catdog.web.requests.pictures import PictureRequest
+from catdog.web.requests.images import ImageRequest
 from catdog.web.routing import NumberConverter
 from catdog.web.security import access, cors, rate_limits
 from catdog.web.security.permissions import open_to_all
@@ -36,7 +36,7 @@ from catdog.web.telemetry import requests, tracing
 
 
 class _StrictJson(DefaultJSONProvider):
-    """Flask's own, but for NaN and infinity."""
+    """Flask's JSON without NaN and infinity."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         options = {"default": self.default, "ensure_ascii": self.ensure_ascii, "sort_keys": self.sort_keys}
@@ -44,12 +44,12 @@ class _StrictJson(DefaultJSONProvider):
 
 
 def create_app(settings: Settings | None = None) -> APIFlask:
-    """Make an application that answers: its model is loaded, its threads run until the process ends.
+    """Return an application with its model loaded and its threads running.
 
-    `app.extensions["catdog"].stop()` ends them before.
+    The threads stop when the process ends, or with `app.extensions["catdog"].stop()`.
 
     Args:
-        settings: from the environment where not given.
+        settings: read from the environment by default.
     """
     settings = settings or load_settings(serving=True)
     configure_log(settings)
@@ -60,9 +60,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         spec_path=None,
         docs_path=None,
         json_errors=False,
-        static_folder=None,  # type: ignore[arg-type]  # as Flask's; `assets` serves the files
+        static_folder=None,  # type: ignore[arg-type]  # as in Flask; `assets` serves the files
     )
-    app.request_class = PictureRequest
+    app.request_class = ImageRequest
     app.url_map.converters["int"] = NumberConverter
     app.config.update(
         OPENAPI_VERSION="3.1.0",
@@ -72,13 +72,14 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     )
     app.json = _StrictJson(app)
     app.json.sort_keys = False
-    app.spec_processor(_complete)
+    app.spec_processor(_complete_spec)
 
     documents: dict[tuple[str, ...], bytes] = {}
 
     @open_to_all
     def spec() -> Response:
-        # Making it takes 25 ms of Python, and whoever asks gets it: it is made once for the classes of a version.
+        """Return this OpenAPI document."""
+        # Building it takes 25 ms of Python, and anybody may ask, so it is built once for the classes of a version.
         classes = tuple(service.model.predictor.version.classes) if service.model.is_ready else ()
         if (made := documents.get(classes)) is None:
             document = cast(dict[str, Any], app.spec)
@@ -107,22 +108,22 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
 
 def _install(app: APIFlask, service: Service, traces: Tracing | None) -> None:
-    """Register what goes on around every route."""
+    """Register what runs before and after every route."""
     settings = service.settings
     requests.install(app, service)
     tracing.install(app, service, traces)
     problems.install(app, settings)
     problem_page.install(app)
     assets.install(app)
-    # What is refused, and why, in this order.
+    # These may refuse a request, in this order.
     limits.install(app, settings)
     rate_limits.install(app, settings)
     access.install(app, settings)
     cors.install(app, settings)
 
 
-def _complete(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add to an OpenAPI document what APIFlask has no words for."""
+def _complete_spec(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Add what APIFlask can't describe to an OpenAPI document."""
     for add in (
         schemas.add_bodies,
         inference_schemas.add_bodies,

@@ -1,7 +1,7 @@
-"""The model in use: loaded, tried, and swapped for a new champion while it serves.
+"""The model in use: loaded, tested, and swapped for a new champion while it serves.
 
-A new champion is loaded and tried on an image beside the old one, then takes its place by one reference, so each
-prediction comes from one version. If it can't be loaded, the old one goes on serving, and `refusal` says why.
+A new champion is loaded and tested on an image while the old one serves, then replaces it by one assignment, so each
+prediction comes from one version. If it can't be loaded, the old one stays in use and `refusal` says why.
 """
 
 import logging
@@ -23,11 +23,11 @@ from catdog.registry.starter import TemporaryModels, ensure_champion
 from catdog.registry.store import ModelStore
 from catdog.settings import Settings
 from catdog.web.memory import release_memory
-from catdog.web.requests.pictures import numbered
+from catdog.web.requests.images import numbered
 from catdog.web.turn import Turn
 
 RETRY_SECONDS: Final = 30.0
-"""How long to wait before a champion that couldn't be loaded is tried again, unless it is replaced."""
+"""How long to wait before loading a champion again that couldn't be loaded."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A prediction with what it was made of: the predictor, the features `(D,)`, and the milliseconds it took."""
+class TimedPrediction:
+    """A prediction with its predictor, the features `(D,)`, and the milliseconds it took."""
 
     predictor: Predictor
     features: NDArray[np.float32]
@@ -57,31 +57,31 @@ class LiveModel:
         self,
         settings: Settings,
         predictor_class: type[Predictor] = Predictor,
-        on_answer: Callable[[Answer], None] = lambda _answer: None,
+        on_prediction: Callable[[TimedPrediction], None] = lambda _prediction: None,
     ) -> None:
         """Load nothing yet; `start` or `refresh` does.
 
         Args:
             settings: where the versions are.
             predictor_class: makes the predictions.
-            on_answer: called after each prediction, except those of `look`; must not raise.
+            on_prediction: called after each prediction, except those of `predict_uncounted`; must not raise.
         """
         self.store = ModelStore(settings.models_dir)
         self.refusal: Refusal | None = None
         self._settings = settings
         self._predictor_class = predictor_class
-        self._on_answer = on_answer
+        self._on_prediction = on_prediction
         self._predictor: Predictor | None = None
         self._bundled: TemporaryModels | None = None
-        self._seen: object = ()  # as no file is
+        self._seen: object = ()  # unlike the stamp of any file
         self._retry_at = 0.0
         self._loading = threading.Lock()
-        # The network takes one image at a time: more would not be faster. Decoding is outside this turn, so that one
-        # that takes long keeps no other waiting; `decode_gate` bounds how many are decoded at once.
+        # The network takes one image at a time, as more wouldn't be faster. Decoding happens outside the turn, so slow
+        # images delay no others; `gate` limits how many are decoded at once.
         self._turn = Turn()
 
     def start(self) -> None:
-        """Load the champion, or the bundled model if there is no version yet."""
+        """Load the champion, or the bundled model if there is no version."""
         self._bundled = self._install_bundle()
         self.refresh()
 
@@ -94,17 +94,17 @@ class LiveModel:
         """
         if self._predictor is None:
             why = f" {self.refusal.error}" if self.refusal else ""
-            raise NoModelError(f"There is no model to answer with.{why}")
+            raise NoModelError(f"No model in use. Train or promote one first.{why}")
         return self._predictor
 
     @property
     def backbone(self) -> Backbone | None:
-        """The backbone of the version in use, which others may share."""
+        """The backbone of the version in use, if there is one."""
         return self._predictor.backbone if self._predictor else None
 
     @property
     def is_ready(self) -> bool:
-        """Whether a model is loaded and was tried."""
+        """Whether a model is loaded and tested."""
         return self._predictor is not None
 
     def in_use(self, version: int | None = None) -> Predictor:
@@ -117,55 +117,55 @@ class LiveModel:
         predictor = self.predictor
         if version not in (None, predictor.version.number):
             raise VersionNotFoundError(
-                f"Only the version that answers is served, {predictor.version.number}. Received: {version}"
+                f"Version {version} isn't in use. Only version {predictor.version.number} is served."
             )
         return predictor
 
-    def predict(self, picture: bytes, *, listed: bool = False) -> tuple[Prediction, float]:
-        """Predict the class of an image; return the milliseconds it took, too.
+    def predict(self, image: bytes, *, listed: bool = False) -> tuple[Prediction, float]:
+        """Return the prediction for an image, and the milliseconds it took.
 
         Args:
-            picture: the bytes of its file.
-            listed: it is one of several that came together; those that came alone have their turn first.
+            image: the bytes of its file.
+            listed: whether it is one of several in a request; single images go first.
 
         Raises:
             NoModelError: there is no model.
             PictureError: the image can't be used; says why.
         """
-        answer = self._answer(self.predictor, picture, listed=listed)
-        self._on_answer(answer)
-        return answer.prediction, answer.milliseconds
+        timed = self._predict(self.predictor, image, listed=listed)
+        self._on_prediction(timed)
+        return timed.prediction, timed.milliseconds
 
-    def predict_many(self, pictures: Sequence[bytes], predictor: Predictor) -> list[Prediction]:
-        """Predict the classes of several images with one version, whichever is promoted meanwhile.
+    def predict_many(self, images: Sequence[bytes], predictor: Predictor) -> list[Prediction]:
+        """Return the predictions for several images, all by one version, even if another is promoted meanwhile.
 
         Raises:
             PictureError: an image can't be used; says which and why.
         """
-        answers = []
-        for number, picture in enumerate(pictures, start=1):
+        timed = []
+        for number, image in enumerate(images, start=1):
             try:
-                answers.append(self._answer(predictor, picture, listed=len(pictures) > 1))
+                timed.append(self._predict(predictor, image, listed=len(images) > 1))
             except PictureError as error:
-                raise numbered(error, number, len(pictures)) from None
-        for answer in answers:  # only once all have succeeded
-            self._on_answer(answer)
-        return [answer.prediction for answer in answers]
+                raise numbered(error, number, len(images)) from None
+        for one in timed:  # only after all have succeeded
+            self._on_prediction(one)
+        return [one.prediction for one in timed]
 
-    def look(self, picture: bytes) -> Prediction:
-        """Predict the class of an image without counting it; raises what `predict` does."""
-        return self._answer(self.predictor, picture).prediction
+    def predict_uncounted(self, image: bytes) -> Prediction:
+        """Return the prediction for an image without counting it; raises what `predict` does."""
+        return self._predict(self.predictor, image).prediction
 
-    def explain(self, picture: bytes, class_id: int | None = None) -> Explanation:
-        """Explain the prediction for an image; raises what `predict` does."""
+    def explain(self, image: bytes, class_id: int | None = None) -> Explanation:
+        """Return an explanation of the prediction for an image; raises what `predict` does."""
         predictor = self.predictor
-        training = SimilarPictures.of(predictor)  # it may wait for the database, while others have their turn
-        pixels = predictor.pixels(picture)
+        training = SimilarPictures.of(predictor)  # may wait for the database, so outside the turn
+        pixels = predictor.pixels(image)
         with self._turn.taken():
-            return explain(predictor, picture, class_id=class_id, training=training, pixels=pixels)
+            return explain(predictor, image, class_id=class_id, training=training, pixels=pixels)
 
     def refresh(self) -> None:
-        """Take the champion into use if it is another version than the one in use."""
+        """Load the champion if it isn't the version in use."""
         with self._loading:
             stamp = self.store.champion_stamp()
             if stamp == self._seen and (self.refusal is None or time.monotonic() < self._retry_at):
@@ -177,7 +177,7 @@ class LiveModel:
                 if number is None or self._predictor is None or number != self._predictor.version.number:
                     self._swap(number)
                 self.refusal = None
-            except Exception as error:  # whatever is wrong with it, the old one goes on
+            except Exception as error:  # whatever is wrong, the old version stays in use
                 self._retry_at = time.monotonic() + RETRY_SECONDS
                 self._refuse(number, error)
 
@@ -186,37 +186,37 @@ class LiveModel:
         self._predictor = self._load(number)
         if not is_first:  # at the start nothing was replaced, and a first request is waiting
             release_memory()
-        _log.info("Version %d answers now.", number)
+        _log.info("Version %d is now in use.", number)
 
     def _refuse(self, number: int | None, error: Exception) -> None:
         reason = str(error) if isinstance(error, CatdogError) else f"{type(error).__name__} while loading it."
         if self.refusal != (refusal := Refusal(number, reason)):
-            _log.error("Version %s could not be taken into use: %s", number, error)
+            _log.error("Version %s couldn't be loaded: %s", number, error)
         self.refusal = refusal
 
     def _install_bundle(self) -> TemporaryModels | None:
-        """Install the bundled model if there is no version; in a temporary folder if there is no other way."""
+        """Install the bundled model if there is no version, in a temporary folder if necessary."""
         try:
             ensure_champion(self._settings.models_dir)
         except CatdogError as error:
-            _log.error("The bundled model could not be installed. Received: %s", error)
+            _log.error("The bundled model couldn't be installed: %s", error)
         except OSError as error:
-            _log.error("The bundled model answers from a temporary folder: none can be installed. Received: %s", error)
+            _log.error("The bundled model couldn't be installed and is used from a temporary folder: %s", error)
             with suppress(OSError):
                 return TemporaryModels()
         return None
 
     def _load(self, number: int | None) -> Predictor:
-        # Versions share backbones: what is loaded is used on, which makes a swap four times as quick.
+        # Versions share backbones. Keeping the loaded one makes a swap four times as fast.
         version = self._bundled.version if self._bundled and number is None else number
         predictor = self._predictor_class(version, settings=self._settings, threads=1, backbone=self.backbone)
         predictor.version.try_out(predictor.backbone, (predictor.head, predictor.novelty))
         return predictor
 
-    def _answer(self, predictor: Predictor, picture: bytes, *, listed: bool = False) -> Answer:
+    def _predict(self, predictor: Predictor, image: bytes, *, listed: bool = False) -> TimedPrediction:
         started = time.perf_counter()
-        pixels = predictor.pixels(picture)
+        pixels = predictor.pixels(image)
         with self._turn.taken(listed=listed):
             features = predictor.embed(pixels)
             prediction = predictor.answer(features)
-        return Answer(predictor, features, prediction, (time.perf_counter() - started) * 1000)
+        return TimedPrediction(predictor, features, prediction, (time.perf_counter() - started) * 1000)

@@ -1,4 +1,4 @@
-"""What the server takes of the machine's memory, and gives back of it."""
+"""Measures the server's memory, and returns unused memory to the system."""
 
 import ctypes
 import gc
@@ -14,24 +14,23 @@ PROC: Final = Path("/proc")
 _ARENA_MAX: Final = -8
 _MMAP_THRESHOLD: Final = -3
 _TRIM_THRESHOLD: Final = -1
-"""glibc's numbers of these options of `mallopt`."""
+"""Options of glibc's `mallopt`."""
 
 OWN_PAGES_BYTES: Final = 4 * 2**20
-"""Blocks from this size on, such as decoded images, get pages of their own, which go back when they are freed.
+"""Larger blocks, such as decoded images, get their own pages, which are returned when they are freed.
 
-glibc would raise this to 32 MiB as such blocks are freed. They then lie between smaller ones that stay.
+By default, glibc raises this threshold up to 32 MiB. Large blocks then lie between smaller ones that stay.
 """
 
 
 KEPT_BYTES: Final = 16 * 2**20
-"""What stays at the end of the heap for the next image. With glibc's 128 KiB a prediction costs 0.4 ms more."""
+"""What stays at the end of the heap for the next image. With glibc's 128 KiB, a prediction takes 0.4 ms longer."""
 
 
 def server_memory() -> int | None:
-    """Add up the memory of all processes of this server, in bytes; None where the system does not tell.
+    """Return the memory of all processes of this server in bytes (PSS); None if the system doesn't report it.
 
-    A page that several processes share counts for each of them in part (PSS), so that nothing counts twice. Where
-    gunicorn's first process started this one, those are it and all that it started; else this process alone.
+    Under gunicorn these are its first process and all its children, otherwise only this process.
     """
     try:
         return sum(_proportional(process) for process in _processes())
@@ -40,11 +39,9 @@ def server_memory() -> int | None:
 
 
 def share_arenas() -> None:
-    """Let all threads of this process and of its children share two pools of memory, where glibc would make one each.
-
-    A process works on one picture at a time, so that threads seldom wait for a pool; but what one thread has given back
-    another could not use. Measured over 30 swaps: 123 MB instead of 148. Does nothing without glibc.
-    """
+    """Let all threads of this process and its children share two memory pools; does nothing without glibc."""
+    # By default each thread has a pool, and can't use what another has freed. Threads rarely wait for a pool, since a
+    # process predicts one image at a time. Measured over 30 swaps: 123 MB instead of 148.
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(_ARENA_MAX, 2)
@@ -53,10 +50,8 @@ def share_arenas() -> None:
 
 
 def release_memory() -> None:
-    """Give back to the system what is not needed any more, after much of it was replaced.
-
-    Measured over 30 swaps: 148 MB of a process' own instead of 219. Takes some milliseconds.
-    """
+    """Return unused memory to the system, which takes some milliseconds."""
+    # Measured over 30 swaps: 148 MB per process instead of 219.
     gc.collect()
     with suppress(OSError, AttributeError):  # no glibc
         ctypes.CDLL(None).malloc_trim(0)
@@ -74,6 +69,6 @@ def _processes() -> list[int]:
 def _proportional(process: int) -> int:
     try:
         lines = (PROC / str(process) / "smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+    except (FileNotFoundError, ProcessLookupError):  # the process has just ended
         return 0
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

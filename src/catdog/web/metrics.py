@@ -1,8 +1,8 @@
-"""Metrics in Prometheus' form, over all processes of the server.
+"""Metrics of all processes of the server in Prometheus format.
 
-Under gunicorn each process writes its values into files of its own in a private folder, which is made before the fork
-and named by PROMETHEUS_MULTIPROC_DIR; whichever process is asked adds them up. Without that folder the metrics are
-those of one process. `prometheus_client` decides between the two when it is imported, so it is imported in functions.
+Under gunicorn each process writes its values to files in a private folder, which is made before the fork and named by
+PROMETHEUS_MULTIPROC_DIR; the process that gets the request adds them up. Without that folder the metrics are those of
+one process. `prometheus_client` decides this when it is imported, so it is imported in functions.
 """
 
 import logging
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 RESERVED_BYTES: Final = {"counter": 2**19, "histogram": 2**19, "gauge_livesum": 2**16}
-"""Size of a process' file of each kind: several times what all routes, statuses and a hundred versions need."""
+"""Size of a process's file of each kind: several times what all routes, statuses and a hundred versions need."""
 
 DURATIONS: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 CONFIDENCES: Final = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
 NOVELTIES: Final = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 OTHER: Final = "other"
-"""Label of what is not in a list: an unknown method, an address that is no route. Labels must stay few."""
+"""Label for unknown methods and URLs without a route, since labels must stay few."""
 
 _log = logging.getLogger(__name__)
 
 
 class Exposition:
-    """The metrics of a process, and the way to those of all. Any number of threads may use it."""
+    """The metrics of one process, and of all. Any number of threads may use it."""
 
     def __init__(self, facts: Callable[[], Iterable["Metric"]]) -> None:
-        """Make the metrics; `facts` gives more of them whenever somebody asks, true for the whole server."""
+        """Create the metrics; `facts` returns further ones for the whole server, at each request."""
         self._facts = facts
         self._failed = False
         _reserve()
@@ -46,22 +46,29 @@ class Exposition:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "catdog_request", "Requests that were answered.", ["method", "route", "status"], registry=registry
+            "catdog_request", "Requests by method, route and status.", ["method", "route", "status"], registry=registry
         )
         self._durations = Histogram(
-            "catdog_request_duration_seconds", "Time for a request.", ["route"], registry=registry, buckets=DURATIONS
+            "catdog_request_duration_seconds",
+            "Duration of requests in seconds.",
+            ["route"],
+            registry=registry,
+            buckets=DURATIONS,
         )
         self._in_progress = Gauge(
-            "catdog_request_in_progress", "Requests under way.", registry=registry, multiprocess_mode="livesum"
+            "catdog_request_in_progress", "Requests in progress.", registry=registry, multiprocess_mode="livesum"
         )
         self._predictions = Counter(
-            "catdog_predictions", "Pictures answered for.", ["class", "verdict", "version"], registry=registry
+            "catdog_predictions",
+            "Predictions by class, verdict and version.",
+            ["class", "verdict", "version"],
+            registry=registry,
         )
         self._confidence = Histogram(
-            "catdog_prediction_confidence", "Confidence of answers.", registry=registry, buckets=CONFIDENCES
+            "catdog_prediction_confidence", "Confidence of predictions.", registry=registry, buckets=CONFIDENCES
         )
-        self._novelty = Histogram("catdog_novelty", "Novelty of pictures.", registry=registry, buckets=NOVELTIES)
-        # Finding a metric by its labels costs more than counting; there are few.
+        self._novelty = Histogram("catdog_novelty", "Novelty of images.", registry=registry, buckets=NOVELTIES)
+        # Looking up a metric by its labels costs more than counting, and there are few.
         self._children: dict[tuple[str, ...], Any] = {}
 
     def begin_request(self) -> None:
@@ -69,19 +76,19 @@ class Exposition:
         self._safely(self._in_progress.inc)
 
     def end_request(self) -> None:
-        """Count a request that is over, however it ended."""
+        """Count a request that has ended, successful or not."""
         self._safely(self._in_progress.dec)
 
     def count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count a request that was answered; `route` is the rule of the URL, None where there is none."""
+        """Count a response; `route` is the rule of the URL, None if there is none."""
         self._safely(self._count_request, method if method in METHODS else OTHER, route or OTHER, status, seconds)
 
     def count_prediction(self, version: int, class_name: str, verdict: str, confidence: float, novelty: float) -> None:
-        """Count one answer."""
+        """Count a prediction."""
         self._safely(self._count_prediction, version, class_name, verdict, confidence, novelty)
 
     def render(self) -> tuple[bytes, str]:
-        """Give the metrics of all processes as text, and its media type."""
+        """Return the metrics of all processes as text, and its media type."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -114,14 +121,14 @@ class Exposition:
     def _safely(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
             work(*arguments)
-        except Exception as error:  # watching never breaks answering
+        except Exception as error:  # monitoring must not break predictions
             if not self._failed:
-                _log.warning("Metrics are not complete from now on. Received: %s", error)
+                _log.warning("Metrics are incomplete from now on: %s", error)
             self._failed = True
 
 
 class _Given:
-    """A collector of one metric that is known already."""
+    """A collector of one metric that exists already."""
 
     def __init__(self, metric: "Metric") -> None:
         self._metric = metric
@@ -131,24 +138,24 @@ class _Given:
 
 
 def make_folder(parent: str | None) -> None:
-    """Make the folder for this server's processes and name it to them, before they start; remove killed servers'."""
+    """Make the folder for this server's processes before they start, and remove those of killed servers."""
     where = Path(parent or tempfile.gettempdir())
     metrics_folder.remove_orphans(where)
     try:
         os.environ[VARIABLE] = str(metrics_folder.make_locked(where))
     except OSError as error:
         os.environ.pop(VARIABLE, None)
-        _log.warning("Metrics are those of one process each: there is no folder for them. Received: %s", error)
+        _log.warning("Metrics are those of one process each, as their folder can't be made: %s", error)
 
 
 def remove_folder() -> None:
-    """Remove what `make_folder` made; when no process is left."""
+    """Remove the folder after the last process has ended."""
     if folder := os.environ.pop(VARIABLE, None):
         metrics_folder.remove(Path(folder))
 
 
-def bury(pid: int) -> None:
-    """Take a process that ended out of what is under way, keep what it counted, and give back the rest of its space."""
+def close_process(pid: int) -> None:
+    """Drop a dead process's requests in progress, keep its counts, and free the rest of its space."""
     if VARIABLE not in os.environ:
         return
     from prometheus_client.multiprocess import mark_process_dead
@@ -161,11 +168,11 @@ def bury(pid: int) -> None:
                 used = int.from_bytes(file.read(4), sys.byteorder)
             os.truncate(path, max(used, 8))
         except OSError as error:
-            _log.debug("The metrics of process %d keep their size. Received: %s", pid, error)
+            _log.debug("The metrics of process %d keep their size: %s", pid, error)
 
 
 def _reserve() -> None:
-    """Take the space of this process' files now: memory that is mapped to a full disk would kill the process later."""
+    """Reserve the space of this process's files, as mapped memory on a full disk would kill the process later."""
     if VARIABLE not in os.environ:
         return
     try:
@@ -174,4 +181,4 @@ def _reserve() -> None:
                 file.write(bytes(max(0, size - file.tell())))
     except OSError as error:
         del os.environ[VARIABLE]
-        _log.warning("Metrics are those of this process alone: there is no space for them. Received: %s", error)
+        _log.warning("Metrics are those of this process only, as there is no space for their files: %s", error)

@@ -1,4 +1,4 @@
-"""Where predictions are counted: in the database, as a sample for drift, in the metrics, and for traces."""
+"""Counts predictions: in the database, as samples for drift, in the metrics, and for traces."""
 
 import logging
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from catdog.monitoring.counts import Counts, current_hour
 from catdog.monitoring.drift import position
 from catdog.monitoring.samples import Sample
 from catdog.prediction.predictor import Prediction
-from catdog.web.live_model import Answer
+from catdog.web.live_model import TimedPrediction
 from catdog.web.metrics import Exposition
 
 _log = logging.getLogger(__name__)
@@ -21,13 +21,13 @@ class PredictionCounter:
         self.exposition: Exposition | None = None
         self.on_prediction: Callable[[Prediction], None] | None = None
 
-    def add(self, answer: Answer) -> None:
+    def add(self, timed: TimedPrediction) -> None:
         """Count a prediction. A failure is logged: monitoring must not break predictions."""
-        prediction = answer.prediction
+        prediction = timed.prediction
         kind = prediction.model_version, prediction.class_name, prediction.verdict
         try:
-            self._counts.add(*kind, prediction.confidence, prediction.novelty, answer.milliseconds)
-            self._sample(answer)
+            self._counts.add(*kind, prediction.confidence, prediction.novelty, timed.milliseconds)
+            self._sample(timed)
         except Exception:
             _log.exception("A prediction was not counted.")
         if self.exposition is not None:
@@ -35,9 +35,9 @@ class PredictionCounter:
         if self.on_prediction is not None:
             self.on_prediction(prediction)
 
-    def _sample(self, answer: Answer) -> None:
-        hour, prediction = current_hour(), answer.prediction
+    def _sample(self, timed: TimedPrediction) -> None:
+        hour, prediction = current_hour(), timed.prediction
         if (drawn := self._counts.samples.draw(hour)) is not None:
             result = prediction.class_id, prediction.confidence, prediction.novelty
-            place = position(answer.predictor.novelty, answer.features).astype("<f4").tobytes()
+            place = position(timed.predictor.novelty, timed.features).astype("<f4").tobytes()
             self._counts.samples.add(Sample(hour, drawn, prediction.model_version, *result, place))

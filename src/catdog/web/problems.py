@@ -1,10 +1,10 @@
-"""Turns errors into HTTP responses: one JSON shape, RFC 9457, on every route.
+"""Turns errors into HTTP responses, with the same JSON (RFC 9457) on every route.
 
     {"type": "urn:catdog:problem:image-format", "title": "Unsupported Media Type", "status": 415, "error": "…",
      "request_id": "…"}
 
-`error` is the message for clients of the API; the page has its own by `type`. Unexpected errors are logged and reveal
-nothing.
+`error` is the message for clients of the API; the page has its own for each `type`. Unexpected errors are logged and
+reveal nothing.
 """
 
 import errno
@@ -75,7 +75,7 @@ TYPES: Final[dict[type[Exception], str]] = {
     errors.ServerBusyError: f"{_TYPE}busy",
     errors.DatabaseBusyError: f"{_TYPE}busy",
 }
-"""Problem type by error class. What isn't listed and isn't about storage is "about:blank": the status says it all."""
+"""Problem type by error class. For others that aren't about storage it is "about:blank": the status says it all."""
 
 NO_STORAGE: Final = f"{_TYPE}storage-unavailable"
 DISK_FULL: Final = f"{_TYPE}disk-full"
@@ -166,11 +166,11 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
-        _log.error("Request %s found the disk full: %s", request_id(), own_words(error), extra=_log_fields())
+        _log.error("Request %s failed, as the disk is full: %s", request_id(), own_words(error), extra=_log_fields())
         return 507, str(error) if isinstance(error, errors.UploadsFullError) else FULL
     if (sentence := why_not_kept(error)) is not None:
         _note(503, error)
-        message = "Request %s could not use the database or a file: %s"
+        message = "Request %s couldn't use the database or a file: %s"
         _log.error(message, request_id(), own_words(error), extra=_log_fields())
         return 503, without_paths(sentence, settings)
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)

@@ -1,13 +1,13 @@
-"""What a view declares about its route: who may call it, how large its body may be, which threads answer it, how often.
+"""Declarations of a view about its route: who may call it, its body, its threads, and whether it has rate limits.
 
 @api.post("/predict")
 @open_to_all
 @takes(Body.IMAGES)
-@answered_in(Lane.PREDICTING)
+@handled_in(Lane.PREDICTING)
 def predict(): ...
 
-A `RouteTable` collects the declarations from the URL map. The application reads it by endpoint, the event loop by
-method and path, before there is a request.
+A `RouteTable` collects the declarations from the URL map. The application looks routes up by endpoint; the event loop,
+which has no Flask request yet, by method and path.
 """
 
 from collections.abc import Callable
@@ -26,54 +26,54 @@ _EXTENSION: Final = "catdog_routes"
 
 
 class Access(Enum):
-    """Who may call a route, by whichever of its methods."""
+    """Who may call a route, with any of its methods."""
 
     OPEN = "open"
-    """Everybody. The route doesn't look at a key, and by POST it changes nothing but counts."""
+    """Everybody. The route ignores keys, and POST changes nothing but counts."""
 
     CLOSED = "closed"
-    """Whoever has the key; without one, the server's own machine."""
+    """Clients with the key; if none is set, only the server's own machine."""
 
     KEY = "key"
-    """Everybody who brings the key in the request's body, where the route itself looks at it: signing in."""
+    """Clients that send the key in the body, which the route checks itself: signing in."""
 
 
 class Body(Enum):
-    """What the body of a request holds, which decides how large it may be."""
+    """What the body of a request contains, which sets its limit."""
 
     SMALL = "small"
-    """No image: a key, a form of the page, or nothing."""
+    """No image, but a key, a form of the page, or nothing."""
 
     IDS = "ids"
-    """The numbers of many images."""
+    """Ids of many images."""
 
     IMAGES = "images"
-    """Images to look at."""
+    """Images for predictions."""
 
     TENSORS = "tensors"
     """Images as a tensor: binary, or base64 in JSON."""
 
     UPLOAD = "upload"
-    """Images to keep, of which there may be many."""
+    """Images to store, possibly many."""
 
 
 class Lane(Enum):
-    """Which threads answer a request. A lane that is busy doesn't delay the others."""
+    """Which threads handle a request. A busy lane doesn't delay the others."""
 
     OTHER = "other"
     LIVENESS = "liveness"
     READINESS = "readiness"
-    """It may wait for a database, which liveness never does."""
+    """May wait for the database, which liveness never does."""
 
     PREDICTING = "predicting"
     LISTS = "lists"
     INFERENCE = "inference"
-    """`PREDICTING` or `LISTS`: the body says how many images it has."""
+    """`PREDICTING` or `LISTS`, by the number of images in the body."""
 
     EXPLAINING = "explaining"
     UPLOADS = "uploads"
     PIPELINED = "pipelined"
-    """No route's own: predictions and others that a client sent ahead of the previous response."""
+    """Not declared by routes: requests sent before the previous response was read."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Route:
 
 
 NOWHERE: Final = Route(access=Access.OPEN, is_rate_limited=False)
-"""A request that matches no route: it finds nothing."""
+"""The route of requests that match none."""
 
 _UNDECLARED: Final = Route(access=Access.CLOSED)
 
@@ -99,17 +99,17 @@ def declare(view: View, **declarations: Any) -> View:
 
 
 def takes(body: Body) -> Callable[[View], View]:
-    """Declare what the body of a view's requests holds; a view that doesn't say so takes a small one."""
+    """Declare what the body of a view's requests contains; the default is `SMALL`."""
     return lambda view: declare(view, body=body)
 
 
-def answered_in(lane: Lane) -> Callable[[View], View]:
-    """Declare which threads answer a view's requests."""
+def handled_in(lane: Lane) -> Callable[[View], View]:
+    """Declare which threads handle a view's requests."""
     return lambda view: declare(view, lane=lane)
 
 
 def unlimited(view: View) -> View:
-    """Declare that a view may be called any number of times: what watches the server must get an answer."""
+    """Declare that a view has no rate limit, for monitoring."""
     return declare(view, is_rate_limited=False)
 
 
@@ -131,7 +131,7 @@ class RouteTable:
                 f"Each view must declare who may call it, with @open_to_all or @needs_permission. Missing on: {missing}"
             )
         self._urls = app.url_map.bind("")
-        # Most addresses are fixed, and looking one up costs less than matching it.
+        # Most URLs are fixed, and looking one up is faster than matching it.
         fixed = [rule for rule in rules if not rule.arguments]
         self._by_path = {
             (method, rule.rule): self._routes[rule.endpoint] for rule in fixed for method in rule.methods or ()
@@ -142,7 +142,7 @@ class RouteTable:
         return NOWHERE if endpoint is None else self._routes.get(endpoint, _UNDECLARED)
 
     def find(self, method: str, path: str) -> Route:
-        """Return the route for a method and a path as they stand in the request line; `NOWHERE` if there is none."""
+        """Return the route for the method and path of a request line; `NOWHERE` if there is none."""
         path = unquote(path)
         if (route := self._by_path.get((method, path))) is not None:
             return route
@@ -154,7 +154,7 @@ class RouteTable:
 
 
 def seal(app: Flask) -> None:
-    """Collect what an app's views declare; called once all routes are registered.
+    """Collect what an app's views declare, after all routes are registered.
 
     Raises:
         RuntimeError: a view doesn't declare who may call it.

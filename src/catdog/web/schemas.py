@@ -1,4 +1,4 @@
-"""What the API takes and returns, for its OpenAPI document. `test_web_api.py` checks responses against it."""
+"""OpenAPI schemas of predictions, models and problems; `test_web_api.py` checks responses against them."""
 
 import copy
 from typing import Any, Final
@@ -11,180 +11,180 @@ SECURITY_SCHEMES: Final = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
-PICTURES: Final = ("image/jpeg", "image/png", "image/webp", "image/avif", "application/octet-stream")
+IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/avif", "application/octet-stream")
 
 
 def described(text: str, **more: Any) -> dict[str, Any]:
-    """Give what every field that is always there is made with: its description, and more of its JSON schema."""
+    """Return the arguments of a required field: its description, and more of its JSON schema."""
     return {"required": True, "metadata": {"description": text, **more}}
 
 
 class Problem(Schema):
-    """Any error, as RFC 9457 has it."""
+    """Any error (RFC 9457)."""
 
     type = String(**described("kind of problem, such as urn:catdog:problem:image-format, or about:blank"))
-    title = String(**described("name of the status"))
-    status = Integer(**described("the status"))
+    title = String(**described("name of the HTTP status"))
+    status = Integer(**described("HTTP status"))
     error = String(**described("what is wrong and what to do"))
-    request_id = String(**described("name of the request, in the log and in X-Request-ID"))
+    request_id = String(**described("id of the request, as in the log and X-Request-ID"))
 
 
 class PredictionFields(Schema):
-    """The answer of a model for one picture."""
+    """The prediction for an image."""
 
-    class_ = String(data_key="class", **described("the class, as shown to people", example="Cat"))
-    class_id = Integer(**described("its number"))
-    confidence = Float(**described("its probability, 0 to 1"))
-    probabilities = Dict(keys=String(), values=Float(), **described("one for each class, by key; they sum to 1"))
-    verdict = String(**described("a class key, `neither` (unlike anything seen), or `unsure`", example="cat"))
+    class_ = String(data_key="class", **described("display name of the class", example="Cat"))
+    class_id = Integer(**described("number of the class"))
+    confidence = Float(**described("probability of the class, 0 to 1"))
+    probabilities = Dict(keys=String(), values=Float(), **described("probability of each class, by key; they sum to 1"))
+    verdict = String(**described("a class key, `neither` (unlike the training images) or `unsure`", example="cat"))
     novelty = Float(**described("0 to 1; from 0.5 on the verdict is `neither`"))
-    model_version = Integer(**described("the version that answered"))
+    model_version = Integer(**described("version that predicted"))
 
 
 class Prediction(PredictionFields):
-    """The answer for one picture, and how long it took."""
+    """The prediction for an image, and its latency."""
 
-    latency_ms = Float(**described("milliseconds for decoding and the network"))
+    latency_ms = Float(**described("milliseconds for decoding and inference"))
 
 
 class Batch(Schema):
-    """Answers in the order of the pictures."""
+    """Predictions in the order of the images."""
 
     results = List(
         Raw(metadata={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Prediction", "Problem")]}),
-        **described("for each picture what /api/predict answers, or a problem"),
+        **described("for each image a prediction as from /api/predict, or a problem"),
     )
 
 
 class Explained(Schema):
-    """The class that is explained."""
+    """The explained class."""
 
-    class_ = String(data_key="class", **described("as shown to people"))
-    class_id = Integer(**described("its number"))
+    class_ = String(data_key="class", **described("display name of the class"))
+    class_id = Integer(**described("number of the class"))
 
 
 class Similar(Schema):
-    """A training picture."""
+    """A training image."""
 
-    class_ = String(data_key="class", **described("its class"))
+    class_ = String(data_key="class", **described("class of the image"))
     distance = Float(**described("cosine distance of the features, 0 to 2"))
-    sha256 = String(**described("hash of its bytes"))
-    file = String(
-        allow_none=True, **described("address of a thumbnail; null where the file has gone or is not yours to see")
-    )
+    sha256 = String(**described("SHA-256 of the file"))
+    file = String(allow_none=True, **described("URL of a thumbnail; null if the file is gone or the key is needed"))
 
 
 class Explanation(PredictionFields):
-    """Why a picture got its answer."""
+    """An explanation of a prediction."""
 
-    explained = Nested(Explained, **described("the class that the heat map is for"))
-    heat_map = String(**described("a PNG with transparency to lay over the upright picture, as a data URL"))
-    heat_map_width = Integer(**described("its pixels across"))
-    heat_map_height = Integer(**described("its pixels down"))
-    contributions = List(List(Float()), **described("what speaks for the class, by row and column, 0 to 1"))
-    similar = List(Nested(Similar), **described("the nearest training pictures, nearest first"))
+    explained = Nested(Explained, **described("class that the heat map explains"))
+    heat_map = String(**described("a transparent PNG to lay over the upright image, as a data URL"))
+    heat_map_width = Integer(**described("width in pixels"))
+    heat_map_height = Integer(**described("height in pixels"))
+    contributions = List(List(Float()), **described("evidence for the class by row and column, 0 to 1"))
+    similar = List(Nested(Similar), **described("most similar training images, nearest first"))
 
 
 class Health(Schema):
-    """Whether the server works."""
+    """Health of the server."""
 
     status = String(**described("`healthy`, or `unhealthy` without a model"))
     model_status = String(**described("`loaded` or `not_loaded`"))
-    uptime_seconds = Float(**described("since the server started"))
-    total_predictions = Integer(**described("over all processes and restarts"))
+    uptime_seconds = Float(**described("seconds since the server started"))
+    total_predictions = Integer(**described("predictions of all processes, across restarts"))
 
 
 class Version(Schema):
-    """A version."""
+    """A version of the model."""
 
-    version = Integer(**described("its number"))
-    champion = Boolean(**described("whether it answers"))
-    created_at = String(metadata={"description": "when it was made"})
+    version = Integer(**described("number of the version"))
+    champion = Boolean(**described("whether it is the champion"))
+    created_at = String(metadata={"description": "creation time"})
     classes = List(String(), metadata={"description": "folder names of its classes"})
-    backbone = String(metadata={"description": "the backbone it is on"})
-    accuracy = Float(metadata={"description": "on its test pictures"})
-    n = Integer(metadata={"description": "how many test pictures"})
-    error = String(metadata={"description": "what is wrong with a damaged one"})
+    backbone = String(metadata={"description": "its backbone"})
+    accuracy = Float(metadata={"description": "accuracy on its test images"})
+    n = Integer(metadata={"description": "number of test images"})
+    error = String(metadata={"description": "why it can't be used"})
 
 
 class Models(Schema):
     """All versions."""
 
-    champion = Integer(allow_none=True, **described("the version that answers"))
+    champion = Integer(allow_none=True, **described("number of the champion"))
     versions = List(Nested(Version), **described("lowest number first"))
 
 
 class Promoted(Schema):
     """The champion after a change."""
 
-    champion = Integer(**described("the version that answers from now on"))
+    champion = Integer(**described("number of the champion"))
 
 
 class Session(Schema):
     """Whether the browser is signed in."""
 
-    key_needed = Boolean(**described("whether the server has a key, which changing something needs"))
-    signed_in = Boolean(**described("whether the request came with a cookie that stands for it"))
-    csrf_token = String(allow_none=True, **described("what a signed-in page must send as X-CSRF-Token"))
+    key_needed = Boolean(**described("whether the server has a key, which changes need"))
+    signed_in = Boolean(**described("whether the request has a valid session"))
+    csrf_token = String(allow_none=True, **described("token that a signed-in page must send as X-CSRF-Token"))
 
 
 class Probe(Schema):
     """The state of the process."""
 
-    status = String(**described("`alive`, `ready`, or `degraded` while predictions work but something else does not"))
-    version = Integer(metadata={"description": "the version that answers"})
-    faults = List(String(), metadata={"description": "what does not work besides, and what to do"})
+    status = String(**described("`alive`, `ready`, or `degraded` if predictions work but something else doesn't"))
+    version = Integer(metadata={"description": "version in use"})
+    faults = List(String(), metadata={"description": "what doesn't work, and what to do"})
 
 
 class RetrainingAccepted(Schema):
-    """A retraining that was queued."""
+    """A queued retraining."""
 
     message = String(**described("what happens next"))
-    job_id = String(**described("names the job"))
-    new = Integer(**described("pictures that the champion was not trained on"))
+    job_id = String(**described("id of the job"))
+    new = Integer(**described("images that the champion wasn't trained on"))
 
 
 class RetrainingStatus(Schema):
-    """A retraining; where there was none so far, most is null."""
+    """A retraining; most fields are null if there has been none."""
 
     in_progress = Boolean(**described("whether it is queued or running"))
     state = String(allow_none=True, **described("`queued`, `running`, `succeeded`, `failed` or `cancelled`"))
     progress = Float(**described("0 to 100"))
     message = String(**described("what it is doing, or how it ended"))
-    stage = String(allow_none=True, **described("`queued`, the step at which it is, or `done`"))
-    eta_seconds = Float(allow_none=True, **described("seconds to go, estimated"))
-    job_id = String(allow_none=True, **described("names the job"))
-    log = List(String(), **described("what happened when, the last lines"))
+    stage = String(allow_none=True, **described("`queued`, the current step, or `done`"))
+    eta_seconds = Float(allow_none=True, **described("estimated seconds left"))
+    job_id = String(allow_none=True, **described("id of the job"))
+    log = List(String(), **described("last lines of its log"))
     result = Dict(
         allow_none=True,
-        **described("version, decision, reason, metrics of both models, which test pictures changed, what was added"),
+        **described(
+            "version, decision, reason, metrics of both models, changed predictions on test images, added images"
+        ),
     )
-    created_at = String(allow_none=True, **described("when it was queued"))
-    started_at = String(allow_none=True, **described("when it began"))
-    finished_at = String(allow_none=True, **described("when it ended"))
+    created_at = String(allow_none=True, **described("time it was queued"))
+    started_at = String(allow_none=True, **described("time it started"))
+    finished_at = String(allow_none=True, **described("time it ended"))
 
 
 _REASONS: Final = {
-    400: "No picture, or an unusable parameter",
-    401: "The key is missing or wrong",
+    400: "No image, or an invalid parameter",
+    401: "The API key is missing or wrong",
     403: "Not allowed from here without a key",
-    404: "No such version, picture or job",
-    409: "Damaged, or nothing to go back to, or not possible as things are",
-    413: "Over a limit, which the problem names",
+    404: "No such version, image or job",
+    409: "Not possible in the current state, for example because a version is damaged",
+    413: "Over a limit, which the error names",
     415: "Not JPEG, PNG, WebP or AVIF",
-    422: "The picture cannot be decoded, or has too many pixels",
-    429: "Too many requests; Retry-After says when to come again",
-    500: "The server failed",
-    503: "No model to answer with, or the database is busy",
-    507: "The disk is full, or fuller than the limits allow",
+    422: "The image can't be decoded or has too many pixels",
+    429: "Too many requests; Retry-After says when to try again",
+    500: "Internal error",
+    503: "No model in use, or the database is busy",
+    507: "The disk is full, or the quota for uploads is used up",
 }
 
 
 _ANYWHERE: Final = (429, 500, 507)
 
 
-def answers(schema: type[Schema], *problems: int, success: int = 200) -> dict[int, Any]:
-    """Describe what a route answers: `schema` with the status of success, or a problem with one of the others."""
+def responses(schema: type[Schema], *problems: int, success: int = 200) -> dict[int, Any]:
+    """Return the responses of a route: `schema` for success, and a problem for each other status."""
     content = {"application/problem+json": {"schema": Problem}}
     return {
         success: {
@@ -196,15 +196,15 @@ def answers(schema: type[Schema], *problems: int, success: int = 200) -> dict[in
 
 
 def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add to an OpenAPI document what it takes to send pictures and keys, which APIFlask has no words for."""
-    if isinstance(spec, str):  # YAML, which is not asked for
+    """Add the bodies that APIFlask can't describe, images and keys, to an OpenAPI document."""
+    if isinstance(spec, str):  # YAML, which isn't used
         return spec
-    picture = {"type": "string", "format": "binary"}
-    several = {"type": "array", "items": picture, "minItems": 1}
-    raw = {kind: {"schema": picture} for kind in PICTURES}
-    for path, field in {"/predict": picture, "/predict/batch": several, "/explain": picture}.items():
+    image = {"type": "string", "format": "binary"}
+    several = {"type": "array", "items": image, "minItems": 1}
+    raw = {kind: {"schema": image} for kind in IMAGE_TYPES}
+    for path, field in {"/predict": image, "/predict/batch": several, "/explain": image}.items():
         form = {"type": "object", "required": ["image"], "properties": {"image": field}}
-        encoding = {"image": {"contentType": ", ".join(PICTURES)}}
+        encoding = {"image": {"contentType": ", ".join(IMAGE_TYPES)}}
         content = {"multipart/form-data": {"schema": form, "encoding": encoding}, **raw}
         spec["paths"][f"/api{path}"]["post"]["requestBody"] = {"required": True, "content": content}
     key = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string", "minLength": 1}}}
@@ -219,7 +219,7 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
 
 
 def name_classes(spec: dict[str, Any], keys: list[str]) -> dict[str, Any]:
-    """Give a copy of an OpenAPI document in which the class to explain is one of those that the model knows now."""
+    """Return a copy of an OpenAPI document with the classes of the model in use as the enum of `class`."""
     named = copy.deepcopy(spec)
     named["paths"]["/api/explain"]["post"]["parameters"][0]["schema"]["enum"] = keys
     return named

@@ -1,4 +1,4 @@
-"""What a server reports of itself: the model in use, drift, and statistics over all processes and restarts."""
+"""Reports of a server: the model in use, drift, and statistics of all processes, across restarts."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ class ServerStatus:
         return max(0.0, time.time() - self._started_at)
 
     def model(self) -> dict[str, Any]:
-        """Return which version is in use, since when, how fast it is, and which could not be loaded."""
+        """Return the version in use, its metrics and latency, and a champion that couldn't be loaded."""
         predictor = self._model.predictor if self._model.is_ready else None
         uptime, refusal = self.uptime_seconds, self._model.refusal
         metadata = dict(predictor.version.metadata) if predictor else {}
@@ -55,7 +55,7 @@ class ServerStatus:
         }
 
     def statistics(self) -> dict[str, Any]:
-        """Count the images on disk and the predictions, with the metrics of the model in use."""
+        """Return counts of images on disk and of predictions, with the metrics of the model in use."""
         version = self._model.predictor.version if self._model.is_ready else None
         classes = version.classes if version else ("cats", "dogs")
         folders = {split: self._settings.data_dir / split for split in ("train", "test")}
@@ -70,22 +70,22 @@ class ServerStatus:
         }
 
     def drift(self) -> Drift | None:
-        """Return how far recent predictions are from those on the version's test images; None if it isn't known."""
+        """Return how recent predictions differ from those on the version's test images; None if it isn't known."""
         if not self._model.is_ready or not self._counts.has_database:
             return None
         try:
             return self._drift.read(self._counts.engine(), self._model.predictor.version.number)
         except Exception as error:  # monitoring must not break predictions
-            _log.warning("The drift is not known. Received: %s", own_words(error))
+            _log.warning("Drift can't be measured: %s", own_words(error))
             return None
 
     def measure_drift(self) -> None:
-        """Measure the drift of the version in use, if it is time to."""
+        """Measure the drift of the version in use, if it is due."""
         if self._model.is_ready and self._counts.has_database:
             self._drift.measure(self._counts.engine(), self._model.predictor.version)
 
     def _history(self) -> list[Any]:
         try:
             return list(self._model.store.history())
-        except CatdogError:  # the refusal says so
+        except CatdogError:  # `refused` says why
             return []

@@ -1,4 +1,4 @@
-"""The parts of a server process, the threads that keep them up to date, and how routes reach them."""
+"""The parts of a server process, the threads that update them, and functions that return them to routes."""
 
 import atexit
 import logging
@@ -16,21 +16,20 @@ from catdog.prediction.predictor import Predictor
 from catdog.settings import Settings
 from catdog.storage.contention import why_no_database
 from catdog.storage.database import own_words
-from catdog.web.condition import LOOK_SECONDS, Condition
+from catdog.web.condition import CHECK_SECONDS, Condition
 from catdog.web.live_model import LiveModel
 from catdog.web.memory import release_memory
 from catdog.web.prediction_counter import PredictionCounter
 from catdog.web.server_status import ServerStatus
 
 POLL_SECONDS: Final = 0.25
-"""How often a process looks for a new champion: one `stat` of a file, some microseconds."""
+"""How often a process checks for a new champion: one `stat` of a file, some microseconds."""
 
 FLUSH_SECONDS: Final = 1.0
-"""How often counts go to the database."""
+"""How often counts are written to the database."""
 
 LOCK_SECONDS: Final = 5.0
-"""How long a request waits for a held database, since it holds a thread meanwhile: several times what a batch of rows
-takes on a slow disk."""
+"""How long a request waits for a locked database: several times what a batch of rows takes on a slow disk."""
 
 DRIFT_SECONDS: Final = 10.0
 """How often a process checks whether it is time to measure drift."""
@@ -53,7 +52,7 @@ class Service:
         self._threads: list[threading.Thread] = []
 
     def install(self, app: Flask) -> None:
-        """Let the routes of an app reach the parts."""
+        """Make the parts available to an app's routes."""
         app.extensions[_EXTENSION] = self
 
     def start(self) -> None:
@@ -64,7 +63,7 @@ class Service:
             (self.model.refresh, POLL_SECONDS),
             (self.counts.flush, FLUSH_SECONDS),
             (self.status.measure_drift, DRIFT_SECONDS),
-            (self.condition.look, LOOK_SECONDS),
+            (self.condition.check, CHECK_SECONDS),
         )
         for task, every in tasks:
             name = f"catdog-{getattr(task, '__name__', 'task')}"
@@ -85,9 +84,9 @@ class Service:
         while not self._stopping.wait(every):
             try:
                 task()
-            except Exception as error:  # a thread that ended would end the swapping, or the counting, for good
-                is_known = isinstance(error, CatdogError) or why_no_database(error)  # the sentence says it all
-                sentence = "A task of the server failed; it is tried again. Received: %s"
+            except Exception as error:  # the task must run again
+                is_known = isinstance(error, CatdogError) or why_no_database(error)  # the message says it all
+                sentence = "A background task failed and will be retried: %s"
                 _log.error(sentence, own_words(error), exc_info=None if is_known else error)
 
 
@@ -107,7 +106,7 @@ def counts() -> Counts:
 
 
 def database() -> Engine:
-    """Return the database, which is opened if it wasn't; raises what `Counts.engine` does."""
+    """Return the database, opening it if necessary; raises what `Counts.engine` does."""
     return _current().counts.engine()
 
 
@@ -117,7 +116,7 @@ def server_status() -> ServerStatus:
 
 
 def condition() -> Condition:
-    """Return what keeps the server from storing anything."""
+    """Return the faults that keep the server from saving anything."""
     return _current().condition
 
 

@@ -1,4 +1,4 @@
-"""Whose picture the network takes next: pictures on their own before those of lists, and of each kind the first."""
+"""The order in which images reach the network: single images before those of lists, each kind first in, first out."""
 
 import threading
 from collections import deque
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Final
 
 SINGLES_IN_A_ROW: Final = 4
-"""After so many pictures on their own, one of a list has its turn: lists wait, and never for ever."""
+"""After this many single images, one of a list has its turn, so lists never wait for ever."""
 
 
 class Turn:
-    """Lets one thread at a time in. Whoever leaves hands over to the next, so nobody is overtaken by a newcomer."""
+    """A lock for one thread at a time, handed over to the next waiting thread, so no newcomer overtakes it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,10 +22,10 @@ class Turn:
 
     @contextmanager
     def taken(self, *, listed: bool = False) -> Iterator[None]:
-        """Wait for the turn, and have it for the block.
+        """Hold the turn for a block, after waiting for it.
 
         Args:
-            listed: it is for a picture of several that came together.
+            listed: whether it is for one of several images in a request.
         """
         self._wait(self._listed if listed else self._single)
         try:

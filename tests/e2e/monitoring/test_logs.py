@@ -62,9 +62,9 @@ def test_all_lines_of_a_server_are_json(bundled: Settings, tmp_path: Path, monke
     lines = [json.loads(line) for line in text.splitlines()]
     assert all(line.keys() >= {"time", "level", "logger", "message"} for line in lines)
     messages = [line["message"] for line in lines]
-    for said in ("Starting gunicorn", "Booting worker", "Shutting down", "The worker ended; it is started again"):
+    for said in ("Starting gunicorn", "Booting worker", "Shutting down", "The worker ended and will be restarted"):
         assert any(said in message for message in messages), said
-    assert sum("do not put it behind a proxy" in message for message in messages) == 1
+    assert sum("Don't put it behind a proxy" in message for message in messages) == 1
     requests = [line for line in lines if line["logger"] == "catdog.requests"]
     assert all(line.keys() >= {"request_id", "method", "route", "status", "ms", "version"} for line in requests)
     assert {(line["method"], line["route"], line["status"]) for line in requests} >= {

@@ -42,7 +42,7 @@ def test_the_tab_is_in_the_address(open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", name="Versions", exact=True)).to_be_visible()
 
 
-def test_it_is_light_and_comes_once(open_page: OpenPage) -> None:
+def test_the_page_is_small_and_cached(open_page: OpenPage) -> None:
     page = open_page("about:blank")
     asked = asked_of_the_server(page)
     sizes: dict[str, int] = {}

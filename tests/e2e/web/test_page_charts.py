@@ -72,7 +72,7 @@ def test_a_chart_is_saved_as_svg_png_and_csv(open_page: OpenPage, address: str, 
     assert (tmp_path / "confusion.csv").read_text().startswith("Shows,Answered,Pictures")
 
 
-def test_a_cell_opens_its_pictures(open_page: OpenPage, address: str) -> None:
+def test_a_cell_opens_its_images(open_page: OpenPage, address: str) -> None:
     page = open_page(TAB, address=address)
     cell = page.get_by_role("link", name="of Cat, predicted Cat")
     cell.focus()
@@ -89,7 +89,7 @@ def test_a_cell_opens_its_pictures(open_page: OpenPage, address: str) -> None:
     expect(section.get_by_role("heading", name="Most confident mistakes")).to_be_visible()
 
 
-def test_what_was_asked_meanwhile_is_shown_at_the_next_look(open_page: OpenPage, home: Settings) -> None:
+def test_new_predictions_are_shown_on_return(open_page: OpenPage, home: Settings) -> None:
     with serving(home) as address:
         look_predict_look(open_page(TAB, address=address), address, home)
 
@@ -129,7 +129,7 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, address: str, dark: bool
     assert serious_violations(page) == []
 
 
-def test_a_telephone(open_page: OpenPage, address: str) -> None:
+def test_on_a_phone(open_page: OpenPage, address: str) -> None:
     page = open_page(TAB, address=address, width=360)
     charts = charts_of(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -152,10 +152,10 @@ def test_without_javascript(open_page: OpenPage, address: str) -> None:
     assert page.locator("#pictures img").count() > 0
 
 
-def test_a_script_that_cannot_be_loaded_is_told_and_tables_stay(open_page: OpenPage, address: str) -> None:
+def test_a_script_that_fails_to_load_is_reported_and_tables_stay(open_page: OpenPage, address: str) -> None:
     page = open_page("/?tab=status", address=address, expected={500})
     page.route("**/assets/vega.js*", lambda route: route.fulfill(status=500))
     page.get_by_role("tab", name="Visualizations").click()
-    expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
+    expect(page.get_by_role("alert")).to_contain_text("couldn't be loaded")
     expect(page.locator(".chart:visible")).to_have_count(0)
     expect(page.locator('[data-chart="roc"]').get_by_text("View as table")).to_be_visible()

@@ -27,11 +27,11 @@ def choose(page: Page, *files: dict[str, Any] | Path) -> Locator:
         page.get_by_role("button", name="Choose images").click()
     chooser.value.set_files(list(files))  # type: ignore[arg-type]
     cards = page.locator(".result")
-    expect(cards.locator(".answer")).to_have_count(len(files))
+    expect(cards.locator(".prediction")).to_have_count(len(files))
     return cards
 
 
-def test_several_pictures_one_of_them_broken(open_page: OpenPage) -> None:
+def test_several_images_one_of_them_broken(open_page: OpenPage) -> None:
     page = open_page("/", expected={415}, width=360)
     broken = {"name": "b.jpg", "mimeType": "image/jpeg", "buffer": b"none"}
     cards = choose(page, drawing(1), broken, drawing(2, LONG_NAME))
@@ -162,7 +162,7 @@ def test_camera(open_page: OpenPage) -> None:
         ("navigator.permissions.query = async () => ({ state: 'denied' })", "it is blocked for this page"),
     ],
 )
-def test_where_there_is_no_camera_it_says_why(open_page: OpenPage, before: str, reason: str) -> None:
+def test_without_a_camera_it_says_why(open_page: OpenPage, before: str, reason: str) -> None:
     page = open_page("/", before=before)
     expect(page.get_by_text(f"No camera: {reason}")).to_be_visible()
     expect(page.get_by_role("button", name="Use camera")).to_be_hidden()
@@ -182,7 +182,7 @@ def test_without_a_script(open_page: OpenPage) -> None:
 
 
 @pytest.mark.shared
-def test_photographs(open_page: OpenPage, shared: Path) -> None:
+def test_photos(open_page: OpenPage, shared: Path) -> None:
     page = open_page("/")
     cards = choose(page, shared / "photos" / "cat.4996.jpg", shared / "photos" / "dog.4018.jpg")
     expect(cards.nth(0).get_by_role("heading")).to_have_text("Cat")

@@ -58,7 +58,7 @@ def summary(page: Page) -> Any:
 
 
 def pictures(page: Page) -> Any:
-    return page.get_by_role("region", name="2. Review").locator(".retrain-picture")
+    return page.get_by_role("region", name="2. Review").locator(".retrain-image")
 
 
 def counts(page: Page, folder: str) -> Any:
@@ -71,7 +71,7 @@ def undo(page: Page) -> None:
     page.locator(".toast").last.get_by_role("button", name="Undo").click()
 
 
-def test_pictures_come_in_and_are_looked_after(
+def test_images_are_uploaded_and_managed(
     retrain: Callable[..., Page], cats: list[Path], tmp_path: Path, home: Settings
 ) -> None:
     page = retrain()
@@ -150,7 +150,7 @@ def test_a_dropped_folder_is_sent_once_its_class_is_chosen(
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 7
 
 
-def test_what_could_not_be_sent_can_be_sent_again(retrain: Callable[..., Page], cats: list[Path]) -> None:
+def test_unsent_files_can_be_sent_again(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page = retrain(expected={413})
     full = '{"error": "There is too much.", "request_id": "abc"}'
     refuse: Callable[[Route], None] = lambda route: route.fulfill(status=413, body=full)  # noqa: E731
@@ -233,7 +233,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
     undo(page)
     outcome.get_by_role("button", name="Deploy anyway").click()
     expect(outcome).to_contain_text("Version 2 in use")
-    expect(page.locator("#answering")).to_have_text("Model v2 in use")
+    expect(page.locator("#version-in-use")).to_have_text("Model v2 in use")
     assert ModelStore(home.models_dir).champion() == 2
     assert page.request.get("/api/model/status").json()["version"] == 2
     undo(page)
@@ -241,9 +241,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
     assert ModelStore(home.models_dir).champion() == 1
 
 
-def test_what_cannot_be_started_is_said_and_what_was_started_can_be_cancelled(
-    retrain: Callable[..., Page], cats: list[Path]
-) -> None:
+def test_a_start_may_fail_and_a_job_be_cancelled_on_the_page(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page = retrain(expected={409})
     job = page.get_by_role("region", name="4. Retrain")
     job.get_by_role("button", name="Start retraining").click()
@@ -275,7 +273,7 @@ def test_by_keyboard(retrain: Callable[..., Page], cats: list[Path]) -> None:
     page.keyboard.press("Enter")
     # It goes to the end; the focus stays with it, on what can be done to it now, or on its place.
     expect(page.get_by_role("button", name=f"Restore {names[1]}")).to_be_visible()
-    assert page.evaluate("document.activeElement.closest('.retrain-picture') !== null")
+    assert page.evaluate("document.activeElement.closest('.retrain-image') !== null")
     page.get_by_role("checkbox", name=f"Choose {names[2]}").focus()
     page.keyboard.press("Space")
     chosen = page.get_by_role("group", name="Selected images")
@@ -290,7 +288,7 @@ def test_by_keyboard(retrain: Callable[..., Page], cats: list[Path]) -> None:
 
 
 def removers(page: Page) -> list[str]:
-    found = page.locator('.retrain-picture [data-action="remove"]')
+    found = page.locator('.retrain-image [data-action="remove"]')
     return [button.get_attribute("aria-label") for button in found.all()]
 
 
@@ -340,7 +338,7 @@ def test_without_a_script(retrain: Callable[..., Page], cats: list[Path], tmp_pa
     page.get_by_role("radio", name="Cat").check()
     page.get_by_label("Images or a zip").set_input_files([*cats, text])
     page.get_by_role("button", name="Add images").click()
-    expect(page.get_by_role("status").filter(has_text="6 pictures were added to cats")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="6 images added to cats")).to_be_visible()
     expect(page.get_by_text("notes.jpg: The file is not a JPEG")).to_be_visible()
     assert len(list((home.retrain_dir / "cats").glob("*.jpg"))) == 6
     page.get_by_role("button", name="Start retraining").click()
@@ -369,7 +367,7 @@ def test_signing_in_opens_the_tab(home: Settings, open_page: OpenPage, cats: lis
     ("status", "told"),
     [(404, "Retraining isn't available on this server."), (503, "Retraining isn't available right now. Busy.")],
 )
-def test_what_the_server_cannot_do_is_said(open_page: OpenPage, status: int, told: str) -> None:
+def test_unavailable_retraining_is_reported(open_page: OpenPage, status: int, told: str) -> None:
     page = open_page("/?tab=retrain", expected={status})
     page.route("**/api/retrain/status*", lambda route: route.fulfill(status=status, body='{"error": "Busy."}'))
     page.reload()

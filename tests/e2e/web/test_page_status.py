@@ -45,7 +45,7 @@ def test_promote_undo_compare_and_roll_back(open_page: OpenPage, two_versions: t
     expect(comparison.get_by_role("row").filter(has_text="accuracy").first).to_contain_text("+0.0000")
     page.get_by_role("button", name="Promote version 2").click()
     expect(page.get_by_text("Version 2 is now in use.")).to_be_visible()
-    expect(page.locator("#answering")).to_have_text("Model v2 in use")
+    expect(page.locator("#version-in-use")).to_have_text("Model v2 in use")
     assert ModelStore(settings.models_dir).champion() == 2
     audit = page.get_by_role("region", name="Version history").get_by_role("row")
     expect(audit.nth(1)).to_contain_text("promoted by hand")
@@ -53,7 +53,7 @@ def test_promote_undo_compare_and_roll_back(open_page: OpenPage, two_versions: t
     expect(page.get_by_text("Version 1 is in use again.")).to_be_visible()
     assert ModelStore(settings.models_dir).champion() == 1
     page.get_by_role("button", name="Roll back to version 2").click()
-    expect(page.locator("#answering")).to_have_text("Model v2 in use")
+    expect(page.locator("#version-in-use")).to_have_text("Model v2 in use")
     assert serious_violations(page) == []
 
 
@@ -71,7 +71,7 @@ def test_download(open_page: OpenPage, two_versions: tuple[str, Settings], tmp_p
     assert store.get().metadata["metrics"] == ModelStore(settings.models_dir).get(2).metadata["metrics"]
 
 
-def test_what_was_answered(open_page: OpenPage, two_versions: tuple[str, Settings]) -> None:
+def test_prediction_counts(open_page: OpenPage, two_versions: tuple[str, Settings]) -> None:
     page = open_page("/?tab=status", address=two_versions[0])
     expect(page.get_by_text("No predictions yet.")).to_be_visible()
     picture = {"image": {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": encode(draw("cat", 1))}}
@@ -102,7 +102,7 @@ def test_a_champion_that_cannot_be_loaded(open_page: OpenPage, two_versions: tup
         page.wait_for_timeout(50)
     page.get_by_role("tab", name="Predict").click()
     page.get_by_role("tab", name="Model status").click()
-    notice = page.get_by_role("status").filter(has_text="Model v9 could not be loaded")
+    notice = page.get_by_role("status").filter(has_text="Model v9 couldn't be loaded")
     expect(notice).to_contain_text("Model v1 stays in use.")
     expect(notice).not_to_contain_text(str(settings.home))
     assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -109,7 +109,7 @@ def test_retrainings_are_counted_by_result(app: APIFlask, client: FlaskClient) -
     assert samples(client.get("/metrics").text)["catdog_retrain_total{result=promoted}"] == 1
 
 
-def test_a_database_of_a_newer_catdog_stops_no_answer(
+def test_a_newer_database_stops_no_prediction(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catdog.web.service.DRIFT_SECONDS", 0.05)
@@ -124,15 +124,15 @@ def test_a_database_of_a_newer_catdog_stops_no_answer(
         assert client.post("/api/predict", data={"image": (io.BytesIO(CAT), "cat.jpg")}).status_code == 200
         refused = client.get("/api/retrain/images")
         assert refused.status_code == 503
-        assert refused.get_json()["error"].startswith("A newer catdog has upgraded the database's tables")
+        assert refused.get_json()["error"].startswith("The database was upgraded by a newer catdog")
         assert "Retry-After" not in refused.headers, "waiting does not help"
-        wait_for(lambda: "A task of the server failed; it is tried again. Received: A newer catdog" in caplog.text)
+        wait_for(lambda: "A background task failed and will be retried: The database was upgraded" in caplog.text)
         assert "Traceback" not in caplog.text
     finally:
         newer.extensions["catdog"].stop()
 
 
-def test_drift_is_told_in_status_statistics_and_metrics(app: APIFlask, client: FlaskClient) -> None:
+def test_drift_is_reported_in_status_statistics_and_metrics(app: APIFlask, client: FlaskClient) -> None:
     """Drawings are other things than the photographs that the bundled model was tested on."""
     service = app.extensions["catdog"]
     for seed in range(50):
@@ -173,7 +173,7 @@ def test_errors_are_counted_by_kind_on_all_routes(client: FlaskClient) -> None:
     }
 
 
-def test_watching_never_breaks_working(
+def test_monitoring_failures_break_no_prediction(
     app: APIFlask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -186,7 +186,7 @@ def test_watching_never_breaks_working(
     monkeypatch.setattr(watcher, "_children", {})
     for _ in range(2):
         assert client.post("/api/predict", data=CAT, content_type="image/jpeg").status_code == 200
-    assert sum("Metrics are not complete" in record.message for record in caplog.records) == 1
+    assert sum("Metrics are incomplete" in record.message for record in caplog.records) == 1
 
 
 def test_a_full_disk_leaves_the_metrics_of_one_process(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_the_metrics_of_one_process(tmp_path: Path) -> None:
 def test_without_a_folder_metrics_are_of_one_process(tmp_path: Path) -> None:
     metrics.make_folder(str(tmp_path / "missing"))
     assert metrics.VARIABLE not in os.environ
-    metrics.bury(os.getpid())
+    metrics.close_process(os.getpid())
     metrics.remove_folder()
 
 

@@ -34,7 +34,7 @@ def upload(port: int, number: int) -> tuple[int, Any, dict[str, Any]]:
         connection.close()
 
 
-def test_uploads_that_wait_leave_threads_for_predictions(home: Settings) -> None:
+def test_waiting_uploads_leave_threads_for_predictions(home: Settings) -> None:
     with serving(home.home) as (port, _):
         # Each process opens the pictures for retraining at its first upload.
         kept = [upload(port, number)[0] for number in range(4)]

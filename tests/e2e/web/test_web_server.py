@@ -71,7 +71,7 @@ def test_swaps_under_load_lose_nothing(
         assert predictions["by_version"].keys() == {str(version) for version in expected.values()}
 
 
-def test_processes_that_took_another_backbone_end_well(home: Settings, tmp_path: Path) -> None:
+def test_processes_that_loaded_another_backbone_exit_cleanly(home: Settings, tmp_path: Path) -> None:
     store = ModelStore(home.models_dir)
     starter.install_backbone(home.models_dir)
     other = store.adopt(starter.BUNDLE / "version").number
@@ -175,7 +175,7 @@ def test_a_web_process_never_loads_tensorflow(tmp_path: Path) -> None:
     assert finished.stdout.strip() == b"[]"  # and the bundled model answered, on a machine that never trained
 
 
-def test_an_address_that_is_taken_is_told() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -186,7 +186,7 @@ def test_an_address_that_is_taken_is_told() -> None:
 
 
 @pytest.mark.parametrize(("variables", "bind"), [({}, "127.0.0.1:5000"), ({"PORT": "8000"}, "0.0.0.0:8000")])
-def test_it_is_for_this_machine_only_unless_told(variables: dict[str, str], bind: str) -> None:
+def test_it_serves_only_this_machine_by_default(variables: dict[str, str], bind: str) -> None:
     code = "from catdog.web.server import gunicorn_config; print(gunicorn_config.bind)"
     finished = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=True
@@ -200,7 +200,7 @@ def test_two_processes_start_on_a_machine_that_never_trained(command: tuple[str,
     with log.open("wb") as file, serving(tmp_path / "fresh", *command, log=file) as (port, _):
         status, answer = ask(port, "POST", "/api/predict", CAT)
         assert (status, answer["model_version"]) == (200, 1)
-    (line,) = [line for line in log.read_text().splitlines() if "has no key" in line]  # once for both processes
+    (line,) = [line for line in log.read_text().splitlines() if "has no API key" in line]  # once for both processes
     assert "WARNING" in line
-    assert "do not put it behind a proxy" in line
+    assert "Don't put it behind a proxy" in line
     assert ModelStore(tmp_path / "fresh" / "models").numbers() == [1]

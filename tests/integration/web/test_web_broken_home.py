@@ -54,7 +54,7 @@ DATABASES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 def require_degraded(client: FlaskClient, settings: Settings, words: str) -> None:
     """Check that predictions work, that the probe and the page say why the rest does not, and that nothing fails."""
-    client.application.extensions["catdog"].condition.look()
+    client.application.extensions["catdog"].condition.check()
     assert client.post("/api/predict", data=CAT, content_type="image/jpeg").status_code == 200
     assert client.post("/api/explain", data=CAT, content_type="image/jpeg").status_code == 200
     ready = client.get("/readyz")
@@ -110,7 +110,7 @@ def test_a_database_that_goes_and_comes_back_while_the_server_runs(own: Settings
     require_refusals(client, "is gone")
     assert not database.exists(), "who took it away may be about to put another in its place"
     (own.home / "away.db").rename(database)
-    app.extensions["catdog"].condition.look()
+    app.extensions["catdog"].condition.check()
     assert client.get("/readyz").json["status"] == "ready"
     assert client.get("/api/retrain/images").json["total"] == 1
     database.unlink()
@@ -118,7 +118,7 @@ def test_a_database_that_goes_and_comes_back_while_the_server_runs(own: Settings
     require_degraded(client, own, "damaged")
     database.unlink()
     open_database(own).dispose()  # a new one
-    app.extensions["catdog"].condition.look()
+    app.extensions["catdog"].condition.check()
     assert client.get("/readyz").json == {"status": "ready", "version": 1}
     assert client.get("/api/retrain/images").status_code == 200
     app.extensions["catdog"].stop()
@@ -132,7 +132,7 @@ FILES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_models_that_are_damaged_while_the_server_runs(own: Settings, name: str) -> None:
+def test_models_damaged_while_the_server_runs(own: Settings, name: str) -> None:
     app = create_app(own)
     FILES[name](own.home)
     app.extensions["catdog"].model.refresh()
@@ -190,8 +190,8 @@ def serve_closed(home: str) -> None:
     obey_modes()
     settings = load_settings(home=Path(home), tracking=False)
     app = create_app(settings)
-    require_degraded(app.test_client(), settings, "may not write")
-    require_refusals(app.test_client(), "Make sure")
+    require_degraded(app.test_client(), settings, "can't write")
+    require_refusals(app.test_client(), "Check that")
     app.extensions["catdog"].stop()
 
 

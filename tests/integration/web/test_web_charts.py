@@ -65,7 +65,7 @@ def test_a_specification_holds_the_rows_of_its_csv(client: FlaskClient, name: st
     assert listed["rows"] == len(rows)
 
 
-def test_a_chart_that_there_is_not(client: FlaskClient) -> None:
+def test_an_unknown_chart_is_not_found(client: FlaskClient) -> None:
     for path in ("/api/charts/nope", "/api/charts/nope.csv", "/api/charts/..%2fhead"):
         require_problem(client.get(path), 404)
 
@@ -80,7 +80,7 @@ def test_predictions_appear_in_the_chart_over_time(home: Settings) -> None:
     assert line.endswith(",1")
 
 
-def test_pictures_of_a_cell_and_a_small_copy_of_one(app: APIFlask, client: FlaskClient, site_home: Settings) -> None:
+def test_images_of_a_cell_and_a_thumbnail(app: APIFlask, client: FlaskClient, site_home: Settings) -> None:
     document = client.get(CELL).json
     require_schema(app, "/api/charts/pictures", document)
     found = document["pictures"]
@@ -99,12 +99,12 @@ def test_pictures_of_a_cell_and_a_small_copy_of_one(app: APIFlask, client: Flask
 
 
 @pytest.mark.parametrize("query", ["true=cats", "answered=dogs", "true=cats&answered=birds", "true=&answered="])
-def test_a_cell_that_there_is_not(client: FlaskClient, query: str) -> None:
-    require_problem(client.get(f"/api/charts/pictures?{query}"), 404, "cat, dog", "Received")
+def test_an_unknown_cell_is_not_found(client: FlaskClient, query: str) -> None:
+    require_problem(client.get(f"/api/charts/pictures?{query}"), 404, "cat, dog", "not ")
     assert client.get(f"/?tab=visualizations&{query}").status_code == 200
 
 
-def test_only_listed_pictures_that_are_unchanged_are_given_out(home: Settings, drawn: Path) -> None:
+def test_only_listed_unchanged_images_are_sent(home: Settings, drawn: Path) -> None:
     shutil.copytree(drawn / "test", home.data_dir / "test")
     made = create_app(home)
     made.extensions["catdog"].stop()
@@ -112,13 +112,13 @@ def test_only_listed_pictures_that_are_unchanged_are_given_out(home: Settings, d
     picture = client.get(CELL).json["pictures"][0]
     target = home.data_dir / "test" / "cats" / picture["name"]
     target.write_bytes(encode(draw("dog", 5)))  # under data/ now lies another one by that name
-    require_problem(client.get(picture["file"]), 404, "where it was")
+    require_problem(client.get(picture["file"]), 404, "has moved")
     shutil.copyfile(drawn / "test" / "cats" / picture["name"], target)
     assert client.get(picture["file"]).status_code == 200
     require_problem(client.get("/api/charts/pictures/" + "0" * 64), 404)
 
 
-def test_pictures_need_the_key_and_numbers_do_not(home: Settings, drawn: Path) -> None:
+def test_images_need_the_key_but_figures_do_not(home: Settings, drawn: Path) -> None:
     shutil.copytree(drawn / "test", home.data_dir / "test")
     made = create_app(load_settings(home=home.home, tracking=False, api_key=KEY))
     made.extensions["catdog"].stop()
@@ -128,11 +128,11 @@ def test_pictures_need_the_key_and_numbers_do_not(home: Settings, drawn: Path) -
     assert client.get(found[0]["file"], headers={"X-API-Key": KEY}).status_code == 200
     assert client.get("/api/charts/roc.csv").status_code == 200
     page = client.get("/?tab=visualizations&true=cats&answered=cats").text
-    assert "Sign in to see it" in page
+    assert "Sign in to view" in page
     assert "/api/charts/pictures/" not in page
 
 
-def test_the_script_is_kept_for_good_under_its_name_alone(client: FlaskClient) -> None:
+def test_the_script_is_cached_for_good_only_under_its_digest(client: FlaskClient) -> None:
     page = client.get("/?tab=visualizations").text
     address = page.split('data-vega="')[1].split('"')[0]
     plain = client.get(address)
@@ -146,24 +146,24 @@ def test_the_script_is_kept_for_good_under_its_name_alone(client: FlaskClient) -
     assert "immutable" not in client.get("/assets/vega.js?v=old").headers["Cache-Control"]
 
 
-def test_the_tab_says_all_without_a_script(client: FlaskClient, site_home: Settings) -> None:
+def test_the_tab_is_complete_without_a_script(client: FlaskClient, site_home: Settings) -> None:
     page = client.get("/?tab=visualizations").text
     matrix = ModelStore(site_home.models_dir).get(1).metadata["metrics"]["confusion_matrix"]
     assert page.count('class="cell"') == 4
-    assert f"{matrix[0][0]} pictures that show Cat, answered Cat" in page
+    assert f"{matrix[0][0]} images of Cat, predicted Cat" in page
     assert "Nothing was asked in the last 48 hours" in page
     for name in CHARTS:
         assert f"title-{name}" in page
         assert f"/api/charts/{name}.csv" in page or name in ("activity", "drift")
     assert "Balance" in page
     cell = client.get("/?tab=visualizations&true=cats&answered=cats").text
-    assert "Cat, answered Cat" in cell
+    assert "Cat, predicted Cat" in cell
     part = client.get("/tabs/visualizations/pictures?true=cats&answered=cats").text
     assert part.count("<img") == matrix[0][0]
     assert "<html" not in part
 
 
-def test_what_cannot_be_computed_does_not_keep_the_rest_from_being_shown(home: Settings) -> None:
+def test_figures_are_shown_even_if_the_assessment_fails(home: Settings) -> None:
     document = read_metadata(home.models_dir / "1")
     document["checksums"].pop("assessment.json")
     write_json(home.models_dir / "1" / "metadata.json", document)
@@ -172,9 +172,9 @@ def test_what_cannot_be_computed_does_not_keep_the_rest_from_being_shown(home: S
     made.extensions["catdog"].stop()
     client = made.test_client()
     (home.models_dir / "1" / "head.npz").write_bytes(b"damaged meanwhile")
-    require_problem(client.get("/api/charts"), 503, "cannot be assessed")
+    require_problem(client.get("/api/charts"), 503, "can't be assessed")
     page = client.get("/?tab=visualizations")
     assert page.status_code == 200
-    assert "cannot be assessed" in page.text
+    assert "can&#39;t be assessed" in page.text
     assert str(home.home) not in page.text
     assert "Pictures in the data set" in page.text

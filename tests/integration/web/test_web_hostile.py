@@ -142,7 +142,7 @@ def test_headers(hostile: tuple[APIFlask, FlaskClient]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/models/99999999999999999999/promote", f"/api/models/{'9' * 5000}/promote"])
-def test_a_number_that_nothing_can_have_is_not_found(hostile: tuple[APIFlask, FlaskClient], path: str) -> None:
+def test_an_impossible_number_is_not_found(hostile: tuple[APIFlask, FlaskClient], path: str) -> None:
     response = hostile[1].post(path, headers={"X-API-Key": KEY})
     assert response.status_code == 404, response.text
 
@@ -181,7 +181,7 @@ def test_an_empty_body_is_no_body(hostile: tuple[APIFlask, FlaskClient], sent: d
     ],
     ids=repr,
 )
-def test_what_asks_for_no_promotion_is_never_passed_over(
+def test_a_request_not_to_promote_is_never_ignored(
     hostile: tuple[APIFlask, FlaskClient], sent: dict[str, Any], status: int
 ) -> None:
     response = hostile[1].post("/api/retrain/trigger", headers={"X-API-Key": KEY}, **sent)

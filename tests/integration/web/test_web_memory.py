@@ -15,7 +15,7 @@ needs_proc = pytest.mark.skipif(not Path(PROC, "self", "smaps_rollup").exists(),
 
 
 @needs_proc
-def test_it_grows_with_what_is_held() -> None:
+def test_memory_grows_with_use() -> None:
     before = server_memory()
     held = np.ones(8_000_000, np.float64)  # 64 MB
     after = server_memory()
@@ -44,7 +44,7 @@ print(held - before, own() - before)
 
 
 @needs_proc
-def test_what_is_not_needed_any_more_goes_back_to_the_system() -> None:
+def test_unused_memory_is_returned_to_the_system() -> None:
     """100 MB in small pieces, which only the collector finds; in a process of its own, since others' memory moves."""
     done = subprocess.run([sys.executable, "-c", RELEASE], capture_output=True, text=True, check=True)
     held, after = map(int, done.stdout.split())
@@ -64,6 +64,6 @@ def test_all_processes_of_the_server_count(monkeypatch: pytest.MonkeyPatch) -> N
     assert server_memory() is None
 
 
-def test_the_status_says_it(trained_client: FlaskClient) -> None:
+def test_the_status_reports_the_memory(trained_client: FlaskClient) -> None:
     said = trained_client.get("/api/model/status").json["memory_bytes"]
     assert said is None or said > 10_000_000

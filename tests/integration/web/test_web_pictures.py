@@ -305,7 +305,7 @@ def send(client: FlaskClient, path: str, *pictures: bytes) -> Any:
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_what_can_be_decoded_is_answered(client: FlaskClient, name: str) -> None:
+def test_decodable_images_are_classified(client: FlaskClient, name: str) -> None:
     one = send(client, "/api/predict", FINE[name])
     assert one.status_code == 200, one.text
     (many,) = send(client, "/api/predict/batch", FINE[name]).json["results"]
@@ -329,7 +329,9 @@ def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
         return pixels(self, picture)
 
     monkeypatch.setattr(Predictor, "pixels", slowly)
-    slow = [threading.Thread(target=work, args=(PNG,)) for work in (model.predict, model.look, model.explain)]
+    slow = [
+        threading.Thread(target=work, args=(PNG,)) for work in (model.predict, model.predict_uncounted, model.explain)
+    ]
     for thread in slow:
         thread.start()
     try:
@@ -344,7 +346,7 @@ def test_one_that_takes_long_to_decode_keeps_no_other_waiting(
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_is_refused_with_its_reason(client: FlaskClient, name: str) -> None:
+def test_undecodable_images_are_refused_with_a_reason(client: FlaskClient, name: str) -> None:
     data, status = REFUSED[name]
     require_problem(send(client, "/api/predict", data), status)
     require_problem(client.post("/api/predict", data=data, content_type="image/jpeg"), status)
@@ -355,7 +357,7 @@ def test_what_cannot_is_refused_with_its_reason(client: FlaskClient, name: str) 
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
-def test_however_the_camera_was_held_the_answer_is_the_same(client: FlaskClient, kind: str) -> None:
+def test_predictions_do_not_depend_on_camera_orientation(client: FlaskClient, kind: str) -> None:
     """Exactly, where nothing is lost: without compression, at the size that the network takes.
 
     A picture that lies on its side is scaled along its other side first, and JPEG rounds otherwise when turned: either
@@ -382,7 +384,7 @@ def test_however_the_camera_was_held_the_answer_is_the_same(client: FlaskClient,
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name[:20]))
-def test_a_name_of_a_file_means_nothing(client: FlaskClient, name: str) -> None:
+def test_file_names_are_ignored(client: FlaskClient, name: str) -> None:
     body = part(f'form-data; name="image"; filename="{name}"') + END
     for path in ("/api/predict", "/api/predict/batch"):
         response = client.post(path, data=body, content_type=MULTIPART)
@@ -427,9 +429,7 @@ def test_a_form_is_read_or_refused(client: FlaskClient, name: str) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_the_kind_of_a_body_says_how_to_read_it_and_not_what_it_shows(
-    client: FlaskClient, kind: str, status: int
-) -> None:
+def test_the_content_type_decides_how_a_body_is_read_only(client: FlaskClient, kind: str, status: int) -> None:
     long = b"X" * max(1, kind.count("X"))
     body = (part() + END).replace(b"--X", b"--" + long) if kind.startswith("multipart") else JPEG
     for path in ("/api/predict", "/api/predict/batch"):
@@ -437,11 +437,11 @@ def test_the_kind_of_a_body_says_how_to_read_it_and_not_what_it_shows(
         assert response.status_code == status, response.text
 
 
-def test_what_is_wrong_with_a_form_is_said(client: FlaskClient) -> None:
+def test_form_errors_say_what_is_wrong(client: FlaskClient) -> None:
     def error(name: str) -> str:
         return str(json.loads(client.post("/api/predict", data=FORMS[name][0], content_type=MULTIPART).text)["error"])
 
     assert "200 parts" in error("a thousand fields")
     assert "8,192 bytes" in error("a header without end")
     assert "names no field" in error("no name")
-    assert "without an end" in error("cut")
+    assert "has no end" in error("cut")

@@ -1,4 +1,4 @@
-"""The routes of the charts, of their rows and of the test images behind them."""
+"""Routes of charts, their rows, and the test images behind them."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ from catdog.storage.files import file_sha256
 from catdog.web.api import charts_schemas as shapes
 from catdog.web.api.predict import Document
 from catdog.web.api.uploads_schemas import THUMBNAIL, problems
-from catdog.web.schemas import KEYS, answers
+from catdog.web.schemas import KEYS, responses
 from catdog.web.security.permissions import needs_permission, open_to_all
 from catdog.web.service import current_settings, live_model, server_status
 
@@ -35,16 +35,16 @@ charts = APIBlueprint("charts", __name__, tag="Charts", url_prefix="/api/charts"
 
 
 def install(app: APIFlask) -> None:
-    """Register the routes, and keep one assessment for all of them."""
+    """Register the routes, which share one assessment."""
     app.extensions["catdog_assessments"] = Assessments()
     app.register_blueprint(charts)
 
 
 @charts.get("")
-@charts.doc(responses=answers(shapes.Charts, 503))
+@charts.doc(responses=responses(shapes.Charts, 503))
 @open_to_all
-def listed() -> Document:
-    """List the charts of the version that answers, and say in sentences what the numbers say."""
+def list_charts() -> Document:
+    """List the charts of the model in use, and its key findings."""
     predictor = live_model().predictor
     figures = figures_of(predictor)
     return {
@@ -61,7 +61,7 @@ def listed() -> Document:
 @charts.doc(responses={200: shapes.SPECIFICATION, **problems(404, 503)})
 @open_to_all
 def specification(name: str) -> Document:
-    """Give a chart as a Vega-Lite specification with its data, as wide as its place, in colours for white paper."""
+    """Return a chart as a Vega-Lite specification with its data, as wide as its container, for a white background."""
     return _chart(name).specification(config=PAPER)
 
 
@@ -69,31 +69,31 @@ def specification(name: str) -> Document:
 @charts.doc(responses={200: shapes.CSV, **problems(404, 503)})
 @open_to_all
 def rows(name: str) -> Response:
-    """Give the rows of a chart as CSV."""
+    """Return the rows of a chart as CSV."""
     return Response(_chart(name).as_csv(), content_type="text/csv; charset=utf-8")
 
 
 @charts.get("/pictures")
-@charts.doc(responses=answers(shapes.Pictures, 404, 503))
+@charts.doc(responses=responses(shapes.Pictures, 404, 503))
 @open_to_all
-def pictures() -> Document:
-    """List test pictures: those of a cell of the confusion matrix, by `true` and `answered`; else the mistakes."""
+def images() -> Document:
+    """List test images: those in a cell of the confusion matrix (`true` and `answered`), or all mistakes."""
     predictor = live_model().predictor
-    return {"pictures": list_pictures(predictor, read_cell(predictor))}
+    return {"pictures": list_images(predictor, read_cell(predictor))}
 
 
 @charts.get("/pictures/<sha256>")
 @charts.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 415, 422, 503)}, security=KEYS)
 @needs_permission
-def picture(sha256: str) -> Response:
-    """Show a test picture that is listed and still there: a JPEG of at most 320 pixels a side."""
+def image(sha256: str) -> Response:
+    """Return a listed test image as a JPEG of at most 320 by 320 pixels, if its file is still there."""
     predictor = live_model().predictor
     paths = [found["path"] for found in _assessment(predictor).get("examples", ()) if found["sha256"] == sha256]
     path = _find(paths[0], predictor) if paths else None
     if path is None or file_sha256(path) != sha256:
         raise PictureNotFoundError(
-            f"The hash of a listed test picture of version {predictor.version.number} is needed whose file is still "
-            f"where it was. Received: {sha256[:64]!r}"
+            f"No test image of version {predictor.version.number} with the hash {sha256[:64]!r}, or its file has moved "
+            "or changed. See /api/charts/pictures for the images."
         )
     buffer = io.BytesIO()
     pixels = decode_upright(path.read_bytes(), THUMBNAIL_SIDE, predictor.limits)
@@ -106,36 +106,47 @@ def _assessment(predictor: Predictor) -> Assessment:
     try:
         return assessments.get(predictor.version)
     except CatdogError as error:
-        raise ChartError(f"Version {predictor.version.number} cannot be assessed: {error}") from error
+        raise ChartError(f"Version {predictor.version.number} can't be assessed: {error}") from error
 
 
 def figures_of(predictor: Predictor) -> Figures:
-    """Return the figures of a version and of this server; ChartError if the version cannot be assessed."""
+    """Return the figures of a version and of this server.
+
+    Raises:
+        ChartError: the version can't be assessed.
+    """
     return Figures.of_version(predictor.version.metadata, _assessment(predictor), server_status().statistics())
 
 
 def _chart(name: str) -> Chart:
-    """Return a chart with its rows; NotFound if there is no such chart."""
+    """Return a chart with its rows.
+
+    Raises:
+        NotFound: there is no such chart.
+    """
     if name not in CHARTS:
         raise NotFound
     return CHARTS[name].fill(figures_of(live_model().predictor))
 
 
 def read_cell(predictor: Predictor) -> tuple[int, int] | None:
-    """Read which cell is asked for; None where none is. PictureNotFoundError where there is no such cell."""
+    """Return the cell in the query, as true and predicted class; None if there is none.
+
+    Raises:
+        PictureNotFoundError: there is no such cell.
+    """
     wanted = request.args.get("true"), request.args.get("answered")
     if wanted == (None, None):
         return None
-    numbers = [match_class(name or "", predictor.version.classes) for name in wanted]
-    true, answered = numbers
-    if true is None or answered is None:
-        known, received = ", ".join(predictor.keys), ", ".join((name or "nothing")[:100] for name in wanted)
-        raise PictureNotFoundError(f"`true` and `answered` must both be among {known}. Received: {received}")
-    return true, answered
+    true, predicted = (match_class(name or "", predictor.version.classes) for name in wanted)
+    if true is None or predicted is None:
+        known, given = ", ".join(predictor.keys), " and ".join(repr((name or "")[:100]) for name in wanted)
+        raise PictureNotFoundError(f"`true` and `answered` must both be one of {known}, not {given}.")
+    return true, predicted
 
 
-def list_pictures(predictor: Predictor, cell: tuple[int, int] | None) -> list[Document]:
-    """Describe the test images of a cell, true and predicted class; without a cell, the most confident mistakes."""
+def list_images(predictor: Predictor, cell: tuple[int, int] | None) -> list[Document]:
+    """Describe the test images in a cell; without a cell, the most confident mistakes."""
     found = _assessment(predictor).get("examples", ())
     if cell is None:
         chosen = [example for example in found if example["true"] != example["answered"]]
@@ -154,17 +165,17 @@ def _describe(example: Mapping[str, Any], predictor: Predictor) -> Document:
         "answered": predictor.names[example["answered"]],
         "confidence": max(example["probabilities"]),
         "probabilities": dict(zip(predictor.keys, example["probabilities"], strict=True)),
-        "file": url_for("charts.picture", sha256=example["sha256"]) if is_there else None,
+        "file": url_for("charts.image", sha256=example["sha256"]) if is_there else None,
     }
 
 
 def _find(path: str, predictor: Predictor) -> Path | None:
-    """Find the file of a test picture by its path: under data/, or where the data lay; None where it is not."""
+    """Return the file of a test image, in the data folder or where the version was trained; None if it is gone."""
     roots = [current_settings().data_dir]
     if where := predictor.version.data_root:
         roots.append(Path(where))
     for root in roots:
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # links in a circle; a name that can't be one
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a loop of links; an invalid name
             found, most = (root / path).resolve(), current_settings().max_picture_bytes
             is_inside = found.is_relative_to(root.resolve())
             if path and is_inside and found.is_file() and found.stat().st_size <= most:

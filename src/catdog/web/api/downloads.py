@@ -1,4 +1,4 @@
-"""Routes that give out files: training pictures, small, and whole versions."""
+"""Downloads: thumbnails of training images, and versions."""
 
 import io
 import tempfile
@@ -30,7 +30,7 @@ downloads = APIBlueprint("downloads", __name__, tag="API", url_prefix="/api")
 @downloads.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 422, 503)}, security=KEYS)
 @needs_permission
 def training_image(sha256: str) -> Response:
-    """Show a training picture of the version that answers: a JPEG of at most 320 pixels a side."""
+    """Return a training image of the model in use as a JPEG of at most 320 by 320 pixels."""
     predictor = live_model().predictor
     pixels = decode_upright(training_picture(predictor, sha256), THUMBNAIL_SIDE, predictor.limits)
     buffer = io.BytesIO()
@@ -42,9 +42,9 @@ def training_image(sha256: str) -> Response:
 @downloads.doc(responses={200: _ZIP, **problems(401, 403, 404, 409)}, security=KEYS)
 @needs_permission
 def version(version: int) -> Response:
-    """Give a version and its backbone as one zip, to be unpacked into the `models` folder of another installation."""
+    """Return a version and its backbone as a zip, to be unpacked into another installation's `models` folder."""
     found = live_model().store.get(version)
-    archive = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the response, once it is sent
+    archive = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the response once it is sent
     try:
         pack(found, archive)
         archive.seek(0)

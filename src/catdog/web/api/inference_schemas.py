@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol V2 takes and gives, for the OpenAPI document."""
+"""OpenAPI schemas of the Open Inference Protocol V2."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
 
 from catdog.web.api.tensors import INPUT, OUTPUTS
 from catdog.web.requests.limits import HEADER_LENGTH
-from catdog.web.schemas import answers, described
+from catdog.web.schemas import described, responses
 
 KINDS: Final = ("application/json", "application/octet-stream")
 _BINARY: Final = {"type": "string", "format": "binary"}
@@ -15,86 +15,86 @@ _GREY_PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42m
 
 
 class ServerMetadata(Schema):
-    """The server, in the words of the protocol."""
+    """Server metadata."""
 
     name = String(**described("catdog"))
-    version = String(**described("the version of catdog"))
-    extensions = List(String(), **described("extensions of the protocol that the server has"))
+    version = String(**described("catdog's version"))
+    extensions = List(String(), **described("supported protocol extensions"))
 
 
 class Live(Schema):
-    """Whether the process can answer."""
+    """Whether the process is alive."""
 
     live = Boolean(**described("true"))
 
 
 class Ready(Schema):
-    """Whether there is a model."""
+    """Whether a model is loaded."""
 
     ready = Boolean(**described("true"))
 
 
 class ModelReady(Schema):
-    """Whether the model, or a version of it, answers."""
+    """Whether the model, or one version of it, is in use."""
 
     name = String(**described("catdog"))
     ready = Boolean(**described("true"))
 
 
 class TensorMetadata(Schema):
-    """A tensor that the model takes or gives."""
+    """An input or output of the model."""
 
-    name = String(**described("its name"))
+    name = String(**described("name"))
     datatype = String(**described("BYTES, INT64 or FP32"))
-    shape = List(Integer(), **described("its sizes; -1 stands for the number of pictures"))
-    parameters = Dict(metadata={"description": "which column of `probabilities` is which class"})
+    shape = List(Integer(), **described("dimensions; -1 stands for the number of images"))
+    parameters = Dict(metadata={"description": "class key by column of `probabilities`"})
 
 
 class ModelMetadata(Schema):
-    """The model, in the words of the protocol."""
+    """Model metadata."""
 
     name = String(**described("catdog"))
-    versions = List(String(), **described("the version that answers"))
-    platform = String(**described("what runs the network"))
-    inputs = List(Nested(TensorMetadata), **described("one: `image`, each element the bytes of a picture"))
-    outputs = List(Nested(TensorMetadata), **described("what is answered, one element or row a picture"))
+    versions = List(String(), **described("version in use"))
+    platform = String(**described("inference runtime"))
+    inputs = List(Nested(TensorMetadata), **described("one input, `image`: each element is an image file"))
+    outputs = List(Nested(TensorMetadata), **described("outputs, with one element or row per image"))
 
 
 class Tensor(Schema):
-    """An output."""
+    """An output tensor."""
 
-    name = String(**described("its name"))
+    name = String(**described("name"))
     datatype = String(**described("BYTES, INT64 or FP32"))
-    shape = List(Integer(), **described("its sizes, pictures first"))
-    data = List(Raw(), metadata={"description": "its values, row by row, where they are not binary"})
-    parameters = Dict(metadata={"description": "`binary_data_size`, where the values stand behind the JSON"})
+    shape = List(Integer(), **described("dimensions; the first is the number of images"))
+    data = List(Raw(), metadata={"description": "values in row-major order, unless they are binary"})
+    parameters = Dict(metadata={"description": "`binary_data_size`, if the values follow the JSON"})
 
 
 class Inferred(Schema):
-    """The answer for the pictures of one request, all by one version."""
+    """Predictions for the images of a request, all by one version."""
 
     model_name = String(**described("catdog"))
-    model_version = String(**described("the version that answered"))
-    id = String(metadata={"description": "the id of the request, if it had one"})
-    outputs = List(Nested(Tensor), **described("the outputs that were asked for, or all"))
+    model_version = String(**described("version that predicted"))
+    id = String(metadata={"description": "id of the request, if it had one"})
+    outputs = List(Nested(Tensor), **described("requested outputs, or all"))
 
 
 def inferred(*problems: int) -> dict[int, Any]:
-    """Describe what an infer route answers: JSON, JSON with binary tensors behind it, or a problem."""
-    described = answers(Inferred, *problems)
+    """Return the responses of an infer route: JSON, JSON followed by binary tensors, or a problem."""
+    described = responses(Inferred, *problems)
     described[200]["content"]["application/octet-stream"] = {"schema": _BINARY}
     return described
 
 
 def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add to an OpenAPI document what the infer routes take."""
-    if isinstance(spec, str):  # YAML, which is not asked for
+    """Add the bodies of the infer routes to an OpenAPI document."""
+    if isinstance(spec, str):  # YAML, which isn't used
         return spec
     header = {
         "name": HEADER_LENGTH,
         "in": "header",
         "schema": {"type": "integer", "minimum": 0},
-        "description": "bytes of the JSON, where binary tensors stand behind it",
+        "description": "length of the JSON in bytes, if binary tensors follow it",
     }
     image = {"name": INPUT, "datatype": "BYTES", "shape": [1], "data": [_GREY_PIXEL]}
     in_json = {"schema": _request(), "example": {"inputs": [image]}}
@@ -107,13 +107,13 @@ def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
 
 
 def _request() -> dict[str, Any]:
-    picture = {"type": "string", "contentEncoding": "base64"}
+    element = {"type": "string", "contentEncoding": "base64"}
     image = _object(
         ("name", "datatype", "shape", "data"),
         name={"const": INPUT},
         datatype={"const": "BYTES"},
         shape={"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 1},
-        data={"type": "array", "items": picture, "minItems": 1},
+        data={"type": "array", "items": element, "minItems": 1},
         parameters=_object(()),
     )
     output = _object(

@@ -1,4 +1,4 @@
-"""The routes of the REST API."""
+"""Routes of predictions, models and probes."""
 
 import base64
 from typing import Any, Final
@@ -14,9 +14,9 @@ from catdog.web import schemas
 from catdog.web.api import status_schemas
 from catdog.web.memory import server_memory
 from catdog.web.problems import describe, problem, without_paths
-from catdog.web.requests.pictures import read_many, read_one, too_large
-from catdog.web.routes import Body, Lane, answered_in, takes, unlimited
-from catdog.web.schemas import answers
+from catdog.web.requests.images import read_many, read_one, too_large
+from catdog.web.routes import Body, Lane, handled_in, takes, unlimited
+from catdog.web.schemas import responses
 from catdog.web.security.access import may_change
 from catdog.web.security.permissions import needs_permission, open_to_all
 from catdog.web.service import condition, counts, current_settings, live_model, server_status
@@ -30,51 +30,51 @@ Document = dict[str, Any]
 
 
 @api.post("/predict")
-@api.doc(responses=answers(schemas.Prediction, 400, 413, 415, 422, 503))
+@api.doc(responses=responses(schemas.Prediction, 400, 413, 415, 422, 503))
 @open_to_all
 @takes(Body.IMAGES)
-@answered_in(Lane.PREDICTING)
+@handled_in(Lane.PREDICTING)
 def predict() -> Document:
-    """Say what a picture shows.
+    """Predict the class of an image.
 
-    The picture is the field `image` (or `file`) of multipart/form-data, or the body itself with its Content-Type.
+    Send the image as the field `image` (or `file`) of multipart/form-data, or as the body with its Content-Type.
     """
     prediction, milliseconds = live_model().predict(read_one(request, current_settings()))
     return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
 
 
 @api.post("/predict/batch")
-@api.doc(responses=answers(schemas.Batch, 400, 413, 415, 503))
+@api.doc(responses=responses(schemas.Batch, 400, 413, 415, 503))
 @open_to_all
 @takes(Body.IMAGES)
-@answered_in(Lane.LISTS)
+@handled_in(Lane.LISTS)
 def predict_batch() -> Document:
-    """Say what each of several pictures shows, in order; one that cannot be used has a problem in its place."""
-    pictures = read_many(request, current_settings())
+    """Predict the classes of several images, in order; the result for an unusable image is a problem."""
+    images = read_many(request, current_settings())
     if not live_model().is_ready:
-        raise NoModelError("There is no model to answer with.")
-    return {"results": [_one_of_many(picture) for picture in pictures]}
+        raise NoModelError("No model in use. Train or promote one first.")
+    return {"results": [_predict_one(image) for image in images]}
 
 
 @api.post("/explain")
-@api.doc(responses=answers(schemas.Explanation, 400, 413, 415, 422, 503))
+@api.doc(responses=responses(schemas.Explanation, 400, 413, 415, 422, 503))
 @open_to_all
 @takes(Body.IMAGES)
-@answered_in(Lane.EXPLAINING)
+@handled_in(Lane.EXPLAINING)
 def explain() -> Document:
-    """Say why a picture gets its answer: a heat map to lay over it, and the training pictures most like it.
+    """Explain the prediction for an image: a heat map to lay over it, and the most similar training images.
 
-    `?class=` names the class to explain, where it is not to be the answered one.
+    `?class=` names the class to explain; the default is the predicted one.
     """
-    picture = read_one(request, current_settings())
+    image = read_one(request, current_settings())
     predictor = live_model().predictor
     wanted = request.args.get("class")
     class_id = None if wanted is None else match_class(wanted, predictor.version.classes)
     if wanted is not None and class_id is None:
-        raise RequestError(f"`class` must be one of {', '.join(predictor.keys)}. Received: {wanted[:100]}")
-    found = live_model().explain(picture, class_id)
-    height, width, _ = decode_upright(picture, HEAT_MAP_SIDE, predictor.limits).shape
-    image = base64.b64encode(render_heat_map(found.heat_map, (width, height))).decode()
+        raise RequestError(f"`class` must be one of {', '.join(predictor.keys)}, not {wanted[:100]!r}.")
+    found = live_model().explain(image, class_id)
+    height, width, _ = decode_upright(image, HEAT_MAP_SIDE, predictor.limits).shape
+    heat_map = base64.b64encode(render_heat_map(found.heat_map, (width, height))).decode()
     document = found.as_dict()
     is_shown = may_change(current_settings())
     similar = [
@@ -87,7 +87,7 @@ def explain() -> Document:
     return {
         **document["prediction"],
         "explained": document["explained"],
-        "heat_map": f"data:image/png;base64,{image}",
+        "heat_map": f"data:image/png;base64,{heat_map}",
         "heat_map_width": width,
         "heat_map_height": height,
         "contributions": document["heat_map"],
@@ -96,11 +96,11 @@ def explain() -> Document:
 
 
 @api.get("/health")
-@api.doc(responses=answers(schemas.Health))
+@api.doc(responses=responses(schemas.Health))
 @open_to_all
 @unlimited
 def health() -> Document:
-    """Say whether the server works, since when, and how much it answered."""
+    """Report whether a model is loaded, the uptime, and the number of predictions."""
     return {
         "status": "healthy" if live_model().is_ready else "unhealthy",
         "model_status": "loaded" if live_model().is_ready else "not_loaded",
@@ -110,10 +110,10 @@ def health() -> Document:
 
 
 @api.get("/model/status")
-@api.doc(responses=answers(status_schemas.ModelStatus))
+@api.doc(responses=responses(status_schemas.ModelStatus))
 @open_to_all
 def model_status() -> Document:
-    """Say which version answers, how good it is, how fast, and which could not be loaded."""
+    """Report the model in use: version, metrics, latency and drift, and a champion that couldn't be loaded."""
     document = server_status().model()
     if document["refused"]:
         error = without_paths(document["refused"]["error"], current_settings())
@@ -122,18 +122,18 @@ def model_status() -> Document:
 
 
 @api.get("/stats")
-@api.doc(responses=answers(status_schemas.Stats))
+@api.doc(responses=responses(status_schemas.Stats))
 @open_to_all
 def stats() -> Document:
-    """Count the pictures of the data set and the predictions, over all processes and restarts."""
+    """Count the images of the dataset and the predictions, over all processes and restarts."""
     return server_status().statistics()
 
 
 @api.get("/models")
-@api.doc(responses=answers(schemas.Models, 409))
+@api.doc(responses=responses(schemas.Models, 409))
 @open_to_all
 def models() -> Document:
-    """List all versions; the champion is the one that answers."""
+    """List all versions and the champion, the one to use."""
     rows = live_model().store.summaries()
     for row in rows:
         if "error" in row:
@@ -142,44 +142,44 @@ def models() -> Document:
 
 
 @api.post("/models/<int:version>/promote")
-@api.doc(responses=answers(schemas.Promoted, 401, 403, 404, 409), security=schemas.KEYS)
+@api.doc(responses=responses(schemas.Promoted, 401, 403, 404, 409), security=schemas.KEYS)
 @needs_permission
 def promote(version: int) -> Document:
-    """Make a version the champion; it answers within a second or two in every process."""
+    """Make a version the champion; all processes use it within two seconds."""
     live_model().store.promote(version, "promoted by hand", backbone=live_model().backbone)
     live_model().refresh()
     return {"champion": version}
 
 
 @api.post("/models/rollback")
-@api.doc(responses=answers(schemas.Promoted, 401, 403, 409), security=schemas.KEYS)
+@api.doc(responses=responses(schemas.Promoted, 401, 403, 409), security=schemas.KEYS)
 @needs_permission
 def rollback() -> Document:
-    """Go back to the version that was champion before."""
+    """Make the previous champion the champion again."""
     version = live_model().store.rollback(backbone=live_model().backbone)
     live_model().refresh()
     return {"champion": version}
 
 
 @probes.get("/livez")
-@probes.doc(responses=answers(schemas.Probe))
+@probes.doc(responses=responses(schemas.Probe))
 @open_to_all
 @unlimited
-@answered_in(Lane.LIVENESS)
+@handled_in(Lane.LIVENESS)
 def livez() -> Document:
-    """Answer, as long as the process can."""
+    """Report that the process is alive."""
     return {"status": "alive"}
 
 
 @probes.get("/readyz")
-@probes.doc(responses=answers(schemas.Probe, 503))
+@probes.doc(responses=responses(schemas.Probe, 503))
 @open_to_all
 @unlimited
-@answered_in(Lane.READINESS)
+@handled_in(Lane.READINESS)
 def readyz() -> Document:
-    """Answer 200 when a model is loaded and was tried, else 503.
+    """Return 200 if a model is loaded and tested, otherwise 503.
 
-    The status is `degraded` while predictions work but something else does not; `faults` says what and why.
+    The status is `degraded` if predictions work but something else doesn't; `faults` says what to do.
     """
     version = live_model().predictor.version.number
     faults = [*condition().faults]
@@ -190,14 +190,14 @@ def readyz() -> Document:
     return {"status": "degraded", "version": version, "faults": faults}
 
 
-def _one_of_many(picture: bytes) -> Document:
+def _predict_one(image: bytes) -> Document:
     settings = current_settings()
     try:
-        if not picture:
-            raise RequestError("There is no picture. Received: 0 bytes.")
-        if error := too_large(picture, settings):
+        if not image:
+            raise RequestError("The image is empty.")
+        if error := too_large(image, settings):
             raise error
-        prediction, milliseconds = live_model().predict(picture, listed=True)
+        prediction, milliseconds = live_model().predict(image, listed=True)
         return {**prediction.as_dict(), "latency_ms": round(milliseconds, 2)}
     except (PictureError, RequestError) as error:
         return problem(*describe(error, settings), error)

@@ -1,4 +1,4 @@
-"""What the routes about the state and the work of the server give, for its OpenAPI document."""
+"""OpenAPI schemas of the server's status and statistics."""
 
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
@@ -9,125 +9,129 @@ from catdog.web.schemas import described
 class Promotion(Schema):
     """A change of champion."""
 
-    version = Integer(**described("the version that was promoted"))
-    at = String(**described("when, in UTC, as ISO 8601"))
-    reason = String(**described("why"))
+    version = Integer(**described("promoted version"))
+    at = String(**described("time of the promotion, UTC, ISO 8601"))
+    reason = String(**described("reason"))
 
 
 class Latency(Schema):
-    """How long answers took, in milliseconds, each within 2.5 %; without answers `n` alone."""
+    """Latency of predictions in milliseconds, each within 2.5 %; without predictions only `n`."""
 
-    n = Integer(**described("how many answers"))
+    n = Integer(**described("number of predictions"))
     p50 = Float(metadata={"description": "median"})
     p95 = Float(metadata={"description": "95th percentile"})
     p99 = Float(metadata={"description": "99th percentile"})
 
 
 class RecentLatency(Latency):
-    """The same of the last 24 hours, and of all time."""
+    """Latency of the last 24 hours, and of all time."""
 
-    all_time = Nested(Latency, **described("since the beginning"))
+    all_time = Nested(Latency, **described("of all time"))
 
 
 class Drift(Schema):
-    """How far the answers of the last 6 hours are from those on the version's test pictures."""
+    """Difference between the predictions of the last 6 hours and those on the version's test images."""
 
-    version = Integer(**described("the version that answered"))
-    at = String(**described("when it was measured, UTC, ISO 8601"))
-    n = Integer(**described("how many answers were compared"))
+    version = Integer(**described("version in use"))
+    at = String(**described("time of the measurement, UTC, ISO 8601"))
+    n = Integer(**described("number of predictions compared"))
     score = Float(**described("largest Kolmogorov-Smirnov distance, 0 to 1"))
-    p_value = Float(**described("chance of one as large without drift"))
+    p_value = Float(**described("probability of a score this large without drift"))
     measure = String(**described("what differs most: confidence, novelty, or a projection of the features"))
-    warning = Boolean(**described("whether the score is over CATDOG_DRIFT_THRESHOLD, and not by chance"))
+    warning = Boolean(**described("whether the score is significant and above CATDOG_DRIFT_THRESHOLD"))
 
 
 class Refusal(Schema):
-    """A champion that could not be loaded."""
+    """A champion that couldn't be loaded."""
 
-    version = Integer(allow_none=True, **described("its number, where that can be read"))
-    error = String(**described("why"))
+    version = Integer(allow_none=True, **described("its number, if it can be read"))
+    error = String(**described("reason"))
 
 
 class ModelStatus(Schema):
-    """The model that answers."""
+    """The model in use."""
 
     status = String(**described("`ready` or `no_model`"))
-    version = Integer(allow_none=True, **described("the version that answers"))
+    version = Integer(allow_none=True, **described("version in use"))
     precision = String(allow_none=True, **described("`bf16` or `f32`"))
-    process = Integer(**described("number of the process that answers this; each takes a new version into use itself"))
-    uptime_seconds = Float(**described("since the server started"))
-    uptime_hours = Float(**described("the same in hours"))
-    memory_bytes = Integer(allow_none=True, **described("what all processes of the server take; null where not known"))
-    total_predictions = Integer(**described("over all processes and restarts"))
-    last_training = String(allow_none=True, **described("when the newest version was made"))
-    metadata = Dict(**described("classes, metrics, parameters of the version"))
-    history = List(Nested(Promotion), **described("promotions; the last is in force"))
-    latency_ms = Nested(RecentLatency, **described("of the last 24 hours, over all processes and restarts"))
-    drift = Nested(Drift, allow_none=True, **described("null where there is too little to compare"))
-    refused = Nested(Refusal, allow_none=True, **described("a champion that could not be loaded"))
-    faults = List(String(), **described("why nothing can be kept, and what to do; none if all is well"))
+    process = Integer(**described("id of the process that sent this response; each process loads a new version itself"))
+    uptime_seconds = Float(**described("seconds since the server started"))
+    uptime_hours = Float(**described("hours since the server started"))
+    memory_bytes = Integer(
+        allow_none=True, **described("memory of all processes of the server; null if it isn't known")
+    )
+    total_predictions = Integer(**described("predictions of all processes, across restarts"))
+    last_training = String(allow_none=True, **described("creation time of the newest version"))
+    metadata = Dict(**described("classes, metrics and parameters of the version"))
+    history = List(Nested(Promotion), **described("promotions, latest last"))
+    latency_ms = Nested(RecentLatency, **described("latency of the last 24 hours, of all processes, across restarts"))
+    drift = Nested(Drift, allow_none=True, **described("null if there are too few predictions to compare"))
+    refused = Nested(Refusal, allow_none=True, **described("a champion that couldn't be loaded"))
+    faults = List(String(), **described("why nothing can be saved, and what to do; empty if all is well"))
 
 
 class Predictions(Schema):
-    """How many predictions there were."""
+    """Number of predictions."""
 
-    total = Integer(**described("all of them"))
-    by_class = Dict(keys=String(), values=Integer(), **described("by class, as shown to people"))
+    total = Integer(**described("total"))
+    by_class = Dict(keys=String(), values=Integer(), **described("by display name of the class"))
     by_verdict = Dict(keys=String(), values=Integer(), **described("by verdict"))
-    by_version = Dict(keys=String(), values=Integer(), **described("by the number of the version"))
+    by_version = Dict(keys=String(), values=Integer(), **described("by number of the version"))
 
 
 class ErrorCount(Schema):
-    """How often a problem occurred, on any route; each picture of a batch counts."""
+    """How often a problem occurred on any route; each image of a batch counts."""
 
-    status = Integer(**described("its status"))
-    kind = String(**described("its class", example="PictureFormatError"))
-    count = Integer(**described("how often"))
+    status = Integer(**described("HTTP status"))
+    kind = String(**described("error class", example="PictureFormatError"))
+    count = Integer(**described("number of occurrences"))
 
 
 class Hour(Predictions):
-    """What was done in an hour."""
+    """Predictions and errors of an hour."""
 
-    hour = String(**described("its beginning, UTC, ISO 8601"))
-    latency_ms = Nested(Latency, **described("how long answers took"))
-    errors = List(Nested(ErrorCount), **described("the most frequent first"))
+    hour = String(**described("start of the hour, UTC, ISO 8601"))
+    latency_ms = Nested(Latency, **described("latency of predictions"))
+    errors = List(Nested(ErrorCount), **described("most frequent first"))
 
 
 class Histogram(Schema):
     """Counts of values in equal bins."""
 
-    edges = List(Float(), **described("one more than there are bins, from 0 to 1"))
-    counts = List(Integer(), **described("how many lie in each bin"))
+    edges = List(Float(), **described("edges of the bins, from 0 to 1"))
+    counts = List(Integer(), **described("values in each bin"))
 
 
 class Histograms(Schema):
-    """A histogram of the last 24 hours and one of all time."""
+    """Histograms of the last 24 hours and of all time."""
 
     recent = Nested(Histogram, **described("of the last 24 hours"))
-    all_time = Nested(Histogram, **described("since the beginning"))
+    all_time = Nested(Histogram, **described("of all time"))
 
 
 class Accuracy(Schema):
-    """How good a version was when it was made."""
+    """Accuracy of a version when it was created."""
 
-    version = Integer(**described("its number"))
-    created_at = String(**described("when it was made, UTC, ISO 8601"))
-    accuracy = Float(**described("on its test pictures"))
-    accuracy_ci = List(Float(), **described("Wilson's 95 % interval"))
-    n = Integer(**described("how many test pictures"))
+    version = Integer(**described("number of the version"))
+    created_at = String(**described("creation time, UTC, ISO 8601"))
+    accuracy = Float(**described("accuracy on its test images"))
+    accuracy_ci = List(Float(), **described("95 % Wilson interval"))
+    n = Integer(**described("number of test images"))
 
 
 class Stats(Schema):
-    """What there is and what was done, over all processes and restarts."""
+    """Statistics of all processes, across restarts."""
 
-    dataset = Dict(keys=String(), values=Integer(), **described("files by split and class, such as train_cats"))
-    model_metrics = Dict(
-        allow_none=True, **described("measured on the test pictures when the version was made, with confusion_matrix")
+    dataset = Dict(
+        keys=String(), values=Integer(), **described("number of files by split and class, such as train_cats")
     )
-    predictions = Nested(Predictions, **described("since the beginning"))
-    hours = List(Nested(Hour), **described("the last 48 hours, oldest first, without those in which nothing was done"))
-    confidence = Nested(Histograms, **described("how sure the answers were"))
-    novelty = Nested(Histograms, **described("how novel the pictures were"))
-    errors = List(Nested(ErrorCount), **described("since the beginning, the most frequent first"))
-    drift = Nested(Drift, allow_none=True, **described("null where there is too little to compare"))
-    versions = List(Nested(Accuracy), **described("accuracy over versions, lowest number first"))
+    model_metrics = Dict(
+        allow_none=True, **described("metrics on the test images when the version was created, with confusion_matrix")
+    )
+    predictions = Nested(Predictions, **described("of all time"))
+    hours = List(Nested(Hour), **described("the last 48 hours, oldest first, without idle ones"))
+    confidence = Nested(Histograms, **described("confidence of predictions"))
+    novelty = Nested(Histograms, **described("novelty of images"))
+    errors = List(Nested(ErrorCount), **described("of all time, most frequent first"))
+    drift = Nested(Drift, allow_none=True, **described("null if there are too few predictions to compare"))
+    versions = List(Nested(Accuracy), **described("accuracy by version, lowest number first"))

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol V2 between bytes and pictures, and between predictions and tensors.
+"""The Open Inference Protocol V2: from a request's bytes to images, and from predictions to tensors.
 
-A request is JSON, or JSON with binary tensors behind it (the extension `binary_tensor_data`): there each element of
-BYTES stands behind its length, 4 bytes little-endian. In JSON a picture is base64, because JSON holds no bytes.
+A request is JSON, or JSON followed by binary tensors (the extension `binary_tensor_data`). In a binary tensor each
+element of BYTES follows its length, 4 bytes little-endian; in JSON it is base64.
 
 Sources: https://github.com/kserve/open-inference-protocol (REST), and for the extension
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
@@ -21,9 +21,10 @@ from catdog.errors import RequestError, UploadTooLargeError
 from catdog.prediction.predictor import Prediction
 from catdog.settings import Settings
 from catdog.storage.json_reader import count_values
+from catdog.text import counted
 from catdog.web.requests.bodies import parse_document
+from catdog.web.requests.images import numbered, too_large, too_many
 from catdog.web.requests.limits import HEADER_LENGTH, json_bytes
-from catdog.web.requests.pictures import numbered, too_large
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -32,8 +33,8 @@ INPUT: Final = "image"
 EXTENSIONS: Final = ("binary_tensor_data",)
 
 MOST_VALUES: Final = 200_000
-"""Most values in the JSON of a request. Python needs some 60 bytes for `[]`, so that without a bound a request would
-cost twenty times its size. A tensor of pixels, 224 x 224 x 3, stays under it, and is told what is wrong with it."""
+"""Maximum values in the JSON of a request, since Python needs some 60 bytes for `[]`. A tensor of 224 x 224 x 3 pixels
+stays below, so its error can name the right input."""
 
 
 _LENGTH_BYTES: Final = 4
@@ -43,7 +44,7 @@ _KINDS: Final = {dict: "an object", list: "an array", str: "a string", int: "an 
 
 @dataclass(frozen=True)
 class Output:
-    """An output tensor: its datatype, and what one prediction adds to it; `by_class` where that is a row `(C,)`."""
+    """An output tensor: its datatype, and the values of one prediction, a row `(C,)` if `by_class`."""
 
     datatype: str
     values: Callable[[Prediction], list[Any]]
@@ -62,34 +63,34 @@ OUTPUTS: Final[Mapping[str, Output]] = {
 
 @dataclass(frozen=True)
 class InferRequest:
-    """What is asked: pictures, the outputs by name with whether each is to be binary, and the name of the request."""
+    """The images of a request, the outputs it asks for (True: as a binary tensor), and its id."""
 
-    pictures: Sequence[bytes]
+    images: Sequence[bytes]
     outputs: Mapping[str, bool]
     request_id: str | None
 
 
 def parse(body: bytes, header_length: str | None, settings: Settings) -> InferRequest:
-    """Read a request.
+    """Return a parsed request.
 
     Args:
-        body: JSON, and binary tensors behind it.
-        header_length: bytes of the JSON, as the header says; all of them where there is no such header.
-        settings: how large and how many pictures may be.
+        body: JSON, and binary tensors after it.
+        header_length: the header with the length of the JSON; None means all of the body.
+        settings: the limits on images.
 
     Raises:
-        RequestError: it is not what the protocol and the model need; says what.
-        UploadTooLargeError: over a limit; names it.
+        RequestError: the request isn't valid for the protocol or the model.
+        UploadTooLargeError: it exceeds a limit.
     """
     text, binary = _split(body, header_length, json_bytes(settings))
     document = _load(text)
     request_id = _take(document, "id", str) if "id" in document else None
     outputs = _outputs(document)
-    return InferRequest(_pictures(document, binary, settings), outputs, request_id)
+    return InferRequest(_images(document, binary, settings), outputs, request_id)
 
 
 def render(asked: InferRequest, predictions: Sequence[Prediction]) -> tuple[Document, bytes]:
-    """Give the JSON document of an answer, and the binary tensors that stand behind it."""
+    """Return the JSON document of a response, and the binary tensors that follow it."""
     tensors, binary = [], b""
     for name, is_binary in asked.outputs.items():
         output = OUTPUTS[name]
@@ -110,79 +111,79 @@ def render(asked: InferRequest, predictions: Sequence[Prediction]) -> tuple[Docu
 
 
 def _split(body: bytes, header_length: str | None, most: int) -> tuple[bytes, memoryview]:
-    """Part the JSON, of at most `most` bytes, from the binary tensors behind it, which are not copied."""
+    """Split the body into its JSON, of at most `most` bytes, and a view of its binary tensors."""
     if header_length is None:
         length = len(body)
     elif re.fullmatch("[0-9]{1,12}", header_length) and int(header_length) <= len(body):
         length = int(header_length)
     else:
         raise RequestError(
-            f"{HEADER_LENGTH} must be the bytes of the JSON, at most those of the body, {len(body):,}. "
-            f"Received: {header_length[:100]}"
+            f"{HEADER_LENGTH} must be the length of the JSON, at most that of the body ({len(body):,} bytes), "
+            f"not {header_length[:100]!r}."
         )
     if length > most:
         raise UploadTooLargeError(
-            f"The JSON of a request may have at most {most:,} bytes, not {length:,}; send pictures as a binary tensor."
+            f"The JSON has {length:,} bytes; the limit is {most:,}. Send the images as a binary tensor."
         )
     return body if length == len(body) else body[:length], memoryview(body)[length:]
 
 
 def _load(text: bytes) -> Document:
     if count_values(text) > MOST_VALUES:
-        raise UploadTooLargeError(f"The JSON of a request may have at most {MOST_VALUES:,} values.")
+        raise UploadTooLargeError(f"The JSON has too many values; the limit is {MOST_VALUES:,}.")
     document = parse_document(text)
     if not isinstance(document, dict):
-        raise RequestError(f"The body must be a JSON object. Received: {reprlib.repr(document)}")
+        raise RequestError(f"The body must be a JSON object, not {reprlib.repr(document)}.")
     return document
 
 
 def _take(holder: Document, key: str, kind: type[T], default: T | None = None) -> T:
-    """Take a value of one kind, exactly: JSON's true is no integer, and 1.0 is none."""
+    """Return a value of exactly one type: neither `true` nor 1.0 is an integer here."""
     value = holder.get(key, default)
     if type(value) is not kind:
-        received = "nothing" if value is None else reprlib.repr(value)
-        raise RequestError(f"`{key}` must be {_KINDS[kind]}. Received: {received}")
+        if value is None:
+            raise RequestError(f"`{key}` must be {_KINDS[kind]}, but it is missing or null.")
+        raise RequestError(f"`{key}` must be {_KINDS[kind]}, not {reprlib.repr(value)}.")
     return value
 
 
 def _parameters(holder: Document) -> Document:
     parameters = _take(holder, "parameters", dict, {})
     if found := [name for name in _FOREIGN_PARAMETERS if name in parameters]:
-        raise RequestError(f"The only extension is {', '.join(EXTENSIONS)}. Received: the parameter {found[0]}")
+        raise RequestError(
+            f"The parameter `{found[0]}` isn't supported; the only extension is {', '.join(EXTENSIONS)}."
+        )
     return parameters
 
 
-def _pictures(document: Document, binary: memoryview, settings: Settings) -> list[bytes]:
+def _images(document: Document, binary: memoryview, settings: Settings) -> list[bytes]:
     tensor = _only_input(document)
     count, data = _count(tensor), _data(tensor, binary)
     if data is not None and len(data) != count:
         raise RequestError(
-            f"`data` must hold as many pictures as `shape` says, {reprlib.repr(count)}. Received: {len(data):,}."
+            f"`data` has {counted(len(data), 'element')}, but `shape` says {reprlib.repr(count)}. Make them equal."
         )
     if count > settings.max_batch:
-        raise UploadTooLargeError(
-            f"There are too many pictures; at most {settings.max_batch} a request are allowed (CATDOG_MAX_BATCH). "
-            f"Received: {reprlib.repr(count)}."
-        )
-    pictures = _unpack(binary, count) if data is None else _decode(data)
-    for number, picture in enumerate(pictures, start=1):
-        if not picture:
-            raise numbered(RequestError("There is no picture. Received: 0 bytes."), number, count)
-        if error := too_large(picture, settings):
+        raise too_many(count, settings)
+    images = _unpack(binary, count) if data is None else _decode(data)
+    for number, image in enumerate(images, start=1):
+        if not image:
+            raise numbered(RequestError("The image is empty."), number, count)
+        if error := too_large(image, settings):
             raise numbered(error, number, count)
-    return pictures
+    return images
 
 
 def _data(tensor: Document, binary: memoryview) -> list[Any] | None:
-    """Give the elements of the input that stand in the JSON; None where they are binary."""
+    """Return the elements of the input in the JSON; None if they are binary."""
     parameters = _parameters(tensor)
     size = _take(parameters, "binary_data_size", int) if "binary_data_size" in parameters else None
     if size is not None and "data" in tensor:
-        raise RequestError("A tensor has `data` or `binary_data_size`. Received: both.")
+        raise RequestError("The input has both `data` and `binary_data_size`. Send only one of them.")
     if (size or 0) != len(binary):
+        given = "missing" if size is None else reprlib.repr(size)
         raise RequestError(
-            f"`binary_data_size` must be the bytes behind the JSON, {len(binary):,}; {HEADER_LENGTH} says where they "
-            f"begin. Received: {'nothing' if size is None else reprlib.repr(size)}"
+            f"`binary_data_size` is {given}, but {len(binary):,} bytes follow the JSON. Check it and {HEADER_LENGTH}."
         )
     return _take(tensor, "data", list) if size is None else None
 
@@ -190,75 +191,74 @@ def _data(tensor: Document, binary: memoryview) -> list[Any] | None:
 def _only_input(document: Document) -> Document:
     inputs = _take(document, "inputs", list)
     if len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise RequestError(f"`inputs` must hold one object, the tensor `{INPUT}`. Received: {reprlib.repr(inputs)}")
+        raise RequestError(f"`inputs` must have one object, the tensor `{INPUT}`, not {reprlib.repr(inputs)}.")
     tensor: Document = inputs[0]
     for key, wanted in {"name": INPUT, "datatype": "BYTES"}.items():
         if _take(tensor, key, str) != wanted:
-            raise RequestError(f"The `{key}` of the input must be {wanted}. Received: {reprlib.repr(tensor[key])}")
+            raise RequestError(f"The `{key}` of the input must be {wanted}, not {reprlib.repr(tensor[key])}.")
     return tensor
 
 
 def _count(tensor: Document) -> int:
-    """Read how many pictures a tensor says that it holds."""
+    """Return the number of images, as the shape of a tensor states it."""
     shape = _take(tensor, "shape", list)
     if len(shape) != 1 or type(shape[0]) is not int or shape[0] < 1:
-        raise RequestError(f"`shape` must be [n], for n pictures, at least 1. Received: {reprlib.repr(shape)}")
+        raise RequestError(f"`shape` must be [n] for n images, at least 1, not {reprlib.repr(shape)}.")
     return shape[0]
 
 
 def _decode(data: list[Any]) -> list[bytes]:
-    """Decode pictures given in JSON."""
-    pictures = []
+    """Return the images given as base64 in JSON."""
+    images = []
     for number, text in enumerate(data, start=1):
         try:
             if not isinstance(text, str):
-                raise ValueError("it is not a string")
-            pictures.append(base64.b64decode(text, validate=True))
+                raise ValueError("not a string")
+            images.append(base64.b64decode(text, validate=True))
         except ValueError as error:  # binascii's error is one
-            reason = f"A picture in JSON must be a string of base64. Received: {reprlib.repr(text)}; {error}."
+            reason = f"An image in JSON must be a base64 string, not {reprlib.repr(text)} ({error})."
             raise numbered(RequestError(reason), number, len(data)) from None
-    return pictures
+    return images
 
 
 def _unpack(binary: memoryview, count: int) -> list[bytes]:
-    """Part a binary tensor of BYTES into its elements."""
+    """Return the elements of a binary tensor of BYTES."""
     elements, at = [], 0
     for number in range(1, count + 1):
         length = int.from_bytes(binary[at : at + _LENGTH_BYTES], "little")
         begin, end = at + _LENGTH_BYTES, at + _LENGTH_BYTES + length
         if end > len(binary):
-            left = f"{len(binary) - at:,} bytes" + (f", and a length of {length:,}" if begin <= len(binary) else "")
+            stated = f", which states a length of {length:,}" if begin <= len(binary) else ""
             raise RequestError(
-                f"The binary tensor must hold {count} elements, each behind its length in {_LENGTH_BYTES} bytes, "
-                f"little-endian. Received: for element {number}, {left}."
+                f"The binary tensor must have {count} elements, each after its length in {_LENGTH_BYTES} bytes "
+                f"(little-endian), but {len(binary) - at:,} bytes are left for element {number}{stated}."
             )
         elements.append(bytes(binary[begin:end]))
         at = end
     if at != len(binary):
         raise RequestError(
-            f"The binary tensor must end with the last of its {count} elements. "
-            f"Received: {len(binary) - at:,} bytes more."
+            f"The binary tensor must end after its {count} elements, but {len(binary) - at:,} bytes follow."
         )
     return elements
 
 
 def _outputs(document: Document) -> dict[str, bool]:
-    """Read which outputs are wanted, all where none is named, and which of them in binary."""
+    """Return the requested outputs, or all if none is named; True stands for a binary tensor."""
     by_default = _take(_parameters(document), "binary_data_output", bool, False)
     wanted: dict[str, bool] = {}
     for output in _take(document, "outputs", list, []):
         name = output.get("name") if isinstance(output, dict) else output
         if not isinstance(output, dict) or not isinstance(name, str) or name not in OUTPUTS or name in wanted:
             raise RequestError(
-                f"`outputs` must hold objects with a `name` of {', '.join(OUTPUTS)}, each once. "
-                f"Received: {reprlib.repr(name)}"
+                f"`outputs` must have objects whose `name` is one of {', '.join(OUTPUTS)}, each once, "
+                f"not {reprlib.repr(name)}."
             )
         wanted[name] = _take(_parameters(output), "binary_data", bool, by_default)
     return wanted or dict.fromkeys(OUTPUTS, by_default)
 
 
 def _pack(datatype: str, values: list[Any]) -> bytes:
-    """Write a tensor as the extension has it: little-endian, row by row."""
+    """Return the bytes of a tensor: little-endian, in row-major order."""
     if datatype == "BYTES":
         texts = [value.encode() for value in values]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)

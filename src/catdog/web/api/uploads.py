@@ -29,9 +29,9 @@ from catdog.web.api.uploads_requests import (
     require_category,
 )
 from catdog.web.requests.bodies import read_body
-from catdog.web.requests.pictures import read_one
-from catdog.web.routes import Body, Lane, answered_in, takes
-from catdog.web.schemas import KEYS, answers
+from catdog.web.requests.images import read_one
+from catdog.web.routes import Body, Lane, handled_in, takes
+from catdog.web.schemas import KEYS, responses
 from catdog.web.security.permissions import needs_permission
 from catdog.web.service import LOCK_SECONDS, counts, current_settings, live_model
 
@@ -56,14 +56,14 @@ def _open(settings: Settings, counted: Counts) -> Uploads:
 
 
 @collect.post("/retrain/upload")
-@collect.doc(responses=answers(shapes.Uploaded, 400, 401, 403, 413, 503, 507), security=KEYS)
+@collect.doc(responses=responses(shapes.Uploaded, 400, 401, 403, 413, 503, 507), security=KEYS)
 @needs_permission
 @takes(Body.UPLOAD)
-@answered_in(Lane.UPLOADS)
+@handled_in(Lane.UPLOADS)
 def upload() -> Document:
-    """Upload images of one class for the next training; a zip stands for the images in it.
+    """Upload images of one class for the next training, as files or zip archives.
 
-    Images counted as accepted are safe on disk. Sending the same images again adds nothing.
+    Accepted images are safely on disk. Sending an image again adds nothing.
     """
     files = read_files(current_settings())
     category = request.form.get("category", "")
@@ -83,19 +83,19 @@ def upload() -> Document:
 
 
 @collect.post("/feedback")
-@collect.doc(responses=answers(shapes.Feedback, 400, 401, 403, 409, 413, 415, 422, 503, 507), security=KEYS)
+@collect.doc(responses=responses(shapes.Feedback, 400, 401, 403, 409, 413, 415, 422, 503, 507), security=KEYS)
 @needs_permission
 @takes(Body.IMAGES)
-@answered_in(Lane.UPLOADS)
+@handled_in(Lane.UPLOADS)
 def feedback() -> Document:
-    """Report the correct class of an image, which is trained on once a person has confirmed it.
+    """Report the correct class of an image, for training after a person has confirmed it.
 
-    Send the image as for /api/predict. `class` names the correct class; `right=true` says that the prediction is.
+    Send the image as for /api/predict. `class` names the correct class; `right=true` confirms the prediction.
     """
-    read_body(request, keep=True)  # kept, as the fields beside the image are read from it too
+    read_body(request, keep=True)  # the form's other fields are read from it too
     image = read_one(request, current_settings())
-    stated = read_stated_class(uploads().classes)  # before the image is decoded in vain
-    prediction = live_model().look(image)
+    stated = read_stated_class(uploads().classes)  # checked before the image is decoded
+    prediction = live_model().predict_uncounted(image)
     right_class = stated.resolve(prediction)
     kept = uploads().feedback(image, right_class, prediction, request.remote_addr or "unknown")
     was_right = kept.folder == uploads().classes[prediction.class_id]
@@ -110,7 +110,7 @@ def feedback() -> Document:
 
 
 @collect.get("/retrain/images")
-@collect.doc(responses=answers(shapes.Images, 400, 401, 403, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Images, 400, 401, 403, 503), security=KEYS)
 @needs_permission
 def images() -> Document:
     """List uploads page by page; by default those that most need a review come first."""
@@ -131,14 +131,14 @@ def image_file(number: int) -> Response:
     try:
         pixels = decode_upright(stored.path.read_bytes(), THUMBNAIL_SIDE, live_model().predictor.limits)
     except OSError as error:
-        raise UploadNotFoundError(f"The file of upload {number} cannot be read: {error.strerror}.") from error
+        raise UploadNotFoundError(f"The file of upload {number} can't be read: {error.strerror}.") from error
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
     return Response(buffer.getvalue(), content_type="image/jpeg")
 
 
 @collect.post("/retrain/images/relabel")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
 @takes(Body.IDS)
 def relabel() -> Document:
@@ -152,7 +152,7 @@ def relabel() -> Document:
 
 
 @collect.post("/retrain/images/remove")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
 @takes(Body.IDS)
 def remove() -> Document:
@@ -161,7 +161,7 @@ def remove() -> Document:
 
 
 @collect.post("/retrain/images/restore")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Changed, 400, 401, 403, 404, 413, 415, 503), security=KEYS)
 @needs_permission
 @takes(Body.IDS)
 def restore() -> Document:
@@ -170,7 +170,7 @@ def restore() -> Document:
 
 
 @collect.post("/retrain/images/confirm")
-@collect.doc(responses=answers(shapes.Changed, 400, 401, 403, 404, 409, 413, 415, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Changed, 400, 401, 403, 404, 409, 413, 415, 503), security=KEYS)
 @needs_permission
 @takes(Body.IDS)
 def confirm() -> Document:
@@ -179,7 +179,7 @@ def confirm() -> Document:
 
 
 @collect.post("/retrain/batches/<batch>/remove")
-@collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Changed, 401, 403, 404, 503), security=KEYS)
 @needs_permission
 def remove_batch(batch: str) -> Document:
     """Remove all uploads of a batch from training."""
@@ -187,7 +187,7 @@ def remove_batch(batch: str) -> Document:
 
 
 @collect.post("/retrain/batches/<batch>/restore")
-@collect.doc(responses=answers(shapes.Changed, 401, 403, 404, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Changed, 401, 403, 404, 503), security=KEYS)
 @needs_permission
 def restore_batch(batch: str) -> Document:
     """Restore all removed uploads of a batch."""
@@ -195,7 +195,7 @@ def restore_batch(batch: str) -> Document:
 
 
 @collect.get("/retrain/report")
-@collect.doc(responses=answers(shapes.Report, 401, 403, 503), security=KEYS)
+@collect.doc(responses=responses(shapes.Report, 401, 403, 503), security=KEYS)
 @needs_permission
 def report() -> Document:
     """Count uploads by class, batch and uploader, with the findings of the last review and its date."""

@@ -28,7 +28,7 @@ _CLASSES_SHOWN: Final = 20
 
 @dataclass(frozen=True)
 class StatedClass:
-    """The correct class of an image, as feedback states it: by name, or as the predicted one."""
+    """The correct class of an image as stated by feedback: a class by name, or the predicted one."""
 
     name: str | None
     index: int | None
@@ -38,7 +38,7 @@ class StatedClass:
         """Return the name of the correct class.
 
         Raises:
-            RequestError: the prediction is stated to be correct, and another class too.
+            RequestError: feedback states both that the prediction is correct and another class.
         """
         if not self.is_predicted:
             return self.name or ""
@@ -48,10 +48,10 @@ class StatedClass:
 
 
 def read_stated_class(classes: Sequence[str]) -> StatedClass:
-    """Read which class feedback states to be correct, from the query or the form.
+    """Return the class that feedback states to be correct, from the query or the form.
 
     Raises:
-        RequestError: a class or `right` is not valid, several classes are named, or none is.
+        RequestError: a class or `right` is invalid, or there isn't exactly one class.
     """
     named: dict[int, str] = {}
     for name in (name for field in ("class", "category") for name in request.values.getlist(field) if name):

@@ -1,1 +1,1 @@
-"""Routes for people: four tabs, and problems as pages."""
+"""The web page: four tabs, and problems as pages."""

@@ -1,7 +1,7 @@
-"""The page's own files, under an address that changes with their contents, so that a browser asks for them once.
+"""The page's static files, under URLs that change with their contents, so browsers can cache them for good.
 
-`/static/<digest>/js/main.js`: the digest is of all the files together. A module imports another by a relative address,
-which stays under the same digest; an import map would need a script in the page, which its policy forbids.
+In `/static/<digest>/js/main.js` the digest is that of all files together. Modules import each other by relative URLs,
+which keep the digest. An import map would need an inline script, which the page's policy forbids.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from catdog.web.security.permissions import open_to_all
 FOLDER: Final = Path(__file__).parents[1] / "static"
 FOREVER: Final = "public, max-age=31536000, immutable"
 BRIEFLY: Final = "no-cache"
-"""For an address of other contents than there are: of a page from before, or from a server that is newer."""
+"""For URLs with another digest: from an older page, or of a newer server."""
 
 DIGEST_LENGTH: Final = 12
 
 
 def install(app: Flask) -> None:
-    """Give an app the route of its files, and its templates the function `asset`."""
+    """Add the route of the files, and the template function `asset`."""
     current = digest()
 
     @open_to_all
@@ -40,7 +40,7 @@ def install(app: Flask) -> None:
 
 
 def digest(folder: Path = FOLDER) -> str:
-    """Name the contents of a folder: other names or bytes in it give another digest."""
+    """Return the digest of a folder's file names and contents."""
     found = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         contents = path.read_bytes()

@@ -1,7 +1,7 @@
-"""The page for people: four tabs, each with an address of its own; and the description of the API.
+"""The web page with its four tabs, and the API docs.
 
-The server renders the tab that is asked for, so that it can be read without a script. Where scripts run, they fetch the
-inside of another tab from `/tabs/<name>`: there is one template for both.
+The server renders the requested tab, so the page works without scripts. Scripts fetch the contents of other tabs from
+`/tabs/<name>`, rendered from the same templates.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from catdog.prediction.predictor import NEITHER, UNSURE
 from catdog.text import counted
 from catdog.web.pages.status import status_context
 from catdog.web.problems import PAGE_SENTENCES, page_sentence, request_id
-from catdog.web.requests.pictures import read_one
-from catdog.web.routes import Body, Lane, answered_in, takes
+from catdog.web.requests.images import read_one
+from catdog.web.routes import Body, Lane, handled_in, takes
 from catdog.web.security import sessions
 from catdog.web.security.access import may_change, why_not
 from catdog.web.security.permissions import open_to_all
@@ -26,19 +26,19 @@ pages = Blueprint("pages", __name__)
 pages.add_app_template_global(counted)
 
 TABS: Final = {"predict": "Predict", "visualizations": "Visualizations", "retrain": "Retrain", "status": "Model status"}
-"""Names and titles of the tabs, in the order in which they stand."""
+"""Names and titles of the tabs, in order."""
 
 CONTEXTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "predict": lambda: {"unsure_below": current_settings().unsure_below},
     "status": status_context,
 }
-"""What a tab's template is given beside what all are given; made only when that tab is rendered."""
+"""The context of each tab's template in addition to the common one; built when the tab is rendered."""
 
 
 @pages.get("/")
 @open_to_all
 def index() -> str:
-    """Show the page with the tab that `?tab=` names."""
+    """Return the page with the tab in `?tab=`."""
     tab = request.args.get("tab", "")
     return show_tab(tab if tab in TABS else "predict")
 
@@ -46,9 +46,9 @@ def index() -> str:
 @pages.post("/")
 @open_to_all
 @takes(Body.IMAGES)
-@answered_in(Lane.PREDICTING)
-def answer() -> tuple[str, int]:
-    """Answer for the picture of the form, or say on the page why there is no answer."""
+@handled_in(Lane.PREDICTING)
+def predict() -> tuple[str, int]:
+    """Return the page with the prediction for the form's image, or with an error."""
     status, error, prediction, milliseconds = 200, None, None, 0.0
     try:
         prediction, milliseconds = live_model().predict(read_one(request, current_settings()))
@@ -60,7 +60,7 @@ def answer() -> tuple[str, int]:
 @pages.get("/tabs/<name>")
 @open_to_all
 def tab(name: str) -> str:
-    """Show the inside of a tab alone, for the page's script."""
+    """Return the contents of a tab, for the page's script."""
     if name not in TABS:
         raise NotFound
     return render_template(f"tabs/{name}.html", **_context(name))
@@ -69,28 +69,28 @@ def tab(name: str) -> str:
 @pages.get("/api/docs")
 @open_to_all
 def docs() -> str:
-    """Show the routes of the API, from its OpenAPI document."""
+    """Return the API docs, from the OpenAPI document."""
     spec = current_app.spec  # type: ignore[attr-defined]  # APIFlask's
     return render_template("docs.html", spec=spec)
 
 
 def show_tab(tab: str, **more: Any) -> str:
-    """Render the page with a tab, whose template is given `more`."""
+    """Return the page with a tab; `more` is added to the template's context."""
     return render_template("page.html", **_context(tab), **more)
 
 
 def show_problem(tab: str, problem: dict[str, Any]) -> str:
-    """Render a problem as a page, with the way back to a tab; needs nothing that may be what is wrong."""
+    """Return a problem as a page with a link back to a tab."""
     return render_template("page.html", **_frame(tab), problem=problem)
 
 
 def _context(tab: str) -> dict[str, Any]:
-    """Give what a tab's template is rendered with."""
+    """Return the context of a tab's template."""
     return {**_frame(tab), **(CONTEXTS[tab]() if tab in CONTEXTS else {})}
 
 
 def _frame(tab: str) -> dict[str, Any]:
-    """Give what all pages are rendered with: the tab, the version that answers, and what the reader may do."""
+    """Return the context of all pages: the tab, the model in use, and the user's permissions."""
     settings = current_settings()
     predictor = live_model().predictor if live_model().is_ready else None
     return {

@@ -1,4 +1,4 @@
-"""A problem as a page in words, for a form that a browser without scripts has sent; programs get the JSON."""
+"""Problems as pages, for forms sent by a browser without scripts; API clients get JSON."""
 
 import json
 import logging
@@ -12,44 +12,44 @@ from catdog.web.security.origins import is_same_site
 
 FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 TABS: Final = {
-    "pages.answer": "predict",
+    "pages.predict": "predict",
     "retrain_page.cancel": "retrain",
     "retrain_page.start": "retrain",
     "retrain_page.upload": "retrain",
     "sessions.sign_in": "predict",
     "sessions.sign_out": "predict",
 }
-"""Where the page's own forms go, by endpoint, and the tab that leads back from there."""
+"""Endpoints of the page's forms, and the tab that each returns to."""
 
 _log = logging.getLogger(__name__)
 
 
 def install(app: Flask) -> None:
-    """Let an app answer its page's forms with pages, also where something refused them before their route."""
+    """Turn problem responses to the page's forms into pages, even if the route was never reached."""
 
-    def in_words(response: Response) -> Response:
-        if response.mimetype == problems.MEDIA_TYPE and _is_form_of_the_page():
+    def as_page(response: Response) -> Response:
+        if response.mimetype == problems.MEDIA_TYPE and _is_page_form():
             try:
-                page = show_problem(TABS[str(request.endpoint)], _for_readers(json.loads(response.get_data())))
-            except Exception:  # what was wrong must not be hidden by what is wrong with the page
-                _log.exception("The page of a problem could not be made; request %s", problems.request_id())
+                page = show_problem(TABS[str(request.endpoint)], _with_page_sentence(json.loads(response.get_data())))
+            except Exception:  # the JSON must not be lost to an error of the page
+                _log.exception("The page for a problem couldn't be rendered; request %s", problems.request_id())
                 return response
             response.set_data(page)
             response.content_type = "text/html; charset=utf-8"
         return response
 
-    app.after_request(in_words)
+    app.after_request(as_page)
 
 
-def _for_readers(problem: dict[str, Any]) -> dict[str, Any]:
+def _with_page_sentence(problem: dict[str, Any]) -> dict[str, Any]:
     """Return a problem with the page's message instead of the API's; a wrong key keeps its own."""
     if request.endpoint == "sessions.sign_in":
         return problem
     return {**problem, "error": problems.PAGE_SENTENCES.get(problem["type"], problem["error"])}
 
 
-def _is_form_of_the_page() -> bool:
+def _is_page_form() -> bool:
     if request.endpoint not in TABS or request.mimetype not in FORM_TYPES or not is_same_site(request):
         return False
-    offered = (problems.MEDIA_TYPE, "application/json", "text/html")  # who takes anything gets the first
+    offered = (problems.MEDIA_TYPE, "application/json", "text/html")  # clients that accept anything get the first
     return request.accept_mimetypes.best_match(offered) == "text/html"

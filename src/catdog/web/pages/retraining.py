@@ -11,7 +11,7 @@ from catdog.errors import CatdogError
 from catdog.web.api import retraining, uploads
 from catdog.web.pages.pages import CONTEXTS, show_tab
 from catdog.web.problems import page_sentence
-from catdog.web.routes import Body, Lane, answered_in, takes
+from catdog.web.routes import Body, Lane, handled_in, takes
 from catdog.web.security.permissions import needs_permission
 from catdog.web.service import current_settings, live_model
 
@@ -21,7 +21,7 @@ retrain_page = Blueprint("retrain_page", __name__, url_prefix="/retrain")
 @retrain_page.post("/upload")
 @needs_permission
 @takes(Body.UPLOAD)
-@answered_in(Lane.UPLOADS)
+@handled_in(Lane.UPLOADS)
 def upload() -> tuple[str, int]:
     """Store the images of the form, and show the result on the page."""
     try:
@@ -40,7 +40,7 @@ def start() -> Response | tuple[str, int]:
 @retrain_page.post("/cancel")
 @needs_permission
 def cancel() -> Response | tuple[str, int]:
-    """Cancel the retraining under way, and redirect to the tab."""
+    """Cancel the current retraining, and redirect to the tab."""
     return _do(retraining.cancel)
 
 

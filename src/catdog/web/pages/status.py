@@ -1,4 +1,4 @@
-"""What the tab "Model status" shows, made ready for its template."""
+"""The context of the tab "Model status"."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from catdog.web.service import current_settings, live_model, server_status
 PROMOTIONS_SHOWN: Final = 30
 CHART_HEIGHT: Final = 100.0
 COLOURS: Final = 4
-"""Classes that have a colour of their own in components.css; further ones begin again."""
+"""Number of class colours in components.css; further classes reuse them."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a column of a chart: its place and height in the drawing, and the class that gives its colour."""
+    """A part of a column in a chart: its position, height, and CSS class."""
 
     x: int
     y: float
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Mix:
-    """How many answers there were of each kind: since the beginning, and hour by hour as blocks and as rows."""
+    """Counts of predictions by kind: totals, and per hour as blocks and as rows."""
 
     legend: list[tuple[str, str, int]]
     blocks: list[Block]
@@ -44,7 +44,7 @@ class Mix:
 
 
 def status_context() -> dict[str, Any]:
-    """Return what the template is rendered with; `?compare=` names a version to compare with the one that answers."""
+    """Return the template's context; `?compare=` names a version to compare with the one in use."""
     status, stats = server_status().model(), server_status().statistics()
     names = (
         dict(zip(live_model().predictor.keys, live_model().predictor.names, strict=True))
@@ -75,22 +75,25 @@ def status_context() -> dict[str, Any]:
 def _versions() -> list[dict[str, Any]]:
     try:
         return live_model().store.summaries()
-    except CatdogError:  # as for the earlier champion
+    except CatdogError:  # as in `_earlier_champion`
         return []
 
 
 def _earlier_champion() -> int | None:
     try:
         return live_model().store.earlier_champion()
-    except CatdogError:  # what answers, and why nothing newer does, stands elsewhere on the page
+    except CatdogError:  # the page shows the fault elsewhere
         return None
 
 
 def _mix(stats: Mapping[str, Any], field: str, names: Mapping[str, str]) -> Mix:
-    """Arrange the counts of a field of `stats`; `names` gives what may be counted, in order, and how it is shown."""
+    """Return the counts of a field of `stats`; `names` maps its values, in order, to display names."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     counted = {row["hour"]: row[field] for row in stats["hours"]}
-    known = {**names, **{key: key for key in stats["predictions"][field] if key not in names}}  # classes of before
+    known = {
+        **names,
+        **{key: key for key in stats["predictions"][field] if key not in names},
+    }  # classes of earlier versions
     colours = {key: _colour(key, number) for number, key in enumerate(known)}
     hours = [(now - timedelta(hours=back)).isoformat(timespec="seconds") for back in reversed(range(HOURS_SHOWN))]
     columns = [[counted.get(hour, {}).get(key, 0) for key in known] for hour in hours]
@@ -104,7 +107,7 @@ def _mix(stats: Mapping[str, Any], field: str, names: Mapping[str, str]) -> Mix:
 
 
 def _blocks(columns: Sequence[Sequence[int]], colours: Sequence[str], most: int) -> Iterator[Block]:
-    """Stack what was counted in each hour, from the foot upwards; the fullest hour reaches the top."""
+    """Yield the stacked blocks of each hour, from the bottom up; the largest hour reaches the top."""
     for x, column in enumerate(columns):
         y = CHART_HEIGHT
         for count, colour in zip(column, colours, strict=True):
@@ -119,7 +122,7 @@ def _colour(key: str, number: int) -> str:
 
 
 def _comparison(champion: int | None) -> dict[str, Any] | None:
-    """Compare the version that `?compare=` names with the one that answers, measure by measure."""
+    """Return the comparison of the version in `?compare=` with the one in use, measure by measure."""
     asked = request.args.get("compare", "")
     if champion is None or not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
         return None

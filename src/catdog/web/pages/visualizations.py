@@ -10,7 +10,7 @@ from catdog.evaluation.charts import vega
 from catdog.evaluation.charts.catalog import fill, insights
 from catdog.evaluation.charts.figures import Figures
 from catdog.prediction.predictor import Predictor
-from catdog.web.api.charts import figures_of, list_pictures, read_cell
+from catdog.web.api.charts import figures_of, list_images, read_cell
 from catdog.web.pages.assets import BRIEFLY, FOREVER
 from catdog.web.pages.pages import CONTEXTS
 from catdog.web.problems import without_paths
@@ -19,7 +19,7 @@ from catdog.web.security.permissions import open_to_all
 from catdog.web.service import current_settings, live_model, server_status
 
 ROWS_LISTED: Final = 40
-"""Most rows of a table on the page; the CSV file has all."""
+"""Maximum rows of a table on the page; the CSV file has all."""
 
 visualizations = Blueprint("visualizations", __name__)
 _log = logging.getLogger(__name__)
@@ -42,19 +42,19 @@ def vega_script() -> Response:
 @visualizations.get("/tabs/visualizations/pictures")
 @open_to_all
 def gallery() -> str:
-    """Show the pictures of a cell alone, for the page's script."""
+    """Return the images of a cell, for the page's script."""
     predictor = live_model().predictor
-    return render_template("tabs/pictures.html", **_gallery(predictor))
+    return render_template("tabs/images.html", **_gallery(predictor))
 
 
 def tab_context() -> dict[str, Any]:
-    """Give what the template of the tab shows."""
+    """Return the context of the tab's template."""
     if not live_model().is_ready:
         return {}
     predictor, problem = live_model().predictor, None
     try:
         figures, gallery, script = figures_of(predictor), _gallery(predictor), vega.script_digest()
-    except ChartError as error:  # what the version's metadata says can be shown all the same
+    except ChartError as error:  # show what the version's metadata has
         _log.error("Charts are incomplete: %s", error)
         problem = without_paths(str(error), current_settings())
         figures, gallery, script = (
@@ -79,19 +79,19 @@ CONTEXTS["visualizations"] = tab_context
 
 
 def _matrix(figures: Figures) -> list[list[tuple[int, float]]]:
-    """Give each cell's count and its share of its row."""
+    """Return each cell's count and its share of the row."""
     matrix = figures.metrics.get("confusion_matrix", ())
     return [[(count, count / max(sum(counts), 1)) for count in counts] for counts in matrix]
 
 
 def _gallery(predictor: Predictor) -> dict[str, Any]:
-    """Give what the template of the pictures shows: those of the cell in the address, else the mistakes."""
+    """Return the context of the images' template: those of the cell in the query, or the mistakes."""
     try:
         cell = read_cell(predictor)
-    except PictureNotFoundError:  # the page shows something all the same
+    except PictureNotFoundError:  # show the mistakes instead
         cell = None
     return {
-        "pictures": list_pictures(predictor, cell),
+        "images": list_images(predictor, cell),
         "cell": cell and [predictor.names[class_id] for class_id in cell],
         "may_see": may_change(current_settings()),
     }

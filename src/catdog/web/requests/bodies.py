@@ -1,4 +1,4 @@
-"""The one place where the body of a request is read: its faults are the client's, and bounded by the route's limit."""
+"""Reads the body of a request. Whatever breaks while reading is the client's error, on every route."""
 
 from typing import IO, Any, Final, Protocol
 
@@ -17,23 +17,23 @@ class _Readable(Protocol):
 
 
 class BodyStream:
-    """The server's stream of a body. What breaks while it is read is a `RequestError`, on every route alike."""
+    """The server's stream of a body; raises `RequestError` if the body is broken."""
 
     def __init__(self, stream: _Readable) -> None:
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        """Read some bytes.
+        """Return the next bytes.
 
         Raises:
-            RequestError: chunks that are none, or a client that is gone.
+            RequestError: the chunks are invalid, or the client has gone.
         """
         try:
             return self._stream.read(size)
         except (OSError, ValueError, ParseException) as error:
             raise RequestError(
-                "The body cannot be read: it ends early, or its chunks are not as HTTP/1.1 has them. Send it again, "
-                "with a Content-Length or in valid chunks."
+                "The body can't be read: it ends early, or its chunks are not valid HTTP/1.1. Send it again with a "
+                "Content-Length or in valid chunks."
             ) from error
 
 
@@ -45,10 +45,10 @@ def wrap(environ: dict[str, Any]) -> None:
 
 
 def read_body(request: Request, *, keep: bool = False) -> bytes:
-    """Read the whole body; `keep` lets others, such as the parser of forms, read it again.
+    """Return the whole body; with `keep`, it can be read again, for example as a form.
 
     Raises:
-        RequestError: it is cut off.
+        RequestError: it ends early.
     """
     try:
         body = request.get_data(cache=keep)
@@ -60,11 +60,11 @@ def read_body(request: Request, *, keep: bool = False) -> bytes:
 
 
 def read_document(request: Request) -> Any:
-    """Read a JSON body; None if there is none, whatever its Content-Type says, or if it is `null`.
+    """Return the JSON body; None if it is empty, whatever its Content-Type, or `null`.
 
     Raises:
-        RequestError: it is not JSON, or more than JSON needs to be; says why.
-        MediaTypeError: there is a body, but its Content-Type is not JSON.
+        RequestError: it is not valid JSON or exceeds the parser's limits; says why.
+        MediaTypeError: the Content-Type is not JSON.
     """
     body = read_body(request, keep=True)
     if not body.strip():
@@ -78,10 +78,10 @@ def read_document(request: Request) -> Any:
 
 
 def parse_document(body: bytes) -> Any:
-    """Parse a JSON body, as `catdog.storage.json_reader.parse_json` does.
+    """Return a parsed JSON body.
 
     Raises:
-        RequestError: that refuses it; says why.
+        RequestError: it is not valid JSON or exceeds the parser's limits; says why.
     """
     try:
         return parse_json(body, finite=True)

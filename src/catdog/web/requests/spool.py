@@ -1,4 +1,4 @@
-"""Files of one large request in one temporary file: neither memory nor open files grow with their number."""
+"""The files of a large request in one temporary file, so their number costs neither memory nor descriptors."""
 
 import io
 import os
@@ -10,10 +10,7 @@ from catdog.storage.files import telling_a_full_disk
 
 
 class Spool:
-    """A file without a name that takes the parts of a request, one behind another.
-
-    It is made for the first part, and gone when it is closed.
-    """
+    """An unnamed file with the parts of a request one after another; opened for the first part."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -21,24 +18,24 @@ class Spool:
         self._end = 0
 
     def part(self) -> IO[bytes]:
-        """Begin a part; the parts before it take nothing more."""
+        """Return a file for the next part; earlier parts must be complete."""
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # closed by close()
         return cast(IO[bytes], _Part(self._file.fileno(), self._end, self))
 
     def grow(self, size: int) -> None:
-        """Note that the last part has grown."""
+        """Record that the last part has grown by `size` bytes."""
         self._end += size
 
     def close(self) -> None:
-        """Let the parts go."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
 
 class _Part(io.RawIOBase):
-    """A stretch of the spool, read and written as a file of its own."""
+    """A range of the spool, read and written like a file."""
 
     def __init__(self, descriptor: int, start: int, spool: Spool) -> None:
         self._descriptor, self._start, self._spool = descriptor, start, spool

@@ -1,8 +1,8 @@
-"""Who may do what, and the headers that keep a browser from doing more.
+"""Checks permission for guarded routes, and sets the security headers.
 
-Looking, predicting and explaining is open. Whatever else changes something, or shows what people sent, needs the key,
-if one is set, or the cookie of who signed in with it. Without a key it is allowed only to who sits at this machine:
-over a loopback address, not through a proxy, and not from a page of another site that happens to be open in a browser.
+Predicting and explaining are open to everybody. Routes that change something or show uploads need the API key, or a
+session that was started with it. If no key is set, they are allowed only from the server's own machine: over a loopback
+address, not through a proxy, and not from another site's page.
 """
 
 import logging
@@ -48,7 +48,7 @@ def install(app: Flask, settings: Settings) -> None:
         given = [*HEADERS.items(), ("X-Request-ID", request_id())]
         if not request.path.startswith(("/static/", "/assets/")):
             given.append(("Cache-Control", "no-store"))
-        # In one go: to set one header is to look through all that there are.
+        # All at once: setting a single header searches the whole list.
         replaced = {name.lower() for name, _ in given}
         response.headers[:] = [*(x for x in response.headers if x[0].lower() not in replaced), *given]
         return response
@@ -58,34 +58,33 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def may_change(settings: Settings) -> bool:
-    """Tell whether the page may offer the reader of this request what changes something; each route still asks."""
+    """Return whether the page may offer changes in response to this request; each route checks again."""
     return sessions.is_signed_in() if settings.api_key else _is_own_machine(settings)
 
 
 def why_not(settings: Settings) -> str:
-    """Say why a server without a key doesn't allow a request what needs permission."""
+    """Return why a server without a key refuses this request."""
     if not is_loopback(settings.resolved_host):
         setting = "CATDOG_HOST" if settings.host else "PORT without CATDOG_HOST"
         return (
-            f"The server has no key, and other machines reach it ({setting}), so nobody may do this, its own machine "
-            "included. Set a key, or CATDOG_HOST=127.0.0.1 to allow its own machine alone."
+            f"The server has no API key and other machines can reach it ({setting}), so this isn't allowed from any "
+            "machine. Set a key, or set CATDOG_HOST=127.0.0.1 to allow only the server's own machine."
         )
     if is_loopback(request.remote_addr) and may_be_proxied(request):
-        return (
-            "The server has no key, and this request came through a proxy: only the server's own machine may do this."
-        )
-    return "The server has no key: only its own machine may do this, directly and not from another site's page."
+        return "The server has no API key, so only its own machine may do this, and this request came through a proxy."
+    return "The server has no API key, so only its own machine may do this, directly and not from another site's page."
 
 
 def warn_without_key(settings: Settings) -> None:
-    """Log, if the server has no key, that it must not be put behind a proxy: one that adds no mark can't be told."""
+    """Log that a server without a key must not be put behind a proxy."""
+    # A proxy that adds no header of its own can't be recognised.
     if settings.api_key:
         return
     if is_loopback(settings.resolved_host):
-        why = "Everybody who comes through one that adds no header of its own may change everything."
+        why = "If it adds no header of its own, everybody behind it may change everything."
     else:
-        why = "As other machines reach it, nobody may change anything, its own machine included."
-    _log.warning("The server has no key (CATDOG_API_KEY): do not put it behind a proxy or a tunnel. %s", why)
+        why = "Other machines can reach it, so nothing can be changed, not even from its own machine."
+    _log.warning("The server has no API key (CATDOG_API_KEY). Don't put it behind a proxy or a tunnel. %s", why)
 
 
 def _is_own_machine(settings: Settings) -> bool:
@@ -102,6 +101,5 @@ def _require_permission(key: str) -> None:
             sessions.require_own_page()
     else:
         raise KeyNeededError(
-            "This needs the server's key, as X-API-Key or as Authorization: Bearer, or a page that is signed in. "
-            "Received: no key."
+            "The API key is missing. Send it as X-API-Key or as Authorization: Bearer, or sign in on the page."
         )

@@ -1,4 +1,4 @@
-"""Which other sites' pages may read what the API answers; none, unless set."""
+"""Which other sites' pages may read the API's responses (CORS); none by default."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ HOUR: Final = 3600
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Allow the sites of `CATDOG_CORS_ORIGINS`, never with cookies: they send the key, where one is needed."""
+    """Allow the sites in `CATDOG_CORS_ORIGINS`, never with cookies; they send the key if one is needed."""
     if settings.cors_origins is None:
         return
     CORS(
@@ -22,6 +22,6 @@ def install(app: Flask, settings: Settings) -> None:
         allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         expose_headers=["Retry-After", "X-Request-ID"],
         supports_credentials=False,
-        send_wildcard=True,  # `*` is answered as it is, and not as the site that asks
+        send_wildcard=True,  # `*` is returned as such, not as the requesting site
         max_age=HOUR,
     )

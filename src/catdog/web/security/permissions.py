@@ -1,4 +1,4 @@
-"""Who may call a route, declared on its view. A server with a route that declares nothing doesn't start.
+"""Declares who may call a view. A server with an undeclared view doesn't start.
 
 @api.get("/models")
 @open_to_all
@@ -21,12 +21,12 @@ def open_to_all(view: View) -> View:
 
 
 def needs_permission(view: View) -> View:
-    """Declare a view closed to those without the key: it changes something, or shows people's images or models."""
+    """Declare that a view needs the key: it changes something, or shows people's images or models."""
     return declare(view, access=Access.CLOSED)
 
 
 def takes_the_key(view: View) -> View:
-    """Declare that a view itself checks a key that is sent to it."""
+    """Declare that a view checks the key itself."""
     return declare(view, access=Access.KEY)
 
 
@@ -36,15 +36,13 @@ def access_of(received: Request) -> Access | None:
 
 
 def is_guarded(received: Request) -> bool:
-    """Return whether a request is for a route that needs permission, or takes the key, whatever its method.
-
-    Flask itself answers OPTIONS, with the methods that there are. Browsers ask so before they send a key.
-    """
+    """Return whether a request is for a route that needs permission or checks the key, whatever its method."""
+    # Flask answers OPTIONS itself; browsers send it before they send a key.
     if received.method == "OPTIONS" and getattr(received.url_rule, "provide_automatic_options", False):
         return False
     return access_of(received) is not Access.OPEN
 
 
 def changes_something(received: Request) -> bool:
-    """Return whether a request is for a guarded route, and by a method that changes something."""
+    """Return whether a request is for a guarded route with a method that changes something."""
     return received.method not in SAFE_METHODS and is_guarded(received)

@@ -1,7 +1,7 @@
-"""How often one address may ask: so that one client cannot take it all, and nobody can guess a key by trying.
+"""Rate limits per client IP, which also stop key guessing.
 
-Who sits at this machine and comes by no proxy is not limited, but for wrong keys. Flask-Limiter counts, in memory or in
-Redis. While Redis cannot be reached it counts in memory, so that answering does not depend on it.
+Direct clients on this machine are limited only for wrong keys. Flask-Limiter counts in memory or in Redis; while Redis
+can't be reached, it counts in memory.
 """
 
 import time
@@ -20,7 +20,7 @@ from catdog.web.security.origins import client_network, is_direct, is_proxied
 from catdog.web.security.permissions import changes_something, is_guarded
 
 REDIS_SECONDS: Final = 0.5
-"""A request waits for Redis: one that does not answer within these seconds is given up, and asked again later."""
+"""Timeout for Redis, since requests wait for it."""
 
 
 _COUNTED: Final = {"rate_limit": "requests", "rate_limit_changes": "changes", "rate_limit_keys": "wrong keys"}
@@ -28,18 +28,18 @@ _COUNTED: Final = {"rate_limit": "requests", "rate_limit_changes": "changes", "r
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Limit an app's routes, those that change something apart from the others."""
+    """Limit an app's requests; those that change something have a limit of their own."""
     if not (limits := _limits(settings)):
         return
     limiter = _make_limiter(limits, settings.rate_limit_storage)
-    # The limiter's own hooks take time even where there is nothing to count. So an app that serves nothing takes them,
-    # and they run only where there is.
+    # The limiter's hooks take time even if there is nothing to count. An app that serves nothing holds them, and they
+    # are called only for counted requests.
     holder = Flask(__name__)
     limiter.init_app(holder)
     (check,), (deduct,) = holder.before_request_funcs[None], holder.after_request_funcs[None]
 
     def before() -> None:
-        if is_guarded(request) or _is_told_by_cookie() or not (_is_unlimited() or _is_spared(settings)):
+        if is_guarded(request) or _reveals_cookie() or not (_is_unlimited() or _is_exempt(settings)):
             g.is_counted = True
             check_all()
 
@@ -47,27 +47,27 @@ def install(app: Flask, settings: Settings) -> None:
         try:
             check()
         except RateLimitExceeded as error:
-            sessions.look_away()
+            sessions.ignore_cookie()
             if is_guarded(request) or error.description != _message("rate_limit_keys"):
                 raise
-            check_all()  # an open route goes on for those who don't know the key, but as for one who isn't signed in
+            check_all()  # after too many wrong keys, an open route goes on, but as if not signed in
 
     def after(response: Response) -> Response:
         if "is_counted" not in g:
             return response
-        if response.status_code != 429 and not sessions.is_passed_over():
-            sessions.forget_bad_cookie()
+        if response.status_code != 429 and not sessions.is_cookie_ignored():
+            sessions.drop_invalid_cookie()
         return cast(Response, deduct(response))
 
     def explain(error: RateLimitExceeded) -> Response:
         rate = error.limit.limit
         error.retry_after = _seconds_left(limiter, rate.get_expiry())
         error.description = (
-            f"Too many {error.description}; {rate.amount:,} in {counted(rate.get_expiry(), 'second')} are allowed. "
+            f"Too many {error.description}; the limit is {rate.amount:,} in {counted(rate.get_expiry(), 'second')}. "
             f"Try again in {counted(error.retry_after, 'second')}."
         )
         if is_proxied(request) and not settings.trusted_proxies:
-            error.description += " All clients of a proxy count as one until CATDOG_TRUSTED_PROXIES is set."
+            error.description += " All clients behind a proxy count as one unless CATDOG_TRUSTED_PROXIES is set."
         return respond(error, settings)
 
     app.before_request(before)
@@ -76,22 +76,22 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def _limits(settings: Settings) -> list[ApplicationLimit]:
-    """Make the limits that are not off. All routes under one of them are counted together."""
+    """Return the limits that are not off; each counts all its routes together."""
 
-    def is_spared_request() -> bool:
-        return changes_something(request) or _is_unlimited() or _is_spared(settings)
+    def is_exempt_request() -> bool:
+        return changes_something(request) or _is_unlimited() or _is_exempt(settings)
 
-    def is_spared_change() -> bool:
-        return not changes_something(request) or _is_spared(settings)
+    def is_exempt_change() -> bool:
+        return not changes_something(request) or _is_exempt(settings)
 
-    # The keys come first: the others don't count a request that is refused for a wrong key.
+    # Wrong keys come first: the other limits don't count a request refused for one.
     rules: dict[str, dict[str, Any]] = {
         "rate_limit_keys": {
-            "exempt_when": lambda: not (is_guarded(request) or _is_told_by_cookie()),
+            "exempt_when": lambda: not (is_guarded(request) or _reveals_cookie()),
             "deduct_when": lambda _response: sessions.is_wrong_key(),
         },
-        "rate_limit": {"exempt_when": is_spared_request},
-        "rate_limit_changes": {"exempt_when": is_spared_change},
+        "rate_limit": {"exempt_when": is_exempt_request},
+        "rate_limit_changes": {"exempt_when": is_exempt_change},
     }
     return [
         ApplicationLimit(getattr(settings, field), scope=field, error_message=_message(field), **options)
@@ -101,7 +101,7 @@ def _limits(settings: Settings) -> list[ApplicationLimit]:
 
 
 def _message(field: str) -> str:
-    return f"{_COUNTED[field]} from this address ({variable_name(field)})"
+    return f"{_COUNTED[field]} from this client IP ({variable_name(field)})"
 
 
 def _make_limiter(limits: list[ApplicationLimit], storage: str) -> Limiter:
@@ -113,7 +113,7 @@ def _make_limiter(limits: list[ApplicationLimit], storage: str) -> Limiter:
         storage_uri="memory://" if is_memory else storage,
         storage_options={} if is_memory else _redis_options(),
         in_memory_fallback_enabled=not is_memory,
-        swallow_errors=True,  # watching never breaks working
+        swallow_errors=True,  # a failure to count must not fail a request
     )
 
 
@@ -132,17 +132,17 @@ def _is_unlimited() -> bool:
     return not route_of(request).is_rate_limited
 
 
-def _is_told_by_cookie() -> bool:
-    """Tell whether the answer could say if the request's cookie is good: that tries the key that signs it."""
-    return not _is_unlimited() and sessions.brings_cookie(request) and not sessions.is_passed_over()
+def _reveals_cookie() -> bool:
+    """Return whether the response could reveal if the request's cookie is valid, which is a way to guess the key."""
+    return not _is_unlimited() and sessions.brings_cookie(request) and not sessions.is_cookie_ignored()
 
 
-def _is_spared(settings: Settings) -> bool:
+def _is_exempt(settings: Settings) -> bool:
     return not settings.rate_limit_local and is_direct(request)
 
 
 def _seconds_left(limiter: Limiter, longest: int) -> int:
-    """Count the seconds until the limit that was hit starts anew."""
+    """Return the seconds until the limit that was hit resets."""
     with suppress(Exception):  # Redis may have gone in between
         if limit := limiter.current_limit:
             return max(1, limit.reset_at - int(time.time()))

@@ -1,8 +1,8 @@
-"""Signing in on the page with the server's key, by Flask's signed cookie.
+"""Sign in on the page with the API key, by Flask's signed cookie.
 
-The cookie is signed with a secret made from the key. So all processes agree on it, it survives a restart, and another
-key ends all sessions. A cookie comes with every request, also with one that a foreign page has a browser send: what
-changes something must therefore bring the token of the session too, and may not name another site as its origin.
+The cookie is signed with a secret derived from the key, so all processes accept it, it survives a restart, and changing
+the key ends all sessions. Browsers send it with requests from other sites' pages too. Requests that change something
+must therefore bring the session's token (CSRF), and not come from another site.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from catdog.errors import ForbiddenError, KeyNeededError, MediaTypeError, Reques
 from catdog.settings import Settings
 from catdog.web import schemas
 from catdog.web.requests.bodies import FORMS, read_document
-from catdog.web.schemas import answers
+from catdog.web.schemas import responses
 from catdog.web.security.origins import is_same_site
 from catdog.web.security.permissions import needs_permission, open_to_all, takes_the_key
 
@@ -29,12 +29,12 @@ COOKIE: Final = "catdog_session"
 TOKEN_HEADER: Final = "X-CSRF-Token"
 TOKEN_FIELD: Final = "csrf_token"
 HOW_TO_SET_A_KEY: Final = (
-    "Set CATDOG_API_KEY on the server (`openssl rand -hex 32` makes one), start it again, and send the key as "
-    "X-API-Key or as Authorization: Bearer."
+    "Set CATDOG_API_KEY on the server (`openssl rand -hex 32` makes one), restart it, and send the key as X-API-Key or "
+    "as Authorization: Bearer."
 )
-_TO_THE_PAGE: Final = {"description": "A form is sent on to the page"}
+_TO_THE_PAGE: Final = {"description": "Redirect to the page, for a form"}
 _KEY: Final = "CATDOG_API_KEY"
-"""Where an app's configuration keeps the key, for the routes below."""
+"""Where an app's configuration has the key."""
 
 sessions = APIBlueprint("sessions", __name__, tag="Session")
 
@@ -43,7 +43,7 @@ class _SessionInterface(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Read the cookie, if there is one; making ready for it takes longer than all else that guards a request."""
+        """Return the session of the cookie, or an empty one if there is no cookie, which saves most of the time."""
         if app.secret_key and not brings_cookie(request):
             return self.session_class()
         opened = super().open_session(app, request)
@@ -52,7 +52,7 @@ class _SessionInterface(SecureCookieSessionInterface):
         return opened
 
     def _is_forged(self, app: Flask, request: Request) -> bool:
-        """Tell a cookie that was signed with another key from one that is only too old."""
+        """Return whether a cookie was signed with another key, and isn't just too old."""
         serializer = self.get_signing_serializer(app)
         try:
             return serializer is None or not serializer.loads(request.cookies[COOKIE])
@@ -60,12 +60,12 @@ class _SessionInterface(SecureCookieSessionInterface):
             return True
 
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002
-        """Keep a cookie that was given over TLS from ever going without."""
+        """Return whether the cookie is for TLS only, which it is if it was set over TLS."""
         return request.is_secure
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Give an app sessions; without a key there is nothing to sign in with, and no secret."""
+    """Set up sessions; without a key there is no secret to sign them with."""
     key = settings.api_key.get_secret_value() if settings.api_key else None
     app.session_interface = _SessionInterface()
     app.config.update(
@@ -80,57 +80,57 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def require_key(given: str, key: str) -> None:
-    """Compare a key with the server's, in a time that tells nothing of where they differ.
+    """Check a key in constant time.
 
     Raises:
-        KeyNeededError: it is another one.
+        KeyNeededError: it is wrong.
     """
     if not _is_equal(given, key):
         note_wrong_key()
-        raise KeyNeededError("This needs the server's key. Received: another one.")
+        raise KeyNeededError("Invalid API key.")
 
 
 def note_wrong_key() -> None:
-    """Let the limit on guessing count this request."""
+    """Record that this request brought a wrong key, for the rate limit."""
     g.wrong_key = True
 
 
 def is_wrong_key() -> bool:
-    """Tell whether the request brought a wrong key, a cookie that was signed with one, or a wrong token."""
+    """Return whether this request brought a wrong key, a cookie signed with one, or a wrong token."""
     return bool(g.get("wrong_key", False))
 
 
 def brings_cookie(received: Request) -> bool:
-    """Tell whether a request comes with a cookie of this name, good or not."""
+    """Return whether a request brings a session cookie, valid or not."""
     return "HTTP_COOKIE" in received.environ and bool(received.cookies.get(COOKIE))
 
 
-def look_away() -> None:
-    """Pass over the request's cookie: over a limit, a page must not tell a good one from a bad one."""
-    g.cookie_is_passed_over = True
+def ignore_cookie() -> None:
+    """Ignore the request's cookie: above the limit on wrong keys, a response must not reveal whether it is valid."""
+    g.is_cookie_ignored = True
 
 
-def is_passed_over() -> bool:
-    """Tell whether the request's cookie is passed over."""
-    return bool(g.get("cookie_is_passed_over", False))
+def is_cookie_ignored() -> bool:
+    """Return whether the request's cookie is ignored."""
+    return bool(g.get("is_cookie_ignored", False))
 
 
-def forget_bad_cookie() -> None:
-    """Have the browser drop a cookie that is good for nothing, so that it isn't counted as a guess again and again."""
+def drop_invalid_cookie() -> None:
+    """Make the browser drop an invalid cookie, so it isn't counted as a guess again."""
     if not session and brings_cookie(request):
         session.modified = True
 
 
 def is_signed_in() -> bool:
-    """Tell whether the request comes with a cookie of this server that is not too old."""
-    return TOKEN_FIELD in session and not is_passed_over()
+    """Return whether the request has a valid session."""
+    return TOKEN_FIELD in session and not is_cookie_ignored()
 
 
 def require_own_page() -> None:
-    """Hold a request that a cookie authorises to come from this server's page.
+    """Check that a request authorised by a cookie comes from this server's page.
 
     Raises:
-        ForbiddenError: it comes from another site, or without the token of the session.
+        ForbiddenError: it comes from another site, or without the session's token.
     """
     _require_same_site()
     given = request.headers.get(TOKEN_HEADER)
@@ -139,25 +139,25 @@ def require_own_page() -> None:
     if not _is_equal(given or "", session[TOKEN_FIELD]):
         if given is not None:
             note_wrong_key()
-        received = "no token" if given is None else "another one"
+        fault = "missing" if given is None else "wrong"
         raise ForbiddenError(
-            f"A signed-in page must send the token of its session, which GET /api/session gives, as {TOKEN_HEADER} "
-            f"or as the form field {TOKEN_FIELD}. Received: {received}."
+            f"The session's token is {fault}. Get it from /api/session and send it as {TOKEN_HEADER} or as the form "
+            f"field {TOKEN_FIELD}."
         )
 
 
 @sessions.post("/session")
-@sessions.doc(responses={**answers(schemas.Session, 400, 401, 403, 413, 415), 303: _TO_THE_PAGE})
+@sessions.doc(responses={**responses(schemas.Session, 400, 401, 403, 413, 415), 303: _TO_THE_PAGE})
 @takes_the_key
 def sign_in() -> dict[str, Any] | Response:
-    """Sign in with the key: the field `key` of a form, or of a JSON object.
+    """Sign in with the API key, as the field `key` of a form or a JSON object.
 
-    The cookie that comes back stands for the key on later requests, with the token of the session. A form is sent on to
-    the page.
+    Later requests use the cookie from the response, with the session's token, in place of the key. A form is redirected
+    to the page.
     """
     key = current_app.config[_KEY]
     if key is None:
-        raise ForbiddenError(f"There is no key to sign in with. {HOW_TO_SET_A_KEY}")
+        raise ForbiddenError(f"The server has no API key, so nobody can sign in. {HOW_TO_SET_A_KEY}")
     _require_same_site()
     require_key(_given_key(), key)
     session.clear()
@@ -167,20 +167,20 @@ def sign_in() -> dict[str, Any] | Response:
 
 
 @sessions.route("/session/end", methods=["POST", "DELETE"])
-@sessions.doc(responses={**answers(schemas.Session, 401, 403), 303: _TO_THE_PAGE}, security=schemas.KEYS)
+@sessions.doc(responses={**responses(schemas.Session, 401, 403), 303: _TO_THE_PAGE}, security=schemas.KEYS)
 @needs_permission
 def sign_out() -> dict[str, Any] | Response:
-    """Sign out: the browser forgets its cookie."""
+    """Sign out and delete the cookie."""
     if session:
         session.clear()
     return redirect(url_for("pages.index"), 303) if request.mimetype in FORMS else state()
 
 
 @sessions.get("/api/session")
-@sessions.doc(responses=answers(schemas.Session))
+@sessions.doc(responses=responses(schemas.Session))
 @open_to_all
 def state() -> dict[str, Any]:
-    """Say whether a key is needed, whether the browser is signed in, and the token of its session."""
+    """Return whether a key is needed, whether the browser is signed in, and the session's token."""
     return {
         "key_needed": current_app.config[_KEY] is not None,
         "signed_in": is_signed_in(),
@@ -192,8 +192,8 @@ def _require_same_site() -> None:
     if not is_same_site(request):
         source = request.headers.get("Origin") or request.headers.get("Referer", "")
         raise ForbiddenError(
-            f"A page of another site may not do this; this site is {request.host_url}. Where a proxy before it changes "
-            f"Host, set CATDOG_TRUSTED_PROXIES. Received: {source[:200] or 'another site'}"
+            f"This request comes from another site{f' ({source[:200]})' if source else ''}; only pages of "
+            f"{request.host_url} may do this. If a proxy changes Host, set CATDOG_TRUSTED_PROXIES."
         )
 
 
@@ -205,10 +205,10 @@ def _given_key() -> str:
         given = document.get("key") if isinstance(document, dict) else None
     else:
         raise MediaTypeError(
-            f"The key is needed in a form or as JSON. Received: {request.mimetype[:100] or 'no Content-Type'}."
+            f"Send the key in a form or as JSON, not {request.mimetype[:100] or 'without a Content-Type'}."
         )
     if not isinstance(given, str) or not given:
-        raise RequestError("The key is needed as the field `key`. Received: none.")
+        raise RequestError("The field `key` is missing. Send the API key in it.")
     return given
 
 

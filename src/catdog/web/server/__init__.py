@@ -1,1 +1,1 @@
-"""gunicorn's configuration, its worker with an event loop, and the worker process beside it."""
+"""gunicorn's configuration, its worker class with an event loop, and the supervisor of the retraining worker."""

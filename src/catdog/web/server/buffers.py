@@ -1,4 +1,4 @@
-"""Requests and answers on their way: a bounded part of memory first, then the disk. One budget per process."""
+"""Buffers of requests and responses: in memory up to a limit, then on disk. One budget per process."""
 
 import io
 import os
@@ -11,26 +11,26 @@ from typing import IO, Final
 from catdog.errors import CatdogError
 
 MEMORY_BYTES: Final = 16 * 2**20
-"""What all requests and answers of a process may hold in memory together while clients send or read them."""
+"""Maximum memory for all requests and responses of a process while clients send or read them."""
 
 BODIES_ON_DISK: Final = 2
-"""How many of the largest bodies allowed may be on disk at once."""
+"""How many bodies of the maximum size may be on disk at once."""
 
 
 class BufferFullError(CatdogError):
-    """Requests and answers under way have used all the space that they may use."""
+    """The budget for requests and responses is used up."""
 
 
 class Budget:
-    """The memory and disk space that bodies and answers of one process share. Threads may use it."""
+    """Memory and disk space shared by the requests and responses of a process. Any number of threads may use it."""
 
     def __init__(self, memory: int, disk: int, folder: Path | None = None) -> None:
-        """Set the bounds.
+        """Set the limits.
 
         Args:
-            memory: bytes in memory, at most.
-            disk: bytes in files, at most.
-            folder: where the files are; the system's folder for temporary files if None or not writable.
+            memory: maximum bytes in memory.
+            disk: maximum bytes in files.
+            folder: folder of the files; the system's temporary folder if None or not writable.
         """
         self._lock = threading.Lock()
         self._memory, self._disk, self._folder = memory, disk, folder
@@ -51,7 +51,7 @@ class Budget:
         """
         with self._lock:
             if size > self._disk:
-                raise BufferFullError("The server holds too many large requests. Send this one again later.")
+                raise BufferFullError("The server is handling too many large requests. Try again later.")
             self._disk -= size
 
     def give_back(self, memory: int, disk: int) -> None:
@@ -61,7 +61,7 @@ class Budget:
             self._disk += disk
 
     def open_file(self) -> IO[bytes]:
-        """Open a file without a name.
+        """Open an unnamed file.
 
         Raises:
             OSError: the disk is full or no file can be opened.
@@ -74,7 +74,7 @@ class Budget:
 
 
 class Body:
-    """The body of one request: in memory while the budget lasts, otherwise in a file."""
+    """The body of a request: in memory while the budget lasts, then in a file."""
 
     def __init__(self, budget: Budget) -> None:
         self.size = 0
@@ -84,7 +84,7 @@ class Body:
         self._memory = self._disk = 0
 
     def write(self, data: bytes) -> None:
-        """Add what has arrived.
+        """Append data.
 
         Raises:
             BufferFullError: neither memory nor disk space is left.
@@ -98,7 +98,7 @@ class Body:
         self.size += len(data)
 
     def open(self) -> IO[bytes]:
-        """Return all of it as a file at its start. `close` closes it."""
+        """Return the whole body as a file, positioned at its start; `close` closes it."""
         if self._file is not None:
             self._file.seek(0)
             return io.BufferedReader(self._file)  # type: ignore[type-var]
@@ -107,7 +107,7 @@ class Body:
         return whole
 
     def close(self) -> None:
-        """Release memory and file."""
+        """Release the memory and the file."""
         if self._file is not None:
             self._file.close()
         self._pieces.clear()

@@ -1,4 +1,4 @@
-"""A body in chunks (RFC 9112, section 7.1), taken apart as it arrives. gunicorn's reader judges each line of it."""
+"""Decodes a chunked body (RFC 9112, section 7.1) as it arrives; gunicorn's reader parses its lines."""
 
 from typing import Final
 
@@ -8,34 +8,34 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
 LINE_BYTES: Final = 1024
-"""Longest line with the size of a chunk, and its extensions."""
+"""Maximum length of a line with a chunk's size and extensions."""
 
 TRAILER_BYTES: Final = 8192
 FREE_CHUNKS: Final = 1000
 LEAST_CHUNK: Final = 128
-"""Beyond the first 1,000, chunks must have this many bytes on average: each costs the event loop microseconds."""
+"""Minimum average size of the chunks after the first 1,000, as each costs the event loop microseconds."""
 
 MOST_CHUNK: Final = 2**63
-"""No file has so many bytes: a chunk of this size never arrives whole."""
+"""Chunks must be smaller than this, the largest size of a file."""
 
 
 class TinyChunksError(ParseException):  # type: ignore[misc]  # gunicorn has no types
-    """A body was cut into pieces too small to be read at a reasonable cost."""
+    """A body has too many small chunks."""
 
 
 class IncompleteError(Exception):
-    """More has to arrive before this can be read."""
+    """More data must arrive first."""
 
 
 class Received(Unreader):  # type: ignore[misc]
-    """What has arrived, as gunicorn's parsers read it; they end with `IncompleteError` where they would wait."""
+    """Arrived data for gunicorn's parsers, which raise `IncompleteError` where they would wait for more."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
         self.unread(data)
 
     def chunk(self, _size_hint: int | None = None) -> bytes:
-        """Say that there is no more.
+        """Report the end of the data.
 
         Raises:
             IncompleteError: always.
@@ -44,13 +44,10 @@ class Received(Unreader):  # type: ignore[misc]
 
 
 class Chunks:
-    """Where a body in chunks stands."""
+    """The state of a chunked body."""
 
     def __init__(self, request: Request) -> None:
-        """Begin a body.
-
-        `left` tells how many bytes of the chunk at hand are still to come, `is_complete` whether all have.
-        """
+        """Start a body; `left` is what remains of the current chunk, `is_complete` whether the body has ended."""
         self._lines = ChunkedReader(request, Received(b""))
         self._lines.limit_chunk_size_line, self._lines.limit_trailer_section = LINE_BYTES, TRAILER_BYTES
         self.left = 0
@@ -59,10 +56,10 @@ class Chunks:
         self.is_complete = False
 
     def take(self, data: bytearray) -> bytes:
-        """Take from the front of `data` what belongs to the body, and return its contents.
+        """Remove the body's chunks from the front of `data`, and return their contents.
 
         Raises:
-            ParseException: these are no chunks.
+            ParseException: the chunks are invalid.
         """
         contents = []
         position = 0
@@ -83,7 +80,7 @@ class Chunks:
         return b"".join(contents)
 
     def _next(self, view: bytes, position: int) -> int:
-        """Read the end of a chunk and the line with the next one's size; return the position after them."""
+        """Parse the end of a chunk and the next size line; return the position after them."""
         start = position + 2 * self._needs_end
         if self._needs_end and len(view) >= start and view[position:start] != b"\r\n":
             raise ChunkMissingTerminator(view[position:start])
@@ -103,7 +100,7 @@ class Chunks:
         return len(view) - len(rest) if is_last else end + 2
 
     def _size(self, line: bytes) -> tuple[int, bytes]:
-        """Read one line, and after the last chunk the trailers; return the size and what follows the trailers."""
+        """Parse a size line, and after the last chunk the trailers; return the size and the rest of the data."""
         source = Received(b"")
         size, _ = self._lines.parse_chunk_size(source, data=line)
         if size >= MOST_CHUNK:

@@ -1,4 +1,4 @@
-"""One client's connection, as the event loop sees it: what has arrived, what is answered, and until when."""
+"""One client's connection for the event loop: arrived data, its phase, and its deadline."""
 
 import fcntl
 import math
@@ -20,20 +20,20 @@ from catdog.web.server.outgoing import Outgoing
 from catdog.web.server.refusals import HEAD_BYTES, require_host
 
 HEAD_SECONDS: Final = 10.0
-"""A request line and its headers must arrive within this time, from the connection or from their first byte on."""
+"""Time for the request line and headers, from the connection or from their first byte."""
 
 PROGRESS_SECONDS: Final = 15.0
 PROGRESS_BYTES: Final = 8 * 2**10
-"""A body must arrive, and an answer be read, at this many bytes per second, 15 seconds of patience apart."""
+"""Minimum rate in bytes per second for sending a body or reading a response, after the first 15 seconds."""
 
 MOST_SECONDS: Final = 600.0
-"""However fast it is, a body must have arrived, and an answer been read, within this time."""
+"""Maximum time for sending a body or reading a response, at any rate."""
 
 LINGER_SECONDS: Final = 2.0
-"""How long a connection is read from after its last answer: closing earlier could destroy that answer on its way."""
+"""How long to read after the last response, as closing earlier could destroy it on its way."""
 
 READ_AHEAD: Final = 64 * 2**10
-"""What is read of further requests while one is answered."""
+"""Maximum bytes read of further requests while one is handled."""
 
 _FIRST: Final = frozenset(b"\rABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~0123456789")
 
@@ -43,14 +43,14 @@ class Phase(IntEnum):
 
     HEAD = 1
     BODY = 2
-    ANSWER = 3  # by a thread
-    LAST = 4  # for the last answer to be sent
-    LINGER = 5  # for the client to close
+    ANSWER = 3  # a response, from a thread
+    LAST = 4  # the last response to be sent
+    LINGER = 5  # the client to close
     CLOSED = 6
 
 
 class Connection:
-    """State of a connection. The event loop owns it, but for the time of an answer: then a thread does."""
+    """State of a connection, owned by the event loop, or by a thread while it handles a request."""
 
     def __init__(self, client: socket.socket, address: Any, server: Any, budget: Budget) -> None:
         client.setblocking(False)
@@ -73,11 +73,11 @@ class Connection:
         self._chunks: Chunks | None = None
 
     def take(self, data: memoryview) -> None:
-        """Take what has arrived.
+        """Add data that has arrived.
 
         Raises:
-            ParseException: it breaks the protocol.
-            BufferFullError: there is no room for it.
+            ParseException: it violates the protocol.
+            BufferFullError: there is no space for it.
             OSError: the disk is full.
         """
         if self.phase is Phase.HEAD and self._count and not self.received:
@@ -88,10 +88,10 @@ class Connection:
             self.fill_body()
 
     def read_head(self, config: Any) -> bool:
-        """Read a request line and headers if they are complete.
+        """Parse the request line and headers; return whether they are complete.
 
         Raises:
-            ParseException: they never will be.
+            ParseException: they are invalid.
         """
         data = self.received
         if not data:
@@ -102,7 +102,7 @@ class Connection:
         self._searched = len(data)
         if max(end, 0 if end > 3 else len(data)) > HEAD_BYTES:
             raise LimitRequestHeaders("all headers")
-        if end < 4 and len(data) < 2 * self._tried:  # looking at each byte that trickles in would cost too much
+        if end < 4 and len(data) < 2 * self._tried:  # parsing again for each byte would cost too much
             return False
         self._tried = len(data)
         source = Received(bytes(data[: end if end > 3 else len(data)]))
@@ -117,7 +117,7 @@ class Connection:
         return True
 
     def begin_body(self) -> None:
-        """Wait for the body of the request that was read."""
+        """Start the body of the parsed request."""
         reader = self.request.body.reader
         self._chunks = Chunks(self.request) if isinstance(reader, ChunkedReader) else None
         self._left = 0 if self._chunks else reader.length
@@ -128,22 +128,22 @@ class Connection:
 
     @property
     def promised(self) -> int:
-        """Size of the body as far as it is known: as announced, or as arrived in chunks until now."""
+        """Known size of the body: as announced, or of the chunks arrived so far."""
         assert self.body is not None
         return self.body.size + self._left
 
     @property
     def promised_by_chunk(self) -> int:
-        """Size of the body once the chunk at hand has arrived; 0 if it does not come in chunks."""
+        """Size of the body including the current chunk; 0 if it isn't chunked."""
         return self.body.size + self._chunks.left if self.body and self._chunks else 0
 
     @property
     def has_body(self) -> bool:
-        """Whether all of the body has arrived."""
+        """Whether the body has arrived."""
         return self._chunks.is_complete if self._chunks else not self._left
 
     def fill_body(self) -> None:
-        """Move what has arrived to the body, as far as it belongs there."""
+        """Move arrived data to the body, up to its end."""
         assert self.body is not None
         if self._chunks:
             piece = self._chunks.take(self.received)
@@ -156,20 +156,20 @@ class Connection:
             self._extend()
 
     def begin_answer(self) -> None:
-        """Hand the request over to a thread."""
+        """Prepare the request for a thread."""
         assert self.body is not None
         self.request.body = self.body.open()
-        self.request._expected_100_continue = False  # it was told
+        self.request._expected_100_continue = False  # sent already
         self.phase, self.deadline = Phase.ANSWER, math.inf
 
     def drop_request(self) -> None:
-        """Release what a request took."""
+        """Release the buffers of the request."""
         if self.body is not None:
             self.body.close()
         self.request = self.body = self._chunks = None
 
-    def rest(self, seconds: float) -> None:
-        """Wait for the next request."""
+    def await_request(self, seconds: float) -> None:
+        """Wait for the next request, at most `seconds` for its first byte."""
         self.is_pipelined = bool(self.received)
         self.in_flight = 0
         self.since = time.monotonic()
@@ -177,16 +177,14 @@ class Connection:
         self.phase = Phase.HEAD
 
     def is_late(self, now: float) -> bool:
-        """Tell whether the client took too long."""
+        """Return whether the client has missed its deadline."""
         if self.sock.unsent and self.phase is not Phase.ANSWER:
             return now > allowed_until(self.sock.blocked_at, self.sock.sent_since)
         return now > self.deadline
 
-    def reads_on(self, now: float) -> bool:
-        """Give a client more time that is still reading the last answer out of the system's buffer.
-
-        The end of the connection would reach it behind that answer only, and the system keeps it for minutes.
-        """
+    def extend_if_reading(self, now: float) -> bool:
+        """Extend the deadline if the client is still reading the last response from the system's buffer."""
+        # The end of the connection would reach the client only after that response, which the system keeps for minutes.
         before, self.in_flight = self.in_flight, _in_flight(self.socket)
         if not self.in_flight or before == self.in_flight or now > self.since + MOST_SECONDS:
             return False
@@ -194,7 +192,7 @@ class Connection:
         return True
 
     def close(self, *, abort: bool = False) -> None:
-        """End the connection; with `abort` the system forgets what it has not sent yet."""
+        """Close the connection; with `abort` the system drops unsent data."""
         self.phase = Phase.CLOSED
         self.sock.close()
         self.drop_request()
@@ -208,12 +206,12 @@ class Connection:
 
 
 def _in_flight(client: socket.socket) -> int:
-    """Count the bytes that were sent and have not reached the client; Linux' SIOCOUTQ, which is its TIOCOUTQ."""
+    """Return the number of sent bytes that haven't reached the client (Linux' SIOCOUTQ, which equals TIOCOUTQ)."""
     with suppress(OSError):
         return int(struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0])
     return 0
 
 
 def allowed_until(since: float, size: int) -> float:
-    """Return until when a transfer that began at `since` and has moved `size` bytes may go on."""
+    """Return the deadline of a transfer that began at `since` and has moved `size` bytes."""
     return since + min(PROGRESS_SECONDS + size / PROGRESS_BYTES, MOST_SECONDS)

@@ -1,7 +1,7 @@
-"""How gunicorn serves, from the settings; read by gunicorn alone, as its configuration file.
+"""gunicorn's configuration file, built from the settings.
 
-One process per core, and one image at a time in each. Clients are waited for by an event loop (`gunicorn_worker`), so
-connections on which nothing is sent keep nobody waiting.
+One process per core, and one image at a time in each. An event loop (`gunicorn_worker`) waits for clients, so idle
+connections don't delay others.
 """
 
 import gc
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _settings = load_settings(serving=True)
 
-# Processes do not help each other's matrix products; must stand before NumPy is loaded.
+# One thread per process for matrix products; must be set before NumPy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ[STARTED_VARIABLE] = str(time.time())
 
@@ -31,21 +31,21 @@ workers = _settings.resolved_workers
 worker_class = "catdog.web.server.gunicorn_worker.ProblemWorker"
 logger_class = "catdog.web.server.gunicorn_worker.JsonLogger" if _settings.log == "json" else "gunicorn.glogging.Logger"
 threads = 4  # for predictions, and as many for everything else
-preload_app = False  # OpenVINO's threads do not survive a fork: each process loads its model itself
+preload_app = False  # OpenVINO's threads don't survive a fork, so each process loads its model itself
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-# Workers show that they live by touching a file, which must not wait for a disk.
+# Workers touch a file as a heartbeat, which must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-forwarded_allow_ips = ""  # CATDOG_TRUSTED_PROXIES says what is believed, and nothing else does
-control_socket_disable = True  # it would lie in the user's home, shared by all servers
+forwarded_allow_ips = ""  # only CATDOG_TRUSTED_PROXIES decides
+control_socket_disable = True  # it would be in the user's home, shared by all servers
 
 
 _supervisor: "Supervisor | None" = None
 
 
 def when_ready(_server: object) -> None:
-    """Start the worker that does the jobs, unless it runs elsewhere."""
+    """Start the retraining worker, unless it runs elsewhere."""
     global _supervisor
     if _settings.worker == "child":
         from catdog.web.server.supervision import Supervisor
@@ -55,7 +55,7 @@ def when_ready(_server: object) -> None:
 
 
 def on_starting(_server: object) -> None:
-    """Make the folder of metrics, and load the code once for all processes to share; that starts nothing."""
+    """Make the folder of metrics, and import the code once for all processes."""
     from catdog.monitoring import tracing as telemetry
     from catdog.monitoring.logs import configure_log
     from catdog.web.memory import share_arenas
@@ -72,27 +72,23 @@ def on_starting(_server: object) -> None:
 
 
 def post_worker_init(_worker: object) -> None:
-    """Keep the garbage collector from what stays for good, and let it look at the rest less often.
-
-    Otherwise it goes through the whole of the libraries again and again while pictures wait: 2 % of the time.
-    """
+    """Exclude permanent objects from garbage collection, and make it rarer."""
+    # Otherwise it scans all libraries again and again while images wait, 2 % of the time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
 def pre_exec(server: Any) -> None:
-    """Start the new server of an upgrade (SIGUSR2) as this one was started.
-
-    gunicorn would run the file that `python -m gunicorn` ran, and Python then looks for `http` in gunicorn's folder.
-    """
+    """Start the new server of an upgrade (SIGUSR2) in the same way as this one."""
+    # gunicorn would run its own __main__.py as a file, and Python would then import `http` from gunicorn's folder.
     arguments = server.START_CTX["args"]
     if Path(arguments[1]).parts[-2:] == ("gunicorn", "__main__.py"):
         arguments[1:2] = ["-m", "gunicorn"]
 
 
 def worker_exit(_server: object, worker: Any) -> None:
-    """Send the last spans of a process that ends, if there are any. Clear up if the first process was killed."""
+    """Send the last spans of a process, and clean up if the first process was killed."""
     from catdog.web.metrics import remove_folder
     from catdog.web.telemetry.tracing import EXTENSION
 
@@ -103,14 +99,14 @@ def worker_exit(_server: object, worker: Any) -> None:
 
 
 def child_exit(_server: object, worker: Any) -> None:
-    """Take a process that ended, well or not, out of the metrics of what is under way."""
-    from catdog.web.metrics import bury
+    """Close the metrics of a process that has ended, normally or not."""
+    from catdog.web.metrics import close_process
 
-    bury(worker.pid)
+    close_process(worker.pid)
 
 
 def on_exit(_server: object) -> None:
-    """End the worker with the server, and remove the folder of metrics."""
+    """Stop the retraining worker, and remove the folder of metrics."""
     if _supervisor is not None:
         _supervisor.stop()
     from catdog.web.metrics import remove_folder

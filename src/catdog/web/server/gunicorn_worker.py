@@ -1,8 +1,8 @@
-"""gunicorn's process with threads, behind an event loop that reads whole requests and sends what clients read slowly.
+"""gunicorn's threaded worker, with an event loop that reads whole requests and sends responses to slow clients.
 
-A thread gets a request when all of it is there, and is rid of the answer at once: a client that sends or reads nothing
-costs a connection and never a thread. Parsing, responses and signals are gunicorn's. `connection` holds the times that
-each client has, `buffers` the space that all of them have.
+A thread gets complete requests and never waits for a response to be read, so a slow client costs a connection, not a
+thread. gunicorn parses requests, writes responses and handles signals. `connection` sets deadlines per client,
+`buffers` the space that all clients share.
 """
 
 import errno
@@ -27,16 +27,16 @@ from catdog.web.server.refusals import BodyEndsEarlyError, ChunkTooLargeError, T
 
 RECEIVE_BYTES: Final = 256 * 2**10
 SEND_BUFFER_BYTES: Final = 128 * 2**10
-"""What the system keeps of an answer for a client who does not read; it doubles this, and would take 4 MiB."""
+"""The system's send buffer per connection, which it doubles; the default is up to 4 MiB."""
 
 STOP_SECONDS: Final = 2.0
-"""How long a process that is told to end waits for requests on connections that are open."""
+"""How long a stopping process waits for requests on open connections."""
 
 QUIT_SECONDS: Final = 0.5
-"""The same where it is told to be quick, by SIGQUIT or Ctrl-C."""
+"""The same after SIGQUIT or Ctrl-C."""
 
 PAUSE_SECONDS: Final = 0.25
-"""How long no connection is accepted after the system had no file descriptor or memory for one."""
+"""How long to accept no connections after the system ran out of file descriptors or memory."""
 
 _OWN_FILES: Final = 64
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -44,32 +44,34 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """A process whose threads never wait for a client."""
+    """A worker whose threads never wait for a client."""
 
     @classmethod
     def check_config(cls, cfg: Any, _log: Any) -> None:
-        """Refuse what this worker cannot do.
+        """Check the configuration.
 
         Raises:
-            RuntimeError: TLS is asked for.
+            RuntimeError: TLS is configured, which isn't supported.
         """
         if cfg.is_ssl:
-            raise RuntimeError("catdog speaks plain HTTP. Leave out --certfile and --keyfile, and end TLS in a proxy.")
+            raise RuntimeError(
+                "catdog serves plain HTTP. Remove --certfile and --keyfile, and terminate TLS in a proxy."
+            )
 
     def init_process(self) -> None:
         """Start the threads, then load the application and serve."""
         self._connections: set[Connection] = set()
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
-        self._patience = STOP_SECONDS
+        self._stop_seconds = STOP_SECONDS
         self._accept_at = 0.0
         self._expire_at = 0.0
-        # A connection may need a file for its body beside its own descriptor.
+        # A connection may need a second descriptor, for a file with its body.
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = max(8, min(self.worker_connections, (descriptors - _OWN_FILES) // 2))
         super().init_process()
 
     def run(self) -> None:
-        """Serve until told to end, then answer what is under way."""
+        """Serve until stopped, then finish the requests in progress."""
         self._limits = LimitByPath(self.wsgi)
         self._budget = self._limits.budget()
         self._lanes = Lanes(self._work, self.cfg.threads, table_of(self.wsgi))
@@ -85,15 +87,15 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._stop()
 
     def handle_quit(self, sig: int, frame: object) -> None:
-        """Answer what is under way and end: the old server of an upgrade is ended by SIGQUIT, and nothing is lost."""
+        """Finish the requests in progress, then stop; SIGQUIT stops the old server of an upgrade without losing any."""
         if not self.booted:
             super().handle_quit(sig, frame)
         self.cfg.worker_int(self)
-        self._patience = QUIT_SECONDS
+        self._stop_seconds = QUIT_SECONDS
         self.handle_exit(sig, frame)
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept one connection, at the cost of the one that has waited longest if there are too many."""
+        """Accept one connection; if there are too many, close the one idle for longest."""
         if len(self._connections) >= self._most and not self._evict():
             self._accept_at = time.monotonic() + PAUSE_SECONDS
             return
@@ -101,7 +103,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             client, address = listener.accept()
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                self.log.warning("No connection can be accepted now: %s", error.strerror)
+                self.log.warning("Can't accept connections at the moment: %s", error.strerror)
                 self._evict()
                 self._accept_at = time.monotonic() + PAUSE_SECONDS
             return
@@ -110,16 +112,14 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._watch(connection)
 
     def handle_error(self, _request: object, client: Any, _address: object, error: Exception) -> None:
-        """Refuse a request that cannot be read, or that failed outside the application; it is closed after that.
-
-        What was received is neither sent back nor logged, as gunicorn would: it may be a picture, or hold a key.
-        """
+        """Refuse a request that can't be read or failed outside the application; the connection is closed then."""
+        # Unlike gunicorn's, the message and log contain none of the request, as it may hold an image or a key.
         status, sentence = status_of(error)
         request_id = new_request_id()
         fields = {"request_id": request_id, "status": status, "problem": type(error).__name__}
         log = self.log.exception if status == 500 else self.log.warning
-        log("Request %s was not answered: %s, %s", request_id, status, fields["problem"], extra={"fields": fields})
-        with suppress(OSError):  # the client did not wait
+        log("Request %s was refused: %s, %s", request_id, status, fields["problem"], extra={"fields": fields})
+        with suppress(OSError):  # the client has gone
             client.sendall(refusal(status, sentence, request_id))
 
     # The event loop.
@@ -136,7 +136,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._expire(now)
 
     def _attend(self, connection: Connection, events: int = 0) -> None:
-        """Go on with a connection: something has arrived, its client takes more, or an answer is complete."""
+        """Continue a connection after it became readable or writable, or after a response was completed."""
         if connection.phase is Phase.CLOSED:
             return
         try:
@@ -154,7 +154,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _push(self, connection: Connection) -> None:
         connection.sock.push()
         if connection.phase is Phase.HEAD and not connection.sock.unsent:
-            connection.rest(self.cfg.keepalive)
+            connection.await_request(self.cfg.keepalive)
 
     def _receive(self, connection: Connection) -> None:
         try:
@@ -171,7 +171,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             connection.take(self._scratch[:size])
 
     def _advance(self, connection: Connection) -> None:
-        # Of the thread that answers it are its body and its socket until that thread gives them back.
+        # While a thread handles the request, it owns the body and the socket.
         if (connection.is_gone or connection.sock.is_broken) and connection.phase is not Phase.ANSWER:
             self._close(connection)
             return
@@ -199,10 +199,10 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             connection.sock.flush()
 
     def _may_answer(self, connection: Connection) -> bool:
-        """Tell whether a request is complete, or so large that the application refuses it whatever follows.
+        """Return whether a request is complete, or over the limit and thus refused by the application.
 
         Raises:
-            ChunkTooLargeError: it will be, once the chunk at hand has arrived; the application could not tell.
+            ChunkTooLargeError: the current chunk will exceed the limit, which the application can't know yet.
         """
         if connection.has_body:
             return True
@@ -227,7 +227,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._end_answer(connection, keeps=False)
 
     def _watch(self, connection: Connection) -> None:
-        """Wait for what can go on: nothing is read from a client who does not read its answers."""
+        """Set the events to wait for; nothing is read from a client that doesn't read its responses."""
         wants = _WRITE if connection.sock.unsent and connection.phase is not Phase.ANSWER else 0
         is_full = len(connection.received) >= READ_AHEAD and connection.phase not in (Phase.LAST, Phase.LINGER)
         if not connection.has_ended and not (is_full and (connection.phase is Phase.ANSWER or connection.sock.unsent)):
@@ -247,15 +247,15 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             has_begun = connection.phase is Phase.BODY or (connection.phase is Phase.HEAD and connection.received)
             if has_begun and not connection.sock.unsent:
                 self._refuse(connection, TooSlowError())
-            elif connection.sock.unsent or not connection.reads_on(now):
+            elif connection.sock.unsent or not connection.extend_if_reading(now):
                 self._close(connection, abort=bool(connection.sock.unsent or connection.in_flight))
 
     def _evict(self) -> bool:
-        """Close the connection that has waited longest for its client; False if a thread is at work for each."""
+        """Close the connection idle for longest; return False if threads are handling all of them."""
         waiting = [one for one in self._connections if one.phase is not Phase.ANSWER]
         if not waiting:
             return False
-        # A body that arrives is worth more than a connection on which nothing has come.
+        # Connections without a body in transfer go first.
         self._close(min(waiting, key=lambda one: (one.phase is Phase.BODY, one.since)), abort=True)
         return True
 
@@ -274,11 +274,11 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         while self._connections and time.monotonic() < end:
             for connection in self._connections:
                 if connection.phase is Phase.HEAD and not connection.sock.unsent:
-                    connection.deadline = min(connection.deadline, begun + self._patience)
+                    connection.deadline = min(connection.deadline, begun + self._stop_seconds)
             self._serve(0.2)
         self._lanes.stop(max(0.0, end - time.monotonic()) + STOP_SECONDS)
         for connection in list(self._connections):
-            if connection.phase is not Phase.ANSWER:  # a thread is at it, and ends with the process
+            if connection.phase is not Phase.ANSWER:  # its thread ends with the process
                 self._close(connection)
         self.poller.close()
         self.method_queue.close()
@@ -289,21 +289,21 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         keeps = not connection.is_gone and self._answer(connection)
         connection.drop_request()
         if keeps and self.alive and not (connection.sock.unsent or connection.sock.is_broken):
-            connection.rest(self.cfg.keepalive)
-            # Whatever came meanwhile, the event loop has left it: this thread had the connection.
+            connection.await_request(self.cfg.keepalive)
+            # The event loop hasn't handled what arrived meanwhile, as this thread had the connection.
             if connection.received or connection.has_ended or not connection.interest:
                 self.method_queue.defer(self._attend, connection)
         else:
             self.method_queue.defer(self._end_answer, connection, keeps)
 
     def _answer(self, connection: Connection) -> bool:
-        """Let the application answer; return whether the connection stays open."""
+        """Let the application handle the request; return whether the connection stays open."""
         keeps = False
         try:
             keeps = bool(self.handle_request(connection.request, connection))
         except OSError as gone:
             self.log.debug("A client has gone: %s", gone)
-        except StopIteration:  # gunicorn has logged the failure; the head was sent already
+        except StopIteration:  # gunicorn has logged the failure; the headers were sent already
             pass
         except Exception as error:
             self.handle_error(connection.request, connection.sock, connection.client, error)
@@ -316,7 +316,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         connection.sock.flush()
         connection.drop_request()
         if keeps:
-            connection.rest(self.cfg.keepalive)
+            connection.await_request(self.cfg.keepalive)
         else:
             connection.phase = Phase.LAST
             connection.received.clear()
@@ -324,9 +324,9 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
-    """gunicorn's own log, of starts, ends and refusals, as lines of JSON."""
+    """gunicorn's own log as lines of JSON."""
 
     def setup(self, cfg: object) -> None:
-        """Set the log up, anew at each reload of the configuration."""
+        """Set up the log, at the start and at each reload of the configuration."""
         super().setup(cfg)
         write_json(logging.getLogger("gunicorn.error"))

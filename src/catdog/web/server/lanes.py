@@ -1,4 +1,4 @@
-"""Which threads answer which requests: each kind has its own, so that many of one keep no other waiting."""
+"""Threads and queues by kind of request: many of one kind don't delay the others."""
 
 import queue
 import re
@@ -11,7 +11,7 @@ from catdog.web.routes import Lane, RouteTable
 from catdog.web.server.connection import Connection
 
 LONG_THREADS: Final = 2
-"""For lists of pictures, and for uploads: each takes long, and more at once would only share the processor."""
+"""For lists of images and for uploads, which take long; more threads would only share the processor."""
 
 _HEAD_BYTES: Final = 4096
 _SHAPE: Final = re.compile(rb'"shape"\s*:\s*\[([^\]]*)')
@@ -20,15 +20,15 @@ Jobs = queue.SimpleQueue[Connection | None]
 
 
 class Lanes:
-    """Queues of requests, and the threads of each."""
+    """A queue of requests and threads for each lane."""
 
     def __init__(self, work: Callable[[Connection], None], threads: int, routes: RouteTable | None) -> None:
-        """Make the lanes; `start` starts them.
+        """Create the lanes; `start` starts them.
 
         Args:
-            work: answers one request, and never raises.
-            threads: for predictions of one image, and as many for everything that takes no image.
-            routes: which lane each route has; None for an application that isn't catdog's.
+            work: handles one request; must not raise.
+            threads: number for predictions of one image, and for requests without images.
+            routes: the routes with their lanes; None for an application that isn't catdog's.
         """
         self._work = work
         self._routes = routes
@@ -55,11 +55,11 @@ class Lanes:
                 self._threads.append(thread)
 
     def put(self, connection: Connection) -> None:
-        """Let a thread answer the request of a connection."""
+        """Queue the request of a connection."""
         self._jobs[self._lane(connection)].put(connection)
 
     def stop(self, seconds: float) -> None:
-        """Let the threads end after the requests that wait, and wait for them."""
+        """Stop the threads after the queued requests, and wait for them, at most `seconds`."""
         for lane, size in self._sizes.items():
             for _ in range(size):
                 self._jobs[lane].put(None)
@@ -84,11 +84,11 @@ def lane_of(routes: RouteTable | None, method: str, path: str, body: IO[bytes]) 
     lane = routes.find(method, path).lane if routes else Lane.OTHER
     if lane is not Lane.INFERENCE:
         return lane
-    return Lane.PREDICTING if _has_one_picture(body) else Lane.LISTS
+    return Lane.PREDICTING if _has_one_image(body) else Lane.LISTS
 
 
-def _has_one_picture(body: IO[bytes]) -> bool:
-    """Return whether a body of the V2 protocol says at its front, as clients do, that it has one image."""
+def _has_one_image(body: IO[bytes]) -> bool:
+    """Return whether a body of the V2 protocol states a shape of one image at its start, as clients do."""
     head = body.read(_HEAD_BYTES)
     body.seek(0)
     shapes = _SHAPE.findall(head)

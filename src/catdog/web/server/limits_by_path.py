@@ -1,4 +1,4 @@
-"""How large a body may be, for the event loop that reads it before the application has seen the request."""
+"""Limits on bodies for the event loop, which reads them before the application gets the request."""
 
 from typing import Any, Final
 
@@ -8,21 +8,21 @@ from catdog.web.routes import Body, table_of
 from catdog.web.server.buffers import BODIES_ON_DISK, MEMORY_BYTES, Budget
 
 LEAST_BYTES: Final = 64 * 2**10
-"""A body up to this size is read without asking which route it is for."""
+"""Bodies up to this size are read without looking up the route."""
 
 ELSEWHERE_BYTES: Final = 32 * 2**20
-"""Limit for an application that is not catdog's."""
+"""Limit for an application that isn't catdog's."""
 
 
 class LimitByPath:
-    """The limits of an application's routes, by method and path as they stand in the request line."""
+    """The limits of an application's routes, by the method and path of a request line."""
 
     def __init__(self, app: Any) -> None:
         self._routes = table_of(app)
         self._settings: Settings | None = app.extensions["catdog"].settings if self._routes else None
 
     def __call__(self, method: str, path: str) -> int:
-        """Return the most bytes that the body of a request may have."""
+        """Return the maximum bytes in the body of a request."""
         if self._routes is None or self._settings is None:
             return ELSEWHERE_BYTES
         return limit_of(self._routes.find(method, path).body, self._settings).bytes

@@ -1,6 +1,6 @@
-"""The answers to one client: sent as far as its connection takes them, the rest kept until the event loop sends it.
+"""The responses to one client: sent as far as the connection accepts them, the rest later by the event loop.
 
-The thread that answers never waits for a client. It sees a socket that takes everything at once.
+Threads never wait for a client, as this looks like a socket that accepts everything at once.
 """
 
 import errno
@@ -17,15 +17,15 @@ from typing import IO, Any, Final
 from catdog.web.server.buffers import Budget, BufferFullError, write_whole
 
 GATHER_BYTES: Final = 64 * 2**10
-"""Head and body of an answer are sent together if they are smaller than this."""
+"""Headers and body of a response are sent together if they are smaller than this."""
 
 PUSH_BYTES: Final = 2**20
-"""What the event loop sends to one client before it turns to the others."""
+"""Maximum bytes that the event loop sends to one client before it turns to the others."""
 
 
 @dataclass
-class _Stretch:
-    """A part of an open file that is still to be sent."""
+class _FileRange:
+    """A range of an open file that is still to be sent."""
 
     descriptor: int
     offset: int
@@ -33,13 +33,13 @@ class _Stretch:
 
 
 class Outgoing:
-    """What gunicorn uses as the socket of a response. One thread writes, the event loop sends what is left."""
+    """The socket of a response for gunicorn. One thread writes; the event loop sends the rest."""
 
     def __init__(self, client: socket.socket, budget: Budget) -> None:
         self._socket, self._budget = client, budget
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
-        self._parts: deque[memoryview | _Stretch] = deque()
+        self._parts: deque[memoryview | _FileRange] = deque()
         self._lock = threading.Lock()
         self._spilled: IO[bytes] | None = None
         self._memory = self._disk = 0
@@ -67,22 +67,22 @@ class Outgoing:
         return len(data)
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
-        """Send a part of an open file, now or later. The file may be closed meanwhile."""
+        """Send a range of an open file, now or later; the file may be closed meanwhile."""
         self.flush()
         found = os.fstat(file.fileno())
         size = found.st_size - offset if count is None else count
-        if not found.st_nlink:  # made for this answer: it takes disk space until it is sent
+        if not found.st_nlink:  # made for this response, so it takes disk space until it is sent
             try:
                 self._budget.take_disk(size)
             except BufferFullError as error:
                 self.close()
                 raise BrokenPipeError(errno.EPIPE, str(error)) from error
             self._disk += size
-        self._add(_Stretch(os.dup(file.fileno()), offset, size))
+        self._add(_FileRange(os.dup(file.fileno()), offset, size))
         return size
 
     def flush(self) -> None:
-        """Send what was gathered."""
+        """Send the gathered data."""
         if self._gathered:
             data = self._gathered[0] if len(self._gathered) == 1 else b"".join(self._gathered)
             self._gathered.clear()
@@ -90,35 +90,35 @@ class Outgoing:
             self._add(memoryview(data))
 
     def push(self) -> None:
-        """Send some of what is left; from the event loop, when the client takes more."""
+        """Send more of the rest; called by the event loop when the socket is writable."""
         with self._lock:
             self._send(PUSH_BYTES)
 
     def close(self) -> None:
-        """Give up what is left. The socket itself stays open."""
+        """Drop the rest; the socket itself stays open."""
         with self._lock:
-            self._give_up()
+            self._drop_rest()
 
-    # What gunicorn asks of a socket besides.
+    # Further methods of a socket that gunicorn calls.
 
     def gettimeout(self) -> float:
-        """Return what a socket that never blocks returns."""
+        """Return 0, as a non-blocking socket does."""
         return 0.0
 
     def settimeout(self, _seconds: float | None) -> None:
-        """Do nothing: nobody waits here."""
+        """Do nothing, as this never blocks."""
 
     def setblocking(self, _blocking: bool) -> None:
-        """Do nothing: nobody waits here."""
+        """Do nothing, as this never blocks."""
 
     def shutdown(self, _how: int) -> None:
-        """Refuse: gunicorn then leaves the end of the connection to the event loop."""
+        """Raise an error, so gunicorn leaves closing the connection to the event loop."""
         raise OSError(errno.ENOTCONN, "The event loop ends connections")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
-    def _add(self, part: "memoryview | _Stretch") -> None:
+    def _add(self, part: "memoryview | _FileRange") -> None:
         with self._lock:
             if self.is_broken:
                 _release(part)
@@ -141,9 +141,9 @@ class Outgoing:
             if self.blocked_at == math.inf:
                 self.blocked_at, self.sent_since = time.monotonic(), 0
         except OSError:
-            self._give_up()
+            self._drop_rest()
         if not self._parts:
-            self._rest()
+            self._release_space()
 
     def _send_first(self) -> int:
         first = self._parts[0]
@@ -167,7 +167,7 @@ class Outgoing:
         return sent
 
     def _keep(self, last: memoryview) -> None:
-        """Keep what the client has not taken yet: in memory, or on disk if there is no room for it."""
+        """Keep the unsent data: in memory, or on disk if the memory is used up."""
         if self._budget.take_memory(len(last)):
             self._memory += len(last)
             return
@@ -179,19 +179,19 @@ class Outgoing:
             descriptor = self._spilled.fileno()
             offset = os.lseek(descriptor, 0, os.SEEK_END)
             write_whole(descriptor, bytes(last))
-            self._parts[-1] = _Stretch(os.dup(descriptor), offset, len(last))
+            self._parts[-1] = _FileRange(os.dup(descriptor), offset, len(last))
         except (BufferFullError, OSError):
-            self._give_up()
+            self._drop_rest()
 
-    def _give_up(self) -> None:
+    def _drop_rest(self) -> None:
         self.is_broken = True
         self._gathered.clear()
         while self._parts:
             _release(self._parts.popleft())
-        self._rest()
+        self._release_space()
 
-    def _rest(self) -> None:
-        """Release what the last answer took."""
+    def _release_space(self) -> None:
+        """Release the space of the last response."""
         self.unsent = 0
         self.blocked_at = math.inf
         if self._memory or self._disk:
@@ -202,7 +202,7 @@ class Outgoing:
             self._spilled = None
 
 
-def _release(part: "memoryview | _Stretch") -> None:
-    if isinstance(part, _Stretch):
+def _release(part: "memoryview | _FileRange") -> None:
+    if isinstance(part, _FileRange):
         with suppress(OSError):
             os.close(part.descriptor)

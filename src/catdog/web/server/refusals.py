@@ -53,7 +53,7 @@ _REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ForbiddenProxyRequest: (403, "The PROXY protocol is not allowed from this address."),
     ssl.SSLError: (403, "This port needs a TLS connection."),
     BufferFullError: (503, "The server is handling too many large requests. Try again in a minute."),
-    # Raised by the application's own response, although gunicorn derives them from a client's errors.
+    # Caused by the application's response, although gunicorn derives them from client errors.
     errors.InvalidResponseHeader: (500, FAILED),
     errors.InvalidResponseHeaderName: (500, FAILED),
     errors.ConfigurationProblem: (500, FAILED),
@@ -73,7 +73,7 @@ def status_of(error: Exception) -> tuple[int, str]:
 
 
 def require_host(request: Any) -> None:
-    """Check the header `Host` of a request, as gunicorn has read it.
+    """Check the `Host` header of a request parsed by gunicorn.
 
     Raises:
         HostError: it is missing in HTTP/1.1, repeated, or not a valid host.

@@ -1,4 +1,4 @@
-"""Watch every request: metrics, errors by kind, a line of log; and the route that shows the metrics."""
+"""Metrics, error counts and log lines of requests, and the route of the metrics."""
 
 import logging
 import time
@@ -24,38 +24,38 @@ metrics = APIBlueprint("metrics", __name__, tag="Probes")
 requests_log = logging.getLogger("catdog.requests")
 _log = logging.getLogger(__name__)
 
-_ANSWERS: Final[dict[int, Any]] = {
+_RESPONSES: Final[dict[int, Any]] = {
     200: {
-        "description": "Metrics of all processes, in Prometheus' form",
+        "description": "Metrics of all processes in Prometheus format",
         "content": {"text/plain": {"schema": {"type": "string"}}},
     }
 }
 
 
 @metrics.get("/metrics")
-@metrics.doc(responses=_ANSWERS)
+@metrics.doc(responses=_RESPONSES)
 @open_to_all
 @unlimited
 def show() -> Response:
-    """Give the metrics of the server, for Prometheus."""
+    """Return the server's metrics for Prometheus."""
     exposition: Exposition = current_app.extensions["catdog_exposition"]
     body, media_type = exposition.render()
     return Response(body, content_type=media_type)
 
 
 def install(app: Flask, service: Service) -> None:
-    """Watch an app's requests; to be called before other parts that may refuse one."""
-    exposition = Exposition(lambda: _facts(service))
+    """Measure an app's requests; must be installed before parts that may refuse one."""
+    exposition = Exposition(lambda: _server_metrics(service))
     app.extensions["catdog_exposition"] = service.counter.exposition = exposition
     if in_json := service.settings.log == "json":
         requests_log.setLevel(logging.INFO)
 
     def begin() -> None:
-        g.watched_from = time.perf_counter()
+        g.started_at = time.perf_counter()
         exposition.begin_request()
 
     def finish(response: Response) -> Response:
-        seconds = time.perf_counter() - g.get("watched_from", time.perf_counter())
+        seconds = time.perf_counter() - g.get("started_at", time.perf_counter())
         route = request.url_rule.rule if request.url_rule else None
         exposition.count_request(request.method, route, response.status_code, seconds)
         if response.status_code >= 400 or problem_kinds():
@@ -65,7 +65,7 @@ def install(app: Flask, service: Service) -> None:
         return response
 
     def end(_error: BaseException | None) -> None:
-        if "watched_from" in g:
+        if "started_at" in g:
             exposition.end_request()
 
     app.before_request(begin)
@@ -92,23 +92,25 @@ def _log_request(service: Service, route: str | None, status: int, seconds: floa
     requests_log.info("request", extra={"fields": fields})
 
 
-def _facts(service: Service) -> Iterable["Metric"]:
-    """Give what is true for the whole server and stands in its state or database."""
+def _server_metrics(service: Service) -> Iterable["Metric"]:
+    """Yield the metrics of the whole server, from its state and database."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     yield GaugeMetricFamily("catdog_uptime_seconds", "Seconds since the server started.", service.status.uptime_seconds)
     if service.model.is_ready:
         predictor = service.model.predictor
-        info = GaugeMetricFamily(
-            "catdog_model_info", "The version that answers.", labels=["version", "backbone", "precision"]
-        )
+        info = GaugeMetricFamily("catdog_model_info", "Version in use.", labels=["version", "backbone", "precision"])
         values = [str(predictor.version.number), str(predictor.version.metadata["backbone"]), predictor.precision]
         info.add_metric(values, 1)
         yield info
     if (drift := service.status.drift()) is not None:
-        yield GaugeMetricFamily("catdog_drift_score", "Distance of recent answers from the reference.", drift.score)
-        yield GaugeMetricFamily("catdog_drift_warning", "1 where it is too far, and not by chance.", drift.warning)
-    trained = CounterMetricFamily("catdog_retrain", "Trainings of the server's own, since ever.", labels=["result"])
+        yield GaugeMetricFamily(
+            "catdog_drift_score", "Distance of recent predictions from those on the test images.", drift.score
+        )
+        yield GaugeMetricFamily(
+            "catdog_drift_warning", "1 if the drift is significant and above the threshold.", drift.warning
+        )
+    trained = CounterMetricFamily("catdog_retrain", "Retraining jobs by result.", labels=["result"])
     for result, count in retrainings(service.counts).items():
         trained.add_metric([result], count)
     yield trained

@@ -1,7 +1,7 @@
-"""A span for each request and for each step of its predictions, where `telemetry` says that traces are wanted.
+"""Traces: a span for each request, and for each step of its predictions.
 
-Where they are not, no hook is registered and the plain `Predictor` answers. A span says which route was asked and what
-came of it, and never what was sent: no picture, file name, address, key or body.
+If tracing is off, no hook is registered and the plain `Predictor` is used. A span names the route and the result, never
+what was sent: no image, file name, IP address, key or body.
 """
 
 import logging
@@ -27,47 +27,47 @@ if TYPE_CHECKING:
 EXTENSION: Final = "catdog_tracing"
 
 MOST_STEPS: Final = 60
-"""Steps of a request that get a span each, those of 20 pictures: batches would fill the queue and push out others."""
+"""Maximum spans for steps of a request, those of 20 images; larger batches would fill the queue."""
 
 _log = logging.getLogger(__name__)
 
 
 class TimedPredictor(Predictor):
-    """A predictor that notes for the request under way when each step of an answer began and ended."""
+    """A predictor that records the start and end of each step for the current request."""
 
     def pixels(self, picture: Source) -> NDArray[np.uint8]:
-        """Decode a picture."""
-        with _noted("decode"):
+        """Return the pixels of an image."""
+        with _timed("decode"):
             return super().pixels(picture)
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the network."""
-        with _noted("network"):
+        """Return the features of an image."""
+        with _timed("network"):
             return super().embed(pixels)
 
     def answer(self, features: NDArray[np.float32]) -> Prediction:
-        """Run the head, and judge novelty."""
-        with _noted("head"):
+        """Return the prediction for features."""
+        with _timed("head"):
             return super().answer(features)
 
 
 def install(app: Flask, service: Service, tracing: Tracing | None) -> None:
-    """Make a span for each request of an app; without tracing, do nothing."""
+    """Start a span for each request of an app; without tracing, do nothing."""
     if tracing is None:
         return
     app.extensions[EXTENSION] = tracing
 
-    note = _safely(_finish)
+    finish_span = _safely(_finish)
 
     def begin() -> None:
-        span = tracing.start(_name(), tracing.received(request.headers), _asked(), is_request=True)
+        span = tracing.start(_name(), tracing.received(request.headers), _attributes(), is_request=True)
         g.span = span
-        if span.is_recording():  # otherwise the sampler left it out
-            g.steps, g.answers = [], []
+        if span.is_recording():  # sampled
+            g.steps, g.predictions = [], []
 
     def finish(response: Response) -> Response:
         if "steps" in g:
-            note(tracing, service.model, g.span, response.status_code)
+            finish_span(tracing, service.model, g.span, response.status_code)
         return response
 
     def end(_error: BaseException | None) -> None:
@@ -77,16 +77,16 @@ def install(app: Flask, service: Service, tracing: Tracing | None) -> None:
     app.before_request(_safely(begin))
     app.after_request(finish)
     app.teardown_request(_safely(end))
-    service.counter.on_prediction = _note_answer
+    service.counter.on_prediction = _record_prediction
 
 
 def trace_id() -> str | None:
-    """Give the id of the trace that the request under way belongs to; None where it has none."""
+    """Return the trace id of the current request; None if it has none."""
     return current_app.extensions[EXTENSION].trace_id(g.span) if "span" in g else None
 
 
 def carried() -> dict[str, str]:
-    """Give what makes a job the child of the request under way, for the arguments of the job."""
+    """Return job arguments that make a job's trace a child of the current request."""
     return current_app.extensions[EXTENSION].carried(g.span) if "span" in g else {}
 
 
@@ -95,8 +95,8 @@ def _name() -> str:
     return f"{method} {request.url_rule.rule}" if request.url_rule else method
 
 
-def _asked() -> Attributes:
-    """Describe a request by OpenTelemetry's conventions for HTTP, but for its address, which may say anything."""
+def _attributes() -> Attributes:
+    """Return OpenTelemetry's HTTP attributes of a request, without its URL, which may contain anything."""
     attributes = {
         "http.request.method": request.method if request.method in METHODS else "_OTHER",
         "url.scheme": request.scheme,
@@ -109,32 +109,32 @@ def _asked() -> Attributes:
 
 
 def _finish(tracing: Tracing, model: LiveModel, span: "Span", status: int) -> None:
-    """Say what came of a request."""
+    """Add the result of a request to its span."""
     span.set_attribute("http.response.status_code", status)
     kinds = [kind for _, kind in problem_kinds()]
     if status >= 500:
         tracing.fail(span, kinds[0] if kinds else str(status))
     elif kinds:
         span.set_attribute("catdog.problem", kinds[0])
-    answers: list[Prediction] = g.answers
-    if len(answers) == 1:
-        span.set_attribute("catdog.verdict", answers[0].verdict)
-    elif answers:
-        span.set_attribute("catdog.verdicts", [answer.verdict for answer in answers])
-    if answers or model.is_ready:
-        version = answers[0].model_version if answers else model.predictor.version.number
+    predictions: list[Prediction] = g.predictions
+    if len(predictions) == 1:
+        span.set_attribute("catdog.verdict", predictions[0].verdict)
+    elif predictions:
+        span.set_attribute("catdog.verdicts", [prediction.verdict for prediction in predictions])
+    if predictions or model.is_ready:
+        version = predictions[0].model_version if predictions else model.predictor.version.number
         span.set_attribute("catdog.model.version", version)
     for name, begun, ended in g.steps:
         tracing.start(name, span, started_ns=begun).end(ended)
 
 
-def _note_answer(answer: Prediction) -> None:
-    if has_request_context() and "answers" in g:
-        g.answers.append(answer)
+def _record_prediction(prediction: Prediction) -> None:
+    if has_request_context() and "predictions" in g:
+        g.predictions.append(prediction)
 
 
 @contextmanager
-def _noted(step: str) -> Iterator[None]:
+def _timed(step: str) -> Iterator[None]:
     begun = time.time_ns()
     try:
         yield
@@ -144,13 +144,13 @@ def _noted(step: str) -> Iterator[None]:
 
 
 def _safely(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Let watching fail without breaking the answer."""
+    """Return `work` with its errors logged, as tracing must not break requests."""
 
     def call(*arguments: Any) -> Any:
         try:
             return work(*arguments)
         except Exception:
-            _log.warning("A request was not traced.", exc_info=True)
+            _log.warning("A request wasn't traced.", exc_info=True)
             return None
 
     return call

@@ -87,14 +87,14 @@ def test_without_anything_new_a_trigger_is_refused(client: FlaskClient) -> None:
 
 @pytest.mark.usefixtures("uploads")
 @pytest.mark.parametrize("body", [b"[1]", b'{"promote": true}', b'{"promote": 0}', b'"x"'])
-def test_a_body_that_means_nothing_is_refused(client: FlaskClient, body: bytes) -> None:
+def test_a_meaningless_body_is_refused(client: FlaskClient, body: bytes) -> None:
     response = client.post("/api/retrain/trigger", data=body, content_type="application/json")
     require_problem(response, 400, '{"promote": false}', body.decode())
     assert client.get("/api/retrain/status").json["job_id"] is None  # type: ignore[index]
 
 
 @pytest.mark.usefixtures("uploads")
-def test_the_promotion_can_be_kept_back(client: FlaskClient, home: Settings) -> None:
+def test_automatic_deployment_can_be_switched_off(client: FlaskClient, home: Settings) -> None:
     job_id = client.post("/api/retrain/trigger", json={"promote": False}).json["job_id"]  # type: ignore[index]
     assert Jobs(open_database(home)).get(job_id).arguments == {"promote": False}
 
@@ -120,7 +120,7 @@ def test_before_the_first_job_the_status_says_so(client: FlaskClient, app: APIFl
 
 
 @pytest.mark.usefixtures("uploads")
-def test_a_stranger_may_look_and_not_start(client: FlaskClient) -> None:
+def test_a_stranger_may_view_but_not_start(client: FlaskClient) -> None:
     elsewhere = {"REMOTE_ADDR": "192.0.2.7"}
     for route in ("trigger", "cancel"):
         require_problem(client.post(f"/api/retrain/{route}", environ_base=elsewhere), 403)
@@ -134,20 +134,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("uploads", "impatient")
-def test_what_the_log_says_of_a_locked_database_names_no_file_and_no_sender(
+def test_the_log_of_a_locked_database_names_no_file_and_no_client(
     client: FlaskClient, home: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert client.get("/api/retrain/images").status_code == 200
     with held(home):
         data = {"category": "cats", "files[]": (io.BytesIO(PICTURE), "Rosalind's cat.jpg")}
         require_problem(client.post("/api/retrain/upload", data=data), 503)
-    assert "could not use the database" in caplog.text
+    assert "couldn't use the database" in caplog.text
     assert "Rosalind" not in caplog.text
     assert "127.0.0.1" not in caplog.text
 
 
 @pytest.mark.usefixtures("uploads", "impatient")
-def test_a_locked_database_is_told_and_answers_go_on(client: FlaskClient, home: Settings) -> None:
+def test_a_locked_database_is_reported_and_predictions_continue(client: FlaskClient, home: Settings) -> None:
     def upload() -> Any:
         data = {"category": "cats", "files[]": (io.BytesIO(PICTURE), "x.jpg")}
         return client.post("/api/retrain/upload", data=data)
@@ -155,9 +155,9 @@ def test_a_locked_database_is_told_and_answers_go_on(client: FlaskClient, home: 
     assert client.get("/api/retrain/status").status_code == 200
     before = client.get("/api/retrain/images").json["total"]  # type: ignore[index]
     with held(home):
-        require_problem(client.post("/api/retrain/trigger"), 503, "try again")
+        require_problem(client.post("/api/retrain/trigger"), 503, "Try again")
         assert client.get("/api/retrain/status").status_code == 200
-        require_problem(upload(), 503, "try again", "adds nothing")
+        require_problem(upload(), 503, "Try again", "doesn't store it twice")
         assert client.post("/api/predict", data=PICTURE, content_type="image/jpeg").status_code == 200
         assert client.get("/api/retrain/images").json["total"] == before  # type: ignore[index]
     assert upload().json["accepted"] == 1
@@ -234,14 +234,14 @@ def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     assert list(home.jobs_dir.glob("*")) == []
 
 
-def test_a_worker_elsewhere_is_left_elsewhere(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_external_worker_stays_external(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATDOG_WORKER", "external")
     with serving(home.home) as (_, process):
         time.sleep(1)
         assert workers_of(process.pid) == []
 
 
-def test_a_worker_that_dies_at_once_is_not_started_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crashing_worker_is_restarted_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[float] = []
 
     def start(_command: object) -> None:

@@ -34,16 +34,16 @@ def require_page(response: Any, status: int, *words: str) -> None:
         assert word in response.text
 
 
-def test_a_wrong_key_is_told_in_words_and_then_the_limit(keyed: FlaskClient) -> None:
+def test_a_wrong_key_and_then_the_limit_are_reported_on_the_page(keyed: FlaskClient) -> None:
     for _ in range(3):
         refused = keyed.post("/session", data={"key": "another"}, headers=BROWSER)
-        require_page(refused, 401, "Unauthorized", "needs the server&#39;s key", 'href="/?tab=predict"', 'name="key"')
+        require_page(refused, 401, "Unauthorized", "Invalid API key", 'href="/?tab=predict"', 'name="key"')
     limited = keyed.post("/session", data={"key": "another"}, headers=BROWSER)
     require_page(limited, 429, "Too many wrong keys", "Try again in")
     assert int(limited.headers["Retry-After"]) > 0
 
 
-def test_what_a_form_lacks_is_told_in_words(keyed: FlaskClient) -> None:
+def test_missing_fields_are_reported_on_the_page(keyed: FlaskClient) -> None:
     def start() -> Any:
         return keyed.post("/retrain/start", data=b"", headers=BROWSER, content_type=FORM)
 
@@ -54,10 +54,10 @@ def test_what_a_form_lacks_is_told_in_words(keyed: FlaskClient) -> None:
         'href="/?tab=retrain"',
     )
     assert keyed.post("/session", data={"key": KEY}).status_code == 303
-    require_page(start(), 403, "token of its session")
+    require_page(start(), 403, "session&#39;s token")
 
 
-def test_what_stands_in_the_page_is_escaped(keyed: FlaskClient) -> None:
+def test_page_text_is_escaped(keyed: FlaskClient) -> None:
     with keyed.application.test_request_context("/"):
         page = show_problem("retrain", problem(400, "Received: <script>alert(1)</script>"))
     assert "<script>alert" not in page
@@ -74,7 +74,7 @@ def test_what_stands_in_the_page_is_escaped(keyed: FlaskClient) -> None:
         ("/retrain/start", {"data": {"a": "b"}, "headers": {**BROWSER, "Accept": "application/json, text/html;q=0.5"}}),
     ],
 )
-def test_programs_get_the_problem(keyed: FlaskClient, path: str, more: dict[str, Any]) -> None:
+def test_api_clients_get_the_problem(keyed: FlaskClient, path: str, more: dict[str, Any]) -> None:
     require_problem(keyed.post(path, **more), 401)
 
 
@@ -83,14 +83,14 @@ def test_another_sites_form_gets_the_problem(keyed: FlaskClient) -> None:
     require_problem(keyed.post("/session", data={"key": KEY}, headers=headers), 403)
 
 
-def test_a_form_that_is_too_large_is_told_in_words(bundled: Settings) -> None:
+def test_a_form_that_is_too_large_is_reported_on_the_page(bundled: Settings) -> None:
     _, client = client_of(bundled, max_request_bytes=1000, max_upload_bytes=1000)
     form = {"image": (io.BytesIO(b"x" * 2000), "cat.jpg")}
     refused = client.post("/", data=form, headers=BROWSER, content_type="multipart/form-data")
     require_page(refused, 413, "Too large to upload", 'href="/?tab=predict"')
 
 
-def test_a_disk_that_is_full_while_an_upload_comes_in_is_told_in_words(
+def test_a_full_disk_during_an_upload_is_reported_on_the_page(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> int:
@@ -104,12 +104,12 @@ def test_a_disk_that_is_full_while_an_upload_comes_in_is_told_in_words(
     assert "disk is full" in refused.text
 
 
-def test_a_page_that_cannot_be_made_hides_nothing(keyed: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_fails_to_render_keeps_the_problem(keyed: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> str:
         raise RuntimeError("no such template")
 
     monkeypatch.setattr("catdog.web.pages.problems.show_problem", broken)
-    require_problem(keyed.post("/session", data={"key": "another"}, headers=BROWSER), 401, "another one")
+    require_problem(keyed.post("/session", data={"key": "another"}, headers=BROWSER), 401, "Invalid API key")
 
 
 @pytest.mark.browser
@@ -120,7 +120,7 @@ def test_a_browser_without_scripts_shows_it_and_leads_back(home: Settings, open_
         page.get_by_label("API key").fill("another")
         page.get_by_role("button", name="Sign in").click()
         alert = page.get_by_role("alert").filter(has_text="Unauthorized")
-        assert "Received: another one." in alert.inner_text()
+        assert "Invalid API key." in alert.inner_text()
         assert page.title() == "Unauthorized · catdog"
         alert.get_by_role("link", name="Back to Predict").click()
         assert page.get_by_role("button", name="Classify").is_visible()

@@ -136,7 +136,7 @@ def test_a_prediction_is_a_span_with_its_steps(collector: Collector, make_app: A
     assert times[-1] <= span.ended
 
 
-def test_a_batch_says_all_verdicts_and_the_steps_of_the_first_pictures(collector: Collector, make_app: Any) -> None:
+def test_a_batch_span_has_all_verdicts_and_the_first_images_steps(collector: Collector, make_app: Any) -> None:
     pictures = [(io.BytesIO(encode(draw("dog", seed))), "x.jpg") for seed in range(MOST_STEPS // 3 + 2)]
     results = make_app().test_client().post("/api/predict/batch", data={"images": pictures}).json["results"]
     span = one(collector, "POST /api/predict/batch")
@@ -145,7 +145,7 @@ def test_a_batch_says_all_verdicts_and_the_steps_of_the_first_pictures(collector
     assert len([found for found in collector.spans if found.parent == span.id]) == MOST_STEPS
 
 
-def test_problems_are_told_by_their_kind(collector: Collector, make_app: Any, monkeypatch: Any) -> None:
+def test_spans_of_problems_name_the_error_class(collector: Collector, make_app: Any, monkeypatch: Any) -> None:
     app = make_app()
     client = app.test_client()
     predict(app, b"GIF89a")
@@ -230,7 +230,7 @@ def test_the_variables_of_opentelemetry_work(collector: Collector, make_app: Any
         ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", "OpenTelemetry refuses its settings"),
     ],
 )
-def test_traces_are_left_off(name: str, value: str, said: str, monkeypatch: Any, caplog: Any) -> None:
+def test_traces_are_off_by_default(name: str, value: str, said: str, monkeypatch: Any, caplog: Any) -> None:
     monkeypatch.setenv(name, value)
     assert telemetry.open_tracing() is None
     assert said in caplog.text
@@ -238,7 +238,7 @@ def test_traces_are_left_off(name: str, value: str, said: str, monkeypatch: Any,
 
 
 @pytest.mark.usefixtures("collector")
-def test_without_the_extra_it_is_said_and_all_is_answered(bundled: Settings) -> None:
+def test_without_the_extra_it_is_logged_and_predictions_work(bundled: Settings) -> None:
     code = (
         "import sys\n"
         "sys.modules['opentelemetry.exporter'] = None\n"
@@ -253,7 +253,7 @@ def test_without_the_extra_it_is_said_and_all_is_answered(bundled: Settings) -> 
     assert finished.stderr.count(b"pip install 'catdog[telemetry]'") == 1
 
 
-def test_a_collector_that_hangs_costs_spans_and_no_answers(
+def test_a_hanging_collector_costs_spans_but_no_predictions(
     make_app: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It takes connections and says nothing for as long as the test runs; the queue is soon full."""
@@ -269,10 +269,10 @@ def test_a_collector_that_hangs_costs_spans_and_no_answers(
             monkeypatch.setattr(telemetry, "FLUSH_SECONDS", 0.1)
             app.extensions[EXTENSION].close()
             assert any(thread.name == "catdog-traces" for thread in threading.enumerate())  # it waits on, and we do not
-    assert "was not traced" not in caplog.text
+    assert "wasn't traced" not in caplog.text
 
 
-def test_that_traces_are_lost_is_said_once(collector: Collector, make_app: Any, caplog: Any) -> None:
+def test_lost_traces_are_logged_once(collector: Collector, make_app: Any, caplog: Any) -> None:
     def said() -> list[str]:
         return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -290,12 +290,12 @@ def test_that_traces_are_lost_is_said_once(collector: Collector, make_app: Any, 
 
 
 @pytest.mark.usefixtures("collector")
-def test_watching_never_breaks_working(make_app: Any, monkeypatch: Any, caplog: Any) -> None:
+def test_monitoring_failures_break_no_prediction(make_app: Any, monkeypatch: Any, caplog: Any) -> None:
     app = make_app()
     for name in ("start", "received"):
         monkeypatch.setattr(app.extensions[EXTENSION], name, lambda *_, **__: 1 / 0)
     assert predict(app)["status"] == 200
-    assert caplog.text.count("A request was not traced") == 1
+    assert caplog.text.count("A request wasn't traced") == 1
 
 
 def test_lines_of_the_log_name_the_trace(collector: Collector, bundled: Settings) -> None:
@@ -345,7 +345,7 @@ def test_a_server_and_its_retraining_send_all_spans_by_their_end(
 
 
 @pytest.mark.parametrize(("end", "failed"), [("failed", True), ("cancelled", False)])
-def test_how_a_job_ended_is_told(end: str, failed: bool, collector: Collector) -> None:
+def test_the_span_of_a_job_has_its_result(end: str, failed: bool, collector: Collector) -> None:
     tracing = telemetry.open_tracing()
     with trace_job(tracing, "7", {}, lambda *_: {"end": end}) as step:
         assert step("7", "fit") == {"end": end}

@@ -34,7 +34,7 @@ def test_predicting(app: APIFlask, client: FlaskClient, home: Settings, send: An
     assert document["class"] == "Cat"
 
 
-def test_a_batch_is_answered_in_order_with_problems_in_their_places(app: APIFlask, client: FlaskClient) -> None:
+def test_a_batch_keeps_its_order_with_problems_in_place(app: APIFlask, client: FlaskClient) -> None:
     response = client.post("/api/predict/batch", data=form(CAT, b"not a picture", DOG, b"", CAT[:-2000]))
     require_schema(app, "/api/predict/batch", response.json, "post")
     first, text, second, empty, cut = response.json["results"]
@@ -70,7 +70,7 @@ def test_looking(app: APIFlask, client: FlaskClient, home: Settings) -> None:
     assert client.get("/readyz").json == {"status": "ready", "version": 1}
 
 
-def test_pictures_on_disk_are_counted(client: FlaskClient, home: Settings) -> None:
+def test_images_on_disk_are_counted(client: FlaskClient, home: Settings) -> None:
     (home.data_dir / "train" / "cats").mkdir(parents=True)
     (home.retrain_dir / "dogs").mkdir(parents=True)
     for path in (home.data_dir / "train" / "cats" / "a.jpg", home.retrain_dir / "dogs" / "b.jpg"):
@@ -134,7 +134,7 @@ def test_without_a_model_it_says_so(home: Settings) -> None:
         client.post("/api/explain", data=form(CAT)),
         client.get("/readyz"),
     ):
-        require_problem(response, 503, "no model")
+        require_problem(response, 503, "No model in use")
     assert client.get("/livez").status_code == 200
     assert client.get("/api/health").json["model_status"] == "not_loaded"
     assert client.get("/api/model/status").json["version"] is None
@@ -155,7 +155,7 @@ def test_one_shape_for_every_problem(app: APIFlask, client: FlaskClient) -> None
             require_problem(response, 405, "GET")
             assert "GET" in response.headers["Allow"]
     for rule in ("/api/predict", "/api/predict/batch", "/api/explain"):
-        require_problem(client.post(rule), 400, "no picture", "image")
+        require_problem(client.post(rule), 400, "no body", "image")
         require_problem(client.post(rule, data={"picture": (io.BytesIO(CAT), "x.jpg")}), 400, "picture")
         require_problem(client.post(rule, data={"image": "text"}, content_type="multipart/form-data"), 400)
         require_problem(client.post(rule, data=b"{}", content_type="application/json"), 415, "application/json")
@@ -206,7 +206,7 @@ def test_the_openapi_document_names_every_route(app: APIFlask, client: FlaskClie
     assert all(path in page for path in spec["paths"])
 
 
-def test_the_page_answers_without_a_script(client: FlaskClient) -> None:
+def test_the_page_predicts_without_a_script(client: FlaskClient) -> None:
     assert "<form" in client.get("/").text
     page = client.post("/", data=form(CAT))
     assert page.status_code == 200

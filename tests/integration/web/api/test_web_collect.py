@@ -72,9 +72,7 @@ def slow_repair(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
     return begun, may_end
 
 
-def test_the_first_requests_wait_until_the_pictures_are_in_order(
-    app: APIFlask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_first_requests_wait_until_uploads_are_repaired(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, may_end = slow_repair(monkeypatch)
 
     def ask() -> Any:
@@ -89,7 +87,7 @@ def test_the_first_requests_wait_until_the_pictures_are_in_order(
         assert [asked.result().status_code for asked in (first, *others)] == [200] * 5
 
 
-def test_whoever_waits_in_vain_for_that_is_told(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_waits_in_vain_gets_an_error(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, may_end = slow_repair(monkeypatch)
 
     def ask() -> Any:
@@ -102,7 +100,7 @@ def test_whoever_waits_in_vain_for_that_is_told(app: APIFlask, monkeypatch: pyte
         refused = ask()
         may_end.set()
         assert first.result().status_code == 200
-    require_problem(refused, 503, "in order", "try again")
+    require_problem(refused, 503, "still opening", "Try again")
     assert "Another program" not in refused.text
 
 
@@ -116,7 +114,7 @@ def test_uploading_a_zip(client: FlaskClient, home: Settings) -> None:
     assert [path for path in home.home.parent.rglob("*.jpg") if home.retrain_dir not in path.parents] == []
 
 
-def test_uploads_that_make_no_sense(client: FlaskClient) -> None:
+def test_invalid_uploads_are_refused(client: FlaskClient) -> None:
     require_problem(client.post("/api/retrain/upload"), 400, "files[]")
     require_problem(client.post("/api/retrain/upload", data={"category": "cats"}), 400, "files[]")
     require_problem(upload(client, CATS[0], category="bird"), 400, "bird", "cats, dogs")
@@ -192,7 +190,7 @@ def test_feedback_waits_and_can_be_confirmed(app: APIFlask, client: FlaskClient)
     require_problem(client.post("/api/feedback", data=data), 409, "dogs", "relabel")
 
 
-def test_feedback_that_makes_no_sense(client: FlaskClient, drawn: Path) -> None:
+def test_invalid_feedback_is_refused(client: FlaskClient, drawn: Path) -> None:
     def send(picture: bytes, **form: str) -> Any:
         return client.post("/api/feedback", data={"image": (io.BytesIO(picture), "x.jpg"), **form})
 
@@ -216,7 +214,7 @@ def test_feedback_from_a_signed_in_form_without_script(home: Settings) -> None:
 
     kept = send(image=(io.BytesIO(CATS[0]), "x.jpg"), csrf_token=token)
     assert (kept.status_code, kept.json["category"]) == (200, "dogs"), kept.text
-    require_problem(send(csrf_token=token, picture="x"), 400, "no picture", "picture")
+    require_problem(send(csrf_token=token, picture="x"), 400, "no image", "picture")
     require_problem(send(image=(io.BytesIO(CATS[0]), "x.jpg"), csrf_token="another"), 403)
     assert client.post("/api/feedback?class=cat", data=CATS[1], content_type="image/jpeg").status_code == 403
 
@@ -236,7 +234,7 @@ def test_feedback_that_contradicts_itself(client: FlaskClient, form: dict[str, A
     assert client.get("/api/retrain/images").json["total"] == 0
 
 
-def test_looking_after_pictures(app: APIFlask, client: FlaskClient) -> None:
+def test_managing_images(app: APIFlask, client: FlaskClient) -> None:
     batch = upload(client, *CATS).json["batch"]
     page = client.get("/api/retrain/images?per_page=3&page=2&order=newest").json
     require_schema(app, "/api/retrain/images", page)
@@ -276,7 +274,7 @@ def test_looking_after_pictures(app: APIFlask, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"ids": []}, {"ids": ["1"]}, {"ids": [True]}, {"ids": [2**40]}])
-def test_bodies_that_name_no_pictures(client: FlaskClient, document: Any) -> None:
+def test_bodies_without_ids(client: FlaskClient, document: Any) -> None:
     require_problem(client.post("/api/retrain/images/remove", json=document), 400, "ids")
 
 
@@ -296,7 +294,7 @@ def test_bodies_that_name_no_pictures(client: FlaskClient, document: Any) -> Non
         "ids=1,",
     ],
 )
-def test_pages_that_there_are_not(client: FlaskClient, query: str) -> None:
+def test_unknown_pages_are_not_found(client: FlaskClient, query: str) -> None:
     require_problem(client.get(f"/api/retrain/images?{query}"), 400)
 
 

@@ -40,7 +40,7 @@ def similar(client: FlaskClient, data: Path) -> list[dict[str, str]]:
     return found
 
 
-def test_similar_pictures_can_be_seen(local: FlaskClient, data: Path) -> None:
+def test_similar_images_are_shown(local: FlaskClient, data: Path) -> None:
     first = similar(local, data)[0]
     response = local.get(first["file"])
     assert response.content_type == "image/jpeg"
@@ -50,7 +50,7 @@ def test_similar_pictures_can_be_seen(local: FlaskClient, data: Path) -> None:
         assert np.asarray(shown).std() > 1
 
 
-def test_what_has_changed_or_gone_is_not_shown(local: FlaskClient, data: Path) -> None:
+def test_changed_or_missing_images_are_not_shown(local: FlaskClient, data: Path) -> None:
     first, second = similar(local, data)[:2]
     for path in (data / "train").rglob("*.jpg"):
         path.write_bytes(b"another file")
@@ -84,6 +84,6 @@ def test_a_version_works_elsewhere(local: FlaskClient, home: Settings, tmp_path:
     require_problem(local.get("/api/models/7/download"), 404, "no version 7")
 
 
-def test_a_damaged_version_is_not_given_out(local: FlaskClient, home: Settings) -> None:
+def test_a_damaged_version_is_not_downloadable(local: FlaskClient, home: Settings) -> None:
     (home.models_dir / "1" / "head.npz").write_bytes(b"damaged")
-    require_problem(local.get("/api/models/1/download"), 409, "not as it was saved")
+    require_problem(local.get("/api/models/1/download"), 409, "has changed since it was saved")

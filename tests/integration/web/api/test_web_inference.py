@@ -104,7 +104,7 @@ def test_tritons_client_finds_server_and_model(triton: Any) -> None:
 
 @pytest.mark.parametrize("binary_input", [True, False])
 @pytest.mark.parametrize("binary_output", [True, False, None])
-def test_tritons_client_gets_the_answers_of_predict(
+def test_tritons_client_gets_the_predictions_of_predict(
     triton: Any, trained_client: FlaskClient, binary_input: bool, binary_output: bool | None
 ) -> None:
     from tritonclient.http import InferRequestedOutput
@@ -128,21 +128,21 @@ def test_tritons_client_gets_the_answers_of_predict(
         assert np.array_equal(result.as_numpy(name), np.array([answer[name] for answer in expected], np.float32))
 
 
-def test_tritons_client_is_told_what_is_wrong(triton: Any) -> None:
+def test_tritons_client_gets_errors(triton: Any) -> None:
     from tritonclient.utils import InferenceServerException
 
     with pytest.raises(
-        InferenceServerException, match=r"Picture 2 of 2: The file is not a JPEG, PNG, WebP or AVIF"
+        InferenceServerException, match=r"Image 2 of 2: The file is not a JPEG, PNG, WebP or AVIF"
     ) as raised:
         triton.infer("catdog", [triton_input(CAT, b"not a picture", binary=True)])
     assert raised.value.status() == "415"
-    with pytest.raises(InferenceServerException, match="Only the version that answers is served, 1"):
+    with pytest.raises(InferenceServerException, match=r"Version 2 isn't in use. Only version 1 is served"):
         triton.infer("catdog", [triton_input(CAT, binary=True)], model_version="2")
     with pytest.raises(InferenceServerException, match="must not be compressed"):
         triton.infer("catdog", [triton_input(CAT, binary=True)], request_compression_algorithm="gzip")
 
 
-def test_only_the_outputs_that_are_asked_for_are_given_in_that_order(client: FlaskClient) -> None:
+def test_only_requested_outputs_are_returned_in_their_order(client: FlaskClient) -> None:
     wanted = [{"name": "novelty", "parameters": {"binary_data": False}}, {"name": "class_id"}, {"name": "verdict"}]
     more = {"outputs": wanted, "parameters": {"binary_data_output": True, "priority": 1}}
     response = client.post(INFER, json=asking(CAT, DOG, **more))
@@ -158,14 +158,14 @@ def test_only_the_outputs_that_are_asked_for_are_given_in_that_order(client: Fla
     assert HEADER not in client.post(INFER, json=asking(CAT)).headers
 
 
-def test_answers_are_counted_once_all_are_given(client: FlaskClient) -> None:
+def test_predictions_are_counted_after_all_have_succeeded(client: FlaskClient) -> None:
     assert client.post(INFER, json=asking(CAT, DOG)).status_code == 200
-    require_problem(client.post(INFER, json=asking(CAT, b"no picture")), 415, "Picture 2 of 2")
+    require_problem(client.post(INFER, json=asking(CAT, b"no picture")), 415, "Image 2 of 2")
     status = client.get("/api/model/status").json
     assert (status["total_predictions"], status["latency_ms"]["n"]) == (2, 2)
 
 
-def test_the_answers_of_one_request_come_from_one_version(
+def test_predictions_of_one_request_come_from_one_version(
     app: APIFlask, client: FlaskClient, add_constant: Callable[[Settings, int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service: Service = app.extensions["catdog"]
@@ -186,18 +186,18 @@ def test_the_answers_of_one_request_come_from_one_version(
     assert client.get("/v2/models/catdog").json["versions"] == [str(versions[1])]
     for path, method in {"": "GET", "/ready": "GET", "/infer": "POST"}.items():
         url = f"/v2/models/catdog/versions/{versions[0]}{path}"
-        require_problem(client.open(url, method=method, json=asking(CAT)), 404, f"is served, {versions[1]}")
+        require_problem(client.open(url, method=method, json=asking(CAT)), 404, f"version {versions[1]} is served")
 
 
 def test_without_a_model_nothing_is_ready(app: APIFlask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.extensions["catdog"].model, "_predictor", None)
     assert client.get("/v2/health/live").status_code == 200
     for path in ("/v2/health/ready", "/v2/models/catdog", "/v2/models/catdog/ready", "/v2/models/catdog/versions/1"):
-        require_problem(client.get(path), 503, "There is no model")
+        require_problem(client.get(path), 503, "No model in use")
     require_problem(client.post(INFER, json=asking(CAT)), 503)
 
 
-def test_answers_are_as_the_openapi_document_says(app: APIFlask, client: FlaskClient) -> None:
+def test_responses_match_the_openapi_document(app: APIFlask, client: FlaskClient) -> None:
     for path in ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/catdog", "/v2/models/catdog/ready"):
         require_schema(app, path, client.get(path).json)
     for path in ("/v2/models/catdog/versions/{version}", "/v2/models/catdog/versions/{version}/ready"):
@@ -218,42 +218,42 @@ IMAGE = asking(CAT)["inputs"][0]
 BROKEN: dict[str, tuple[Any, str]] = {
     "no object": ([], "JSON object"),
     "a number": (7, "JSON object"),
-    "no inputs": ({}, "`inputs` must be an array. Received: nothing"),
+    "no inputs": ({}, "`inputs` must be an array, but it is missing"),
     "null": ({"inputs": None}, "`inputs` must be an array"),
     "inputs is no array": ({"inputs": IMAGE}, "`inputs` must be an array"),
     "empty inputs": ({"inputs": []}, "one object"),
     "two inputs": ({"inputs": [IMAGE, IMAGE]}, "one object"),
     "no tensor": ({"inputs": ["image"]}, "one object"),
-    "wrong name": ({"inputs": [IMAGE | {"name": "picture"}]}, "`name` of the input must be image. Received: 'picture'"),
+    "wrong name": ({"inputs": [IMAGE | {"name": "picture"}]}, "`name` of the input must be image, not 'picture'"),
     "no name": ({"inputs": [{"datatype": "BYTES", "shape": [1], "data": []}]}, "`name` must be a string"),
-    "wrong datatype": ({"inputs": [IMAGE | {"datatype": "FP32"}]}, "must be BYTES. Received: 'FP32'"),
+    "wrong datatype": ({"inputs": [IMAGE | {"datatype": "FP32"}]}, "must be BYTES, not 'FP32'"),
     "pixels": ({"inputs": [IMAGE | {"datatype": "UINT8", "data": [0] * 150_528}]}, "must be BYTES"),
     **{
         f"shape {shape}": ({"inputs": [IMAGE | {"shape": shape}]}, "`shape` must be")
         for shape in ([], [0], [-1], [1, 1], ["1"], [1.0], [True], [None], 1, None, "1", {}, [[1]])
     },
-    "shape and data differ": ({"inputs": [IMAGE | {"shape": [2]}]}, "as many pictures as `shape` says, 2. Received: 1"),
-    "shape of 4,000 digits": ({"inputs": [IMAGE | {"shape": [10**4000]}]}, "Received: 1"),
+    "shape and data differ": ({"inputs": [IMAGE | {"shape": [2]}]}, "`data` has 1 element, but `shape` says 2"),
+    "shape of 4,000 digits": ({"inputs": [IMAGE | {"shape": [10**4000]}]}, "`data` has 1 element"),
     "no data": ({"inputs": [{k: v for k, v in IMAGE.items() if k != "data"}]}, "`data` must be an array"),
     "data is no array": ({"inputs": [IMAGE | {"data": base64_of(CAT)}]}, "`data` must be an array"),
-    "bad base64": ({"inputs": [IMAGE | {"data": ["abc$"]}]}, "base64. Received: 'abc$'"),
+    "bad base64": ({"inputs": [IMAGE | {"data": ["abc$"]}]}, "a base64 string, not 'abc$'"),
     "base64 cut": ({"inputs": [IMAGE | {"data": ["abcde"]}]}, "base64"),
     "base64 of another script": ({"inputs": [IMAGE | {"data": ["äöü="]}]}, "base64"),
     "half a character": ({"inputs": [IMAGE | {"data": ["\ud800"]}]}, "surrogate"),
     "a number as picture": ({"inputs": [IMAGE | {"data": [5]}]}, "not a string"),
-    "an empty picture": (asking(CAT, b""), "Picture 2 of 2: There is no picture"),
+    "an empty picture": (asking(CAT, b""), "Image 2 of 2: The image is empty"),
     "parameters is no object": ({"inputs": [IMAGE | {"parameters": []}]}, "`parameters` must be an object"),
     "size without a binary part": ({"inputs": [IMAGE | {"parameters": {"binary_data_size": 5}}]}, "both"),
     "shared memory": ({"inputs": [IMAGE | {"parameters": {"shared_memory_region": "x"}}]}, "binary_tensor_data"),
-    "id": (asking(CAT, id=5), "`id` must be a string. Received: 5"),
+    "id": (asking(CAT, id=5), "`id` must be a string, not 5"),
     "request parameters": (asking(CAT, parameters="x"), "`parameters` must be an object"),
     "binary_data_output": (asking(CAT, parameters={"binary_data_output": 1}), "must be true or false"),
     "outputs": (asking(CAT, outputs={"name": "class"}), "`outputs` must be an array"),
-    "unknown output": (asking(CAT, outputs=[{"name": "color"}]), "verdict, novelty, each once. Received: 'color'"),
+    "unknown output": (asking(CAT, outputs=[{"name": "color"}]), "verdict, novelty, each once, not 'color'"),
     "output twice": (asking(CAT, outputs=[{"name": "class"}] * 2), "each once"),
     "output without name": (asking(CAT, outputs=[{}]), "each once"),
     "output of a list": (asking(CAT, outputs=[{"name": ["class"]}]), "each once"),
-    "output as string": (asking(CAT, outputs=["class"]), "must hold objects"),
+    "output as string": (asking(CAT, outputs=["class"]), "must have objects"),
     "binary_data": (asking(CAT, outputs=[{"name": "class", "parameters": {"binary_data": "no"}}]), "true or false"),
     "top classes": (asking(CAT, outputs=[{"name": "class", "parameters": {"classification": 2}}]), "classification"),
 }
@@ -272,7 +272,7 @@ def test_a_broken_request_is_refused_with_its_reason(trained_client: FlaskClient
     [b"", b"{", b"{}{}", b"\xff\xfe", b'{"inputs": ' + b"9" * 5000 + b"}", b"[" * 100_000, b'{"a":' * 100_000, CAT],
     ids=["empty", "cut", "two", "no text", "number of 5,000 digits", "100,000 deep", "objects 100,000 deep", "picture"],
 )
-def test_what_is_no_json_is_refused(trained_client: FlaskClient, body: bytes) -> None:
+def test_invalid_json_is_refused(trained_client: FlaskClient, body: bytes) -> None:
     require_problem(trained_client.post(INFER, data=body, content_type="application/json"), 400, "JSON object")
 
 
@@ -281,29 +281,29 @@ def test_what_is_no_json_is_refused(trained_client: FlaskClient, body: bytes) ->
     [
         (packed(CAT), 1, {"header": 0}, "JSON object"),
         (packed(CAT), 1, {"header": 5}, "JSON object"),
-        (packed(CAT), 1, {"header": -1}, "bytes of the JSON"),
-        (packed(CAT), 1, {"header": 10**9}, "at most those of the body"),
-        (packed(CAT), 1, {"header": "9" * 5000}, "bytes of the JSON"),
-        (packed(CAT), 1, {"header": "1e3"}, "bytes of the JSON"),
-        (packed(CAT), 1, {"header": "²"}, "bytes of the JSON"),
-        (packed(CAT), 1, {"header": ""}, "bytes of the JSON"),
-        (packed(CAT), 1, {"size": 10}, "bytes behind the JSON"),
-        (packed(CAT), 1, {"size": -1}, "bytes behind the JSON"),
-        (packed(CAT), 1, {"size": 10**4000}, "bytes behind the JSON"),
+        (packed(CAT), 1, {"header": -1}, "the length of the JSON"),
+        (packed(CAT), 1, {"header": 10**9}, "at most that of the body"),
+        (packed(CAT), 1, {"header": "9" * 5000}, "the length of the JSON"),
+        (packed(CAT), 1, {"header": "1e3"}, "the length of the JSON"),
+        (packed(CAT), 1, {"header": "²"}, "the length of the JSON"),
+        (packed(CAT), 1, {"header": ""}, "the length of the JSON"),
+        (packed(CAT), 1, {"size": 10}, "bytes follow the JSON"),
+        (packed(CAT), 1, {"size": -1}, "bytes follow the JSON"),
+        (packed(CAT), 1, {"size": 10**4000}, "bytes follow the JSON"),
         (packed(CAT), 1, {"size": 7.5}, "`binary_data_size` must be an integer"),
         (packed(CAT), 1, {"size": True}, "`binary_data_size` must be an integer"),
         (packed(CAT), 1, {"data": []}, "both"),
-        (packed(CAT), 1, {"parameters": {}}, "Received: nothing"),
-        (packed(CAT), 2, {}, "for element 2, 0 bytes"),
-        (packed(CAT, DOG), 1, {}, "bytes more"),
-        (packed(CAT) + b"\0\0", 2, {}, "for element 2, 2 bytes"),
+        (packed(CAT), 1, {"parameters": {}}, "`binary_data_size` is missing"),
+        (packed(CAT), 2, {}, "0 bytes are left for element 2"),
+        (packed(CAT, DOG), 1, {}, "bytes follow"),
+        (packed(CAT) + b"\0\0", 2, {}, "2 bytes are left for element 2"),
         (struct.pack("<I", 2**32 - 1) + CAT, 1, {}, "a length of 4,294,967,295"),
         (struct.pack("<i", -1) + CAT, 1, {}, "a length of 4,294,967,295"),
         (struct.pack("<I", len(CAT) + 1) + CAT, 1, {}, "a length of"),
         (struct.pack(">I", len(CAT)) + CAT, 1, {}, "little-endian"),
-        (b"", 1, {}, "for element 1, 0 bytes"),
-        (packed(b""), 1, {}, "There is no picture"),
-        (packed(CAT, b""), 2, {}, "Picture 2 of 2: There is no picture"),
+        (b"", 1, {}, "0 bytes are left for element 1"),
+        (packed(b""), 1, {}, "The image is empty"),
+        (packed(CAT, b""), 2, {}, "Image 2 of 2: The image is empty"),
     ],
 )
 def test_a_broken_binary_part_is_refused(
@@ -316,7 +316,7 @@ def test_a_broken_binary_part_is_refused(
 @pytest.mark.parametrize(
     ("picture", "status"), [(b"text", 415), (CAT[: len(CAT) // 2], 422), (encode(draw("cat", 1), "GIF"), 415)]
 )
-def test_a_picture_that_cannot_be_used_has_the_status_and_sentence_of_predict(
+def test_an_unusable_image_gets_the_status_and_error_of_predict(
     trained_client: FlaskClient, picture: bytes, status: int
 ) -> None:
     expected = require_problem(trained_client.post("/api/predict", data=form(picture)), status)["error"]
@@ -343,17 +343,17 @@ def test_limits_are_named(home: Settings) -> None:
     app = create_app(load_settings(home=home.home, max_upload_bytes=1000, max_request_bytes=2_000_000, max_batch=2))
     client = app.test_client()
     for response in (client.post(INFER, json=asking(b"x", CAT)), send_binary(client, packed(b"x", CAT), 2)):
-        require_problem(response, 413, "Picture 2 of 2", "1,000", "CATDOG_MAX_UPLOAD_BYTES")
+        require_problem(response, 413, "Image 2 of 2", "1,000", "CATDOG_MAX_UPLOAD_BYTES")
     require_problem(client.post(INFER, json=asking(*[b"x"] * 3)), 413, "CATDOG_MAX_BATCH")
     for count in (3, 10**30):
         require_problem(send_binary(client, packed(*[b"x"] * 3), count), 413, "CATDOG_MAX_BATCH")
     require_problem(client.post(INFER, json=asking(b"x" * 2_000_000)), 413, "CATDOG_MAX_REQUEST_BYTES")
     many = b"[" + b"{}," * MOST_VALUES + b"{}]"
-    require_problem(client.post(INFER, data=many, content_type="application/json"), 413, f"{MOST_VALUES:,} values")
+    require_problem(client.post(INFER, data=many, content_type="application/json"), 413, f"limit is {MOST_VALUES:,}")
     app.extensions["catdog"].stop()
 
 
-def test_inferring_is_open_to_all(home: Settings) -> None:
+def test_inference_is_open_to_all(home: Settings) -> None:
     app = create_app(load_settings(home=home.home, host="0.0.0.0", api_key="k" * 16))
     client = app.test_client()
     for path in (INFER, "/v2/models/catdog/versions/1/infer"):

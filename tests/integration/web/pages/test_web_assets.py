@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from catdog.web.pages.assets import digest
 
 
-def test_files_are_kept_for_good_under_their_own_address(trained_client: FlaskClient) -> None:
+def test_files_are_cached_for_good_under_their_digest(trained_client: FlaskClient) -> None:
     page = trained_client.get("/").text
     addresses = set(re.findall(r'"(/static/[^"]+)"', page))
     assert {address.rpartition(".")[2] for address in addresses} == {"css", "js", "svg"}
@@ -26,7 +26,7 @@ def test_nothing_else_is_given_out(trained_client: FlaskClient) -> None:
         assert trained_client.get(path).status_code == 404
 
 
-def test_the_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
+def test_the_digest_covers_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "js").mkdir()
     (tmp_path / "js" / "a.js").write_text("1")
     found = {digest(tmp_path)}

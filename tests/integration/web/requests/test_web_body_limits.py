@@ -44,7 +44,7 @@ def uploading(bundled: Settings) -> FlaskClient:
     return client
 
 
-def test_a_form_with_thousands_of_parts_is_told_the_limit(bundled: Settings) -> None:
+def test_a_form_with_thousands_of_parts_gets_the_limit_in_the_error(bundled: Settings) -> None:
     _, client = client_of(bundled)
     many = {f"field{i}": "x" for i in range(2000)}
     response = client.post("/api/predict", data=many, content_type="multipart/form-data")
@@ -52,13 +52,13 @@ def test_a_form_with_thousands_of_parts_is_told_the_limit(bundled: Settings) -> 
     require_problem(client.post("/api/predict/batch", data=form(*[b""] * 2000)), 413, "200 parts", "CATDOG_MAX_BATCH")
 
 
-def test_a_long_text_field_is_no_riddle(bundled: Settings) -> None:
+def test_a_long_text_field_gets_a_clear_error(bundled: Settings) -> None:
     _, client = client_of(bundled)
     long = {"text": "x" * 2_000_000}
     require_problem(client.post("/api/predict", data=long, content_type="multipart/form-data"), 400, "text")
 
 
-def test_routes_that_add_pictures_may_bring_more(uploading: FlaskClient) -> None:
+def test_upload_routes_have_a_higher_limit(uploading: FlaskClient) -> None:
     pictures = [b"x" * 100_000] * 30
     found = uploading.post(UPLOAD_PATH, data=form(*pictures))
     assert found.json == {"bytes": 3_000_000, "files": 30, "version": 1}
@@ -91,7 +91,7 @@ def test_a_body_of_unknown_length_is_held_to_the_limit(uploading: FlaskClient) -
     ],
     ids=repr,
 )
-def test_a_full_disk_is_said(bundled: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_full_disk_is_reported(bundled: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     _, client = client_of(bundled)
 
     def fail(*_: object, **__: object) -> None:
@@ -110,7 +110,7 @@ def _chain(error: Exception, cause: Exception) -> None:
     raise error from cause
 
 
-def test_a_full_disk_is_said_of_every_route(bundled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_on_every_route(bundled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     app, client = client_of(bundled)
 
     def fail(*_: object, **__: object) -> None:
@@ -157,7 +157,7 @@ def paths_by_endpoint(app: APIFlask) -> Iterator[tuple[str, str, str]]:
             yield rule.endpoint, method, re.sub("<[^>]*>", "1", rule.rule)
 
 
-IMAGES = {"api.predict", "api.predict_batch", "api.explain", "collect.feedback", "pages.answer"}
+IMAGES = {"api.predict", "api.predict_batch", "api.explain", "collect.feedback", "pages.predict"}
 TENSORS = {"inference.infer", "inference.infer_version"}
 UPLOADS = {"collect.upload", "retrain_page.upload"}
 LISTS = {"collect.relabel", "collect.remove", "collect.restore", "collect.confirm"}
@@ -241,14 +241,14 @@ def part(name: str, content: bytes, headers: bytes = b"", filename: str | None =
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (part("files[]", b"x", b"A: b\r\n" * 5_000, "a.jpg") + b"--x--\r\n", 400, "cannot be read"),
+        (part("files[]", b"x", b"A: b\r\n" * 5_000, "a.jpg") + b"--x--\r\n", 400, "can't be read"),
         (part("category", b"x" * 70_000) + b"--x--\r\n", 413, "65,536 bytes together"),
         (b"".join(part(f"a{i}", b"x" * 700) for i in range(100)) + b"--x--\r\n", 413, "65,536 bytes together"),
         (part("a", b"") * 1_000 + b"--x--\r\n", 413, "600 parts"),
-        (part("files[]", b"x", filename="a.jpg"), 400, "cannot be read"),
-        (b"--x\r\nContent-Disposition: form-data\r\n\r\nx\r\n--x--\r\n", 400, "cannot be read"),
-        (b"--x\r\nno header\r\n\r\nx\r\n--x--\r\n", 400, "cannot be read"),
-        (b"x" * 100_000, 400, "cannot be read"),
+        (part("files[]", b"x", filename="a.jpg"), 400, "can't be read"),
+        (b"--x\r\nContent-Disposition: form-data\r\n\r\nx\r\n--x--\r\n", 400, "can't be read"),
+        (b"--x\r\nno header\r\n\r\nx\r\n--x--\r\n", 400, "can't be read"),
+        (b"x" * 100_000, 400, "can't be read"),
     ],
     ids=["headers", "long text", "much text", "parts", "no end", "no name", "no disposition", "no form"],
 )

@@ -60,6 +60,6 @@ def test_all_sites_may_never_with_cookies(bundled: Settings) -> None:
 
 
 @pytest.mark.parametrize("value", ["pets.example", "https://*.example", f"{SITE}/path", f"{SITE}, *", "https://a.b:x"])
-def test_an_origin_that_is_none_is_refused(value: str) -> None:
+def test_an_invalid_origin_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="CATDOG_CORS_ORIGINS"):
         load_settings(cors_origins=value)

@@ -57,7 +57,7 @@ def test_after_the_wait_it_answers_again(bundled: Settings) -> None:
     assert statuses(client, 1, environ_base=OUTSIDE) == [200]
 
 
-def test_what_watches_the_server_is_not_counted(bundled: Settings) -> None:
+def test_monitoring_requests_are_not_counted(bundled: Settings) -> None:
     _, client = limited(bundled, rate_limit="1/day", host="0.0.0.0")
     assert statuses(client, 2, environ_base=OUTSIDE) == [200, 429]
     for path in ("/livez", "/readyz", "/api/health", "/static/x/css/base.css"):
@@ -197,7 +197,7 @@ def test_while_wrong_keys_are_refused_a_right_one_is_told_on_no_route(bundled: S
     assert (shown[0][0], b"<html" in shown[0][1]) == (429, True)
 
 
-def test_a_cookie_that_another_key_signed_is_a_wrong_key_once(bundled: Settings) -> None:
+def test_a_cookie_signed_with_another_key_counts_as_a_wrong_key_once(bundled: Settings) -> None:
     app, client = limited(bundled, rate_limit_keys="3/hour", api_key=KEY)
     client.set_cookie("catdog_session", "eyJjc3JmX3Rva2VuIjoieCJ9.aaaaaa.bbbb")
     for _ in range(5):  # the first answer has the browser drop it
@@ -216,7 +216,7 @@ def test_a_wrong_token_is_a_wrong_key(bundled: Settings) -> None:
     changing(app)
     token = sign_in(client)
     for _ in range(2):
-        require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": "x"}), 403, "another one")
+        require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": "x"}), 403, "token is wrong")
     require_problem(client.post("/api/models/rollback", headers={"X-CSRF-Token": token}), 429)
 
 
@@ -280,7 +280,7 @@ def test_redis_counts_for_all_processes_and_is_not_needed(
     assert len([record for record in caplog.records if "unreachable" in record.message]) == 1
 
 
-def test_a_redis_that_never_was_stops_nothing(bundled: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_redis_stops_nothing(bundled: Settings, caplog: pytest.LogCaptureFixture) -> None:
     url = f"redis://:secret@127.0.0.1:{free_port()}/0"
     started = time.monotonic()
     app, client = limited(bundled, rate_limit="30/day", rate_limit_storage=url, api_key=KEY)

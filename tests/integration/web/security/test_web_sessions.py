@@ -103,7 +103,7 @@ def test_signing_out_takes_the_cookie(bundled: Settings, method: str) -> None:
     ],
     ids=str,
 )
-def test_who_does_not_bring_the_key_is_not_signed_in(keyed: FlaskClient, send: dict[str, object], status: int) -> None:
+def test_without_the_key_nobody_is_signed_in(keyed: FlaskClient, send: dict[str, object], status: int) -> None:
     response = keyed.post("/session", **send)
     require_problem(response, status)
     assert "Set-Cookie" not in response.headers

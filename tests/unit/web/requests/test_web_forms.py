@@ -41,7 +41,7 @@ def test_parts_keep_their_order_and_their_names() -> None:
     assert [part.content for part in parts] == [b"%d" % i for i in range(20)]
 
 
-def test_words_before_and_behind_are_passed_over() -> None:
+def test_text_around_a_form_is_ignored() -> None:
     body, boundary = form(image=file(b"x"))
     assert [p.content for p in read_form(b"Hello\r\n" + body.lstrip() + b"Bye", boundary, 100)] == [b"x"]
 
@@ -49,15 +49,15 @@ def test_words_before_and_behind_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda body: body[:0], "does not begin"),
-        (lambda body: body.replace(b"b0undary", b"another"), "does not begin"),
-        (lambda body: b"x" + body.lstrip(), "does not begin"),
+        (lambda body: body[:0], "begins the boundary"),
+        (lambda body: body.replace(b"b0undary", b"another"), "begins the boundary"),
+        (lambda body: b"x" + body.lstrip(), "begins the boundary"),
         (lambda body: body[: len(body) // 2], "byte"),
-        (lambda body: body[:-24], "without an end"),
-        (lambda body: body.replace(b"--b0undary\r\n", b"--b0undaryX\r\n"), "behind a boundary"),
+        (lambda body: body[:-24], "has no end"),
+        (lambda body: body.replace(b"--b0undary\r\n", b"--b0undaryX\r\n"), "follows the boundary"),
         (lambda body: body.replace(b"Content-Disposition", b"Content-Odd"), "names no field"),
         (lambda body: body.replace(b"form-data;", b"attachment;"), "names no field"),
-        (lambda body: body.replace(b"Content-Type", b"X" * 9000 + b": 1\r\nContent-Type"), "header does not end"),
+        (lambda body: body.replace(b"Content-Type", b"X" * 9000 + b": 1\r\nContent-Type"), "no end of its header"),
     ],
 )
 def test_what_is_no_form_is_refused(change: object, said: str) -> None:
@@ -68,11 +68,11 @@ def test_what_is_no_form_is_refused(change: object, said: str) -> None:
 
 @pytest.mark.parametrize("boundary", ["", "b" * 201, "bü"])
 def test_a_boundary_has_1_to_200_characters(boundary: str) -> None:
-    with pytest.raises(ValueError, match="boundary of"):
+    with pytest.raises(ValueError, match="its boundary has"):
         read_form(b"--", boundary, 100)
 
 
-def test_every_cut_of_a_form_is_refused_or_has_no_part_that_was_not_there() -> None:
+def test_a_truncated_form_is_refused_or_gains_no_part() -> None:
     body, boundary = form(image=file(ANYTHING), file=file(b"y"))
     for cut in range(len(body) - 2):
         try:

@@ -1,4 +1,4 @@
-// Elements, and formatting of numbers, times and sizes. templates/parts.html does the same on the server.
+// Elements, and formatting of numbers, times and sizes. templates/parts.html has the same for the server.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -3,7 +3,7 @@
 import { send } from "./api.js";
 import { element } from "./dom.js";
 import { failure, toast } from "./toasts.js";
-import { isAnswered } from "./verdicts.js";
+import { isClass } from "./verdicts.js";
 
 /** Make the feedback buttons under a prediction. */
 export function feedbackRow(tab, file, prediction) {
@@ -11,21 +11,21 @@ export function feedbackRow(tab, file, prediction) {
     return element("p", { class: "hint" }, "Feedback isn't available from here.");
   }
   const row = element("div", { class: "row feedback", role: "group", "aria-label": "Feedback" });
-  showChoices(row, file, choices(prediction, tab.classes));
+  showOptions(row, file, feedbackOptions(prediction, tab.classes));
   return row;
 }
 
-/** List the choices as [label, class key]. Without a predicted class, there is no right or wrong. */
-function choices(prediction, classes) {
+/** Return the question and its options as [label, class key]; without a predicted class, nothing is right or wrong. */
+function feedbackOptions(prediction, classes) {
   const all = Object.entries(classes);
-  if (!isAnswered(prediction)) return { question: "What is it?", offered: all.map(([key, name]) => [name, key]) };
+  if (!isClass(prediction)) return { question: "What is it?", offered: all.map(([key, name]) => [name, key]) };
   const others = all.filter(([, name]) => name !== prediction.class);
   const right = all.find(([, name]) => name === prediction.class)[0];
   const wrong = others.length === 1 ? others[0][0] : others;
   return { question: "", offered: [["Correct", right], ["Wrong", wrong]] };
 }
 
-function showChoices(row, file, { question, offered }) {
+function showOptions(row, file, { question, offered }) {
   const buttons = offered.map(([words, wanted], at) =>
     element("button",
       {
@@ -34,9 +34,9 @@ function showChoices(row, file, { question, offered }) {
         "data-key": at < 2 ? at + 1 : null,
         onclick: () => {
           if (Array.isArray(wanted)) {
-            showChoices(row, file, { question: "What is it?", offered: wanted.map(([key, name]) => [name, key]) });
+            showOptions(row, file, { question: "What is it?", offered: wanted.map(([key, name]) => [name, key]) });
             row.querySelector("button").focus();
-          } else give(row, file, wanted, { question, offered });
+          } else sendFeedback(row, file, wanted, { question, offered });
         },
       },
       words,
@@ -44,7 +44,7 @@ function showChoices(row, file, { question, offered }) {
   row.replaceChildren(...(question ? [element("span", { class: "muted" }, question)] : []), ...buttons);
 }
 
-async function give(row, file, key, before) {
+async function sendFeedback(row, file, key, before) {
   const form = new FormData();
   form.append("image", file, "image");
   form.append("class", key);
@@ -54,7 +54,7 @@ async function give(row, file, key, before) {
     const hadFocus = row.contains(document.activeElement) || document.activeElement === document.body;
     const undo = async () => {
       await send("/api/retrain/images/remove", { json: { ids: [kept.id] } });
-      showChoices(row, file, before);
+      showOptions(row, file, before);
       if (hadFocus) row.querySelector("button").focus();
       toast("Feedback removed. The image is no longer stored.");
     };
@@ -64,7 +64,7 @@ async function give(row, file, key, before) {
     if (hadFocus) chip.focus();
     toast(`${thanks} The image is used for retraining once its class is confirmed.`, { undo });
   } catch (error) {
-    showChoices(row, file, before);
+    showOptions(row, file, before);
     failure(error);
   }
 }

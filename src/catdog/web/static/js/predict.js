@@ -25,7 +25,7 @@ export function start(panel) {
     history: startHistory(panel),
   };
   const take = (files) => classify(tab, [...files]);
-  panel.querySelector(".answer")?.remove(); // from a form sent before the script loaded
+  panel.querySelector(".prediction")?.remove(); // from a form sent before the script loaded
   enhanceForm(tab, take);
   acceptDrops(tab, take);
   document.addEventListener("paste", (event) => {
@@ -123,7 +123,7 @@ async function predict(tab, file, item) {
     item.classList.add("failed");
     const dismiss = () => item.remove();
     item.replaceChildren(
-      element("div", { class: "answer" },
+      element("div", { class: "prediction" },
         element("p", { class: "file-name" }, file.name),
         element("p", { class: "error" }, describe(error)),
         element("div", { class: "row" }, element("button", { type: "button", class: "small", onclick: dismiss }, "Dismiss"))),

@@ -3,12 +3,12 @@
 import { bar, element, number, percent } from "./dom.js";
 import { feedbackRow } from "./feedback.js";
 import { failure, toast } from "./toasts.js";
-import { NEITHER, inWords } from "./verdicts.js";
+import { NEITHER, describeVerdict } from "./verdicts.js";
 import { explain } from "./why.js";
 
 /** Fill a list item with a prediction; returns its title. */
 export function makeResult(tab, file, prediction, item) {
-  const { title, why } = inWords(prediction, tab);
+  const { title, why } = describeVerdict(prediction, tab);
   const url = URL.createObjectURL(file);
   const stage = element("div", { class: "stage" }, preview(url, file.name));
   const shot = element("div", { class: "shot" }, stage);
@@ -21,7 +21,7 @@ export function makeResult(tab, file, prediction, item) {
   reason.addEventListener("click", () => explain({ file, stage, shot, similar, button: reason }).catch(failure));
   item.replaceChildren(
     shot,
-    element("div", { class: "answer" },
+    element("div", { class: "prediction" },
       element("div", { class: "head" },
         element("p", { class: "file-name" }, file.name),
         element("button", { type: "button", class: "quiet small close-result", "aria-label": `Dismiss ${file.name}`, onclick: remove }, "✕")),
@@ -38,7 +38,7 @@ export function makeResult(tab, file, prediction, item) {
   return { title };
 }
 
-/** Draw the probabilities, highest first; in grey if the verdict is no class. */
+/** Draw the probabilities, highest first; grey if the verdict isn't a class. */
 function bars({ probabilities, verdict }, classes) {
   const keys = Object.keys(classes);
   const colour = (key) => (verdict === NEITHER ? "verdict-neither" : `class-${Math.max(0, keys.indexOf(key)) % 4}`);

@@ -84,7 +84,7 @@ async function redraw(panel, version) {
   started.before.clear();
   panel.replaceChildren(fresh);
   panel.querySelector("#versions-title").closest("section").querySelector("button")?.focus();
-  document.getElementById("answering").textContent = `Model v${version} in use`;
+  document.getElementById("version-in-use").textContent = `Model v${version} in use`;
 }
 
 async function compare(panel, version) {

@@ -1,4 +1,4 @@
-// Verdicts in words; templates/answer.html has the same without a script.
+// Text of verdicts; templates/prediction.html has the same without scripts.
 
 import { percent } from "./dom.js";
 
@@ -6,7 +6,7 @@ export const NEITHER = "neither";
 const UNSURE = "unsure";
 
 /** Return title and explanation of a verdict. */
-export function inWords(prediction, { classes, unsureBelow }) {
+export function describeVerdict(prediction, { classes, unsureBelow }) {
   if (prediction.verdict === NEITHER) {
     return {
       title: Object.keys(classes).sort().join() === "cat,dog" ? "Not a cat or a dog" : "None of these classes",
@@ -24,6 +24,6 @@ export function inWords(prediction, { classes, unsureBelow }) {
 }
 
 /** Return whether the verdict is a class. */
-export function isAnswered(prediction) {
+export function isClass(prediction) {
   return prediction.verdict !== NEITHER && prediction.verdict !== UNSURE;
 }

@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 import { failure } from "./toasts.js";
 
 const WIDTH_SAVED = 640;
-const SCALE_SAVED = 2; // pixels of a PNG for each of the page
+const SCALE_SAVED = 2; // PNG pixels per pixel of the page
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 let drawn = []; // functions that release Vega's resources
@@ -65,7 +65,7 @@ async function drawOne(place) {
 function embed(place, specification) {
   return window.vegaEmbed(place, specification, {
     actions: false,
-    ast: true, // expressions are interpreted: the content policy forbids compiling them
+    ast: true, // interprets expressions, as the content policy forbids compiling them
     defaultStyle: false,
     renderer: "svg",
     tooltip: { disableDefaultStyle: true },
@@ -80,7 +80,7 @@ function load(address) {
     const failed = () => {
       loading = null;
       script.remove();
-      reject(new Error("the chart library could not be loaded"));
+      reject(new Error("the chart library couldn't be loaded"));
     };
     const script = element("script", { src: address, onload: resolve, onerror: failed });
     document.head.append(script);

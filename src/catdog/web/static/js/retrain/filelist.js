@@ -60,9 +60,9 @@ export class FileList {
     this.#sum();
   }
 
-  answered(group, answer) {
-    const names = answer.rejected.map(({ name }) => name);
-    for (const { name, reason } of answer.rejected) this.#refuse(name, reason);
+  finished(group, result) {
+    const names = result.rejected.map(({ name }) => name);
+    for (const { name, reason } of result.rejected) this.#refuse(name, reason);
     for (const one of group) {
       const inside = names.filter((name) => name.startsWith(`${reportedName(one.name)}/`)).length;
       const isRefused = names.includes(reportedName(one.name));

@@ -5,7 +5,7 @@ import { element, number } from "../dom.js";
 import { failure } from "../toasts.js";
 import * as changes from "./changes.js";
 import { nameOf } from "./classes.js";
-import { drawPicture, isOpen } from "./picture.js";
+import { drawImage, isOpen } from "./image.js";
 
 const PER_PAGE = matchMedia("(max-width: 40rem)").matches ? 12 : 24;
 const ORDERS = { review: "Needs review first", newest: "Newest first" };
@@ -13,7 +13,7 @@ const STATES = { "": "All", active: "In use", pending: "Awaiting confirmation", 
 
 export class Gallery {
   #page = 1;
-  #only = null; // {query, title} that another part of the tab asked for
+  #only = null; // {query, title} set by another part of the tab
   #rows = [];
   #chosen = new Map(); // image id -> its row; kept across pages
   #doubted = new Set();
@@ -68,7 +68,7 @@ export class Gallery {
     for (const [name, { field }] of Object.entries(given)) if (field.value) query.set(name, field.value);
     try {
       const found = await get(`/api/retrain/images?${query}`);
-      if (asked !== this.#asked) return; // a later request is under way
+      if (asked !== this.#asked) return; // superseded by a later request
       const last = Math.max(1, Math.ceil(found.total / PER_PAGE));
       if (this.#page > last) {
         this.#turn(last);
@@ -99,7 +99,7 @@ export class Gallery {
       isChosen: this.#chosen.has(row.id),
     });
     const focused = this.#focused();
-    this.list.replaceChildren(...this.#rows.map((row) => drawPicture(row, look(row), this.#doing(row))));
+    this.list.replaceChildren(...this.#rows.map((row) => drawImage(row, look(row), this.#doing(row))));
     this.#focus(focused);
     const isFiltered = this.#only || this.state.field.value || this.category.field.value;
     this.empty.hidden = this.#rows.length > 0;
@@ -135,9 +135,9 @@ export class Gallery {
     this.#changed();
   }
 
-  /** Return where the keyboard focus is, to put it back after redrawing. */
+  /** Return the position of the keyboard focus, to restore it after redrawing. */
   #focused() {
-    const item = document.activeElement?.closest?.(".retrain-picture");
+    const item = document.activeElement?.closest?.(".retrain-image");
     if (!item || !this.list.contains(item)) return null;
     const { action } = document.activeElement.dataset;
     return { at: [...this.list.children].indexOf(item), id: item.dataset.id, action };

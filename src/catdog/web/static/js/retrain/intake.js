@@ -7,9 +7,9 @@ import { images, removeBatch } from "./changes.js";
 import { nameOf } from "./classes.js";
 import { FileList } from "./filelist.js";
 import { fromInput, fromTransfer } from "./files.js";
-import { cut, nameBatch, sendGroup } from "./sending.js";
+import { intoGroups, nameBatch, sendGroup } from "./sending.js";
 
-/** Start the form; `changed` is called when images were added or removed again. */
+/** Set up the form; `changed` is called when images were added or removed. */
 export function startIntake(root, changed) {
   const form = root.querySelector(".retrain-intake");
   const place = root.querySelector(".retrain-sending");
@@ -23,7 +23,7 @@ export function startIntake(root, changed) {
 
   function take(chosen) {
     const category = new FormData(form).get("category");
-    if (isSending) toast("An upload is under way. Wait for it or stop it, then choose again.");
+    if (isSending) toast("An upload is running. Wait for it or stop it, then choose again.");
     else if (!chosen.files.length && !chosen.unreadable.length) toast("No files found.");
     else if (category) send(chosen, category);
     else {
@@ -70,7 +70,7 @@ export function startIntake(root, changed) {
   for (const input of [files, folder]) {
     input.addEventListener("change", () => {
       const chosen = fromInput(input);
-      input.value = ""; // choosing the same files again must be a change
+      input.value = ""; // so choosing the same files again is a change
       take(chosen);
     });
   }
@@ -81,22 +81,22 @@ export function startIntake(root, changed) {
 }
 
 function warn(event) {
-  event.preventDefault(); // the browser asks before leaving: unsent files would be lost
+  event.preventDefault(); // the browser asks before leaving, as unsent files would be lost
 }
 
 async function sendAll(list, about, signal) {
   const total = { files: 0, accepted: 0, duplicates: 0, rejected: [] };
-  for (const group of cut(list.toSend)) {
+  for (const group of intoGroups(list.toSend)) {
     const watch = {
       sent: (loaded) => list.progress(group, loaded),
       waits: (seconds, error) => list.note(`${describe(error)} Retrying in ${seconds} s.`),
     };
     try {
-      const answer = await sendGroup(group, about, watch, signal);
-      list.answered(group, answer);
+      const result = await sendGroup(group, about, watch, signal);
+      list.finished(group, result);
       list.note("");
-      for (const name of ["files", "accepted", "duplicates"]) total[name] += answer[name];
-      total.rejected.push(...answer.rejected);
+      for (const name of ["files", "accepted", "duplicates"]) total[name] += result[name];
+      total.rejected.push(...result.rejected);
     } catch (error) {
       list.failed(group, signal.aborted ? "Stopped." : describe(error));
     }

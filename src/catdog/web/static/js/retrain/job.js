@@ -6,7 +6,7 @@ import { toast } from "../toasts.js";
 import { drawOutcome } from "./outcome.js";
 
 const POLL_MS = 1000;
-const SLOW_SECONDS = 10; // a worker normally takes a job within two seconds
+const SLOW_SECONDS = 10; // a worker normally starts a job within two seconds
 const STAGES = {
   collect: "Collect",
   embed: "Compute features",
@@ -164,13 +164,13 @@ function progress(status) {
   );
   const left = status.eta_seconds === null ? "" : `, about ${duration(Math.ceil(status.eta_seconds))} left`;
   const waited = (Date.now() - Date.parse(status.created_at)) / 1000;
-  const isStuck = status.state === "queued" && waited > SLOW_SECONDS;
+  const isWaiting = status.state === "queued" && waited > SLOW_SECONDS;
   return [
     element("p", { class: "retrain-heading" }, status.message),
     element("progress", { max: 100, value: status.progress, "aria-label": "Retraining" }),
     element("p", { class: "hint number" }, `${number(status.progress)} %${left}. You can close this page.`),
     element("ol", { class: "retrain-stages" }, steps),
-    isStuck && element("p", { class: "retrain-ask" }, "No worker has picked it up yet. The server starts one; or run ", element("code", {}, "catdog worker"), "."),
+    isWaiting && element("p", { class: "retrain-ask" }, "No worker has picked it up yet. The server starts one; or run ", element("code", {}, "catdog worker"), "."),
   ].filter(Boolean);
 }
 

@@ -4,7 +4,7 @@ import { describe, get, send } from "../api.js";
 import { counted, element, number, percent } from "../dom.js";
 import { failure, toast } from "../toasts.js";
 
-const MOST_TOLD = 50; // excluded images listed in a result
+const MAX_LISTED = 50; // excluded images listed in a result
 
 const FIGURES = [
   // title, how to read and format it, whether higher is better
@@ -30,7 +30,7 @@ export async function drawOutcome(place, result, mayChange) {
       models.error ? element("p", { class: "error" }, describe(models.error)) : decision(result, models.champion, mayChange, again),
       result.metrics && comparison(result, result.metrics, "test images that neither version was trained on"),
       result.held_out && comparison(result, result.held_out, "uploads held out for testing"),
-      learned(result),
+      trainingSummary(result),
       result.changed && changed(result.changed),
     ),
   );
@@ -71,18 +71,18 @@ function comparison({ version, parent }, { champion, challenger }, what) {
 
 function cell(text, isBetter, interval) {
   const about = interval && element("small", { class: "hint" }, `${(100 * interval[0]).toFixed(1)} to ${percent(interval[1]).replace(" ", "\u00a0")}`);
-  const mark = isBetter && [element("span", { class: "retrain-better", "aria-hidden": "true" }, "✓ "), unseen("better: ")];
+  const mark = isBetter && [element("span", { class: "retrain-better", "aria-hidden": "true" }, "✓ "), visuallyHidden("better: ")];
   return element("td", { class: "number" }, mark, text, about);
 }
 
-function unseen(text) {
+function visuallyHidden(text) {
   return element("span", { class: "visually-hidden" }, text);
 }
 
-function learned({ pictures, fit }) {
+function trainingSummary({ pictures, fit }) {
   if (!pictures || !fit) return null;
   const count = pictures.left_out.length;
-  const left = count ? ` ${count < MOST_TOLD ? number(count) : `${number(count)} or more`} excluded.` : "";
+  const left = count ? ` ${count < MAX_LISTED ? number(count) : `${number(count)} or more`} excluded.` : "";
   return element(
     "p",
     { class: "hint" },
@@ -141,6 +141,6 @@ function decision(result, champion, mayChange, again) {
 
 /** Show the version in use in the page's header. */
 function showInUse(version) {
-  const chip = document.getElementById("answering");
+  const chip = document.getElementById("version-in-use");
   if (chip) chip.textContent = `Model v${version} in use`;
 }

@@ -10,7 +10,7 @@ const MOST_BYTES = 16 * 2 ** 20;
 const SOON = [1, 2, 4];
 const PAUSES = { 0: SOON, 502: SOON, 503: SOON, 504: SOON, 429: [5, 15, 30, 30] };
 
-/** Return a name for an upload, to remove all its images together. */
+/** Return an id for a batch, to remove all its images together. */
 export function nameBatch() {
   const time = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
   const random = crypto.getRandomValues(new Uint8Array(3));
@@ -22,7 +22,7 @@ export function isArchive(name) {
 }
 
 /** Divide files into requests. Names are unique within one, as responses refer to files by name. */
-export function cut(files) {
+export function intoGroups(files) {
   const groups = [];
   let names = new Set();
   let bytes = 0;
@@ -43,10 +43,10 @@ export function cut(files) {
 
 /**
  * Send one group of files, with retries if they may help.
- * @param {Array} group from `cut`
+ * @param {Array} group from `intoGroups`
  * @param {Object} about `category` and `batch`
  * @param {Object} watch `sent(bytes)` and `waits(seconds, error)` are called
- * @param {AbortSignal} signal ends it
+ * @param {AbortSignal} signal stops it
  */
 export async function sendGroup(group, about, watch, signal) {
   for (let attempt = 0; ; attempt += 1) {

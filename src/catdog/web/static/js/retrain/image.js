@@ -12,14 +12,14 @@ const MOST_BUTTONS = 3;
  * @param {Object} look `folders` of classes, and whether it `isDoubted` and `isChosen`
  * @param {Object} on `choose(isChosen)`, `confirm()`, `move(folder)`, `remove()`, `restore()`, `batch()`
  */
-export function drawPicture(row, { folders, isDoubted, isChosen }, on) {
+export function drawImage(row, { folders, isDoubted, isChosen }, on) {
   const name = row.name || `Image ${row.id}`;
   const box = element("input", { type: "checkbox", checked: isChosen, onchange: () => on.choose(box.checked) });
   const image = element("img", { src: row.file, alt: `${nameOf(row.category)}: ${name}`, loading: "lazy", width: 160, height: 120 });
   image.addEventListener("error", () => image.replaceWith(element("span", { class: "retrain-broken" }, "No preview")));
   return element(
     "li",
-    { class: "retrain-picture", "data-id": row.id, "data-state": row.state },
+    { class: "retrain-image", "data-id": row.id, "data-state": row.state },
     element("label", { class: "retrain-choose" }, box, element("span", { class: "visually-hidden" }, `Choose ${name}`), image),
     element("p", { class: "retrain-name", title: name }, name.split("/").at(-1)),
     element("p", { class: "retrain-chips" }, chips(row, isDoubted)),
