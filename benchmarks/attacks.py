@@ -98,7 +98,7 @@ class Clients:
 
     @property
     def left(self) -> int:
-        """Connections that the server has not ended."""
+        """Connections that the server hasn't ended."""
         return len(self._open)
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class Clients:
         self._send(client, attack.first)
         if attack.closes:
             client.shutdown(socket.SHUT_WR)
-        # A client that does not read is told of a reset only; all others see the other side's end too.
+        # A client that doesn't read is told of a reset only; all others see the other side's end too.
         self._poll.register(client, select.EPOLLRDHUP | (select.EPOLLIN if attack.reads else 0))
         self._open[client.fileno()] = client, attack, [time.monotonic() + attack.pause]
 

@@ -49,7 +49,7 @@ def _catdog_variables(place: Place) -> dict[str, str]:
 
 
 def _rival_variables(place: Place) -> dict[str, str]:
-    # As catdog's own processes have it: matrix products of one process are not to take the other one's core.
+    # As catdog's own processes have it: matrix products of one process aren't to take the other one's core.
     return {"CATDOG_HOME": str(place.home), "OPENBLAS_NUM_THREADS": "1", "WORKERS": str(place.workers)}
 
 
@@ -99,7 +99,7 @@ NAMES = (*(server.name for server in SERVING), *LOOPS)
 
 
 def prepare_home(home: Path) -> None:
-    """Install the bundled model into a home folder, for those that do not do it themselves."""
+    """Install the bundled model into a home folder, for those that don't do it themselves."""
     from catdog.registry.starter import ensure_champion  # only here, so that `--help` is quick
 
     ensure_champion(home / "models")

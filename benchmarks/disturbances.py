@@ -1,4 +1,4 @@
-"""How a version stands disturbed pictures: accuracy and coverage under blur, compression, rotation, darkness.
+"""How a version stands disturbed images: accuracy and coverage under blur, compression, rotation, darkness.
 
 python benchmarks/disturbances.py --data ../shared/cat-and-dog/test [--version V]
 """
@@ -30,7 +30,7 @@ DISTURBANCES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def disturb(path: Path, name: str) -> bytes:
-    """Read a picture, disturb it and encode it again."""
+    """Read an image, disturb it and encode it again."""
     with Image.open(path) as opened:
         picture = DISTURBANCES[name](ImageOps.exif_transpose(opened).convert("RGB"))
     buffer = io.BytesIO()

@@ -16,14 +16,14 @@ PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def require_nginx() -> str:
-    """Find nginx; ends the program where it is not there."""
+    """Find nginx; ends the program where it isn't there."""
     if (found := shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")) is None:
         raise SystemExit("nginx is needed: `apt install nginx-light`.")
     return found
 
 
 def nginx_configuration(listen: int, servers: Sequence[int], folder: Path) -> str:
-    """Give `deploy/nginx.conf` with ports of this machine in place of Docker's names, and nothing else changed.
+    """Return `deploy/nginx.conf` with ports of this machine in place of Docker's names, and nothing else changed.
 
     Args:
         listen: the port for clients.
@@ -31,7 +31,7 @@ def nginx_configuration(listen: int, servers: Sequence[int], folder: Path) -> st
         folder: where nginx may keep its files.
 
     Raises:
-        ValueError: a line that is to be replaced is not there, or more than once.
+        ValueError: a line that is to be replaced isn't there, or more than once.
     """
     lines = {
         r"^ *server web:5000 resolve (.*);$": "\n".join(f"server 127.0.0.1:{port} \\1;" for port in servers),
@@ -53,7 +53,7 @@ def nginx_configuration(listen: int, servers: Sequence[int], folder: Path) -> st
 def catdog_servers(
     ports: Sequence[int], home: Path, variables: Mapping[str, str], picture: bytes, logs: Path
 ) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """Run `catdog serve` on each of the ports until the block ends; all answer pictures when it begins."""
+    """Run `catdog serve` on each of the ports until the block ends; all answer images when it begins."""
     with ExitStack() as stack:
         started = []
         for port in ports:
@@ -79,7 +79,7 @@ def nginx_command(listen: int, servers: Sequence[int], folder: Path) -> list[str
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "nginx.conf"
     file.write_text(nginx_configuration(listen, servers, folder), encoding="utf-8")
-    # As root it would change to a user that cannot write there.
+    # As root it would change to a user that can't write there.
     more = "daemon off; user root;" if os.geteuid() == 0 else "daemon off;"
     return [require_nginx(), "-p", str(folder), "-c", str(file), "-g", more]
 

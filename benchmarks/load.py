@@ -47,7 +47,7 @@ class Measured:
 
 
 def require_wrk() -> None:
-    """Make sure that the load can be made; ends the program where it cannot."""
+    """Make sure that the load can be made; ends the program where it can't."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is needed to make the load: https://github.com/wg/wrk, or `apt install wrk`.")
 
@@ -56,7 +56,7 @@ def parse(output: str) -> dict[str, Any]:
     """Read the line of JSON that `load.lua` puts behind wrk's own report.
 
     Raises:
-        ValueError: there is none: wrk was stopped, or could not connect.
+        ValueError: there is none: wrk was stopped, or couldn't connect.
     """
     lines = [line for line in output.splitlines() if line.startswith('{"answers"')]
     if len(lines) != 1:
@@ -74,7 +74,7 @@ def measured_from(found: dict[str, Any], load_cores: float = 0.0) -> Measured:
 
 
 def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float, body: Body) -> Measured:
-    """Send pictures in turn over a number of connections for some seconds, at least one."""
+    """Send images in turn over a number of connections for some seconds, at least one."""
     with _names(pictures) as names:
         busy, begun = _children_cpu(), time.perf_counter()
         command = _command(url, names, connections, seconds, body)
@@ -92,7 +92,7 @@ def send_while(
     most_seconds: float,
     body: Body,
 ) -> Measured:
-    """Send pictures as `send` does for as long as `goes_on` says, which is asked a few times a second."""
+    """Send images as `send` does for as long as `goes_on` says, which is asked a few times a second."""
     with _names(pictures) as names:
         command = _command(url, names, connections, most_seconds, body)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -122,6 +122,6 @@ def _command(url: str, names: str, connections: int, seconds: float, body: Body)
 
 
 def _children_cpu() -> float:
-    """Seconds of processor time that ended child processes took; a server under load has not ended."""
+    """Seconds of processor time that ended child processes took; a server under load hasn't ended."""
     times = os.times()
     return times.children_user + times.children_system

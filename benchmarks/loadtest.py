@@ -1,7 +1,7 @@
 """`locustfile.py` against one server, and against three behind nginx: a page of HTML for each, and a table.
 
     python benchmarks/loadtest.py                                # 100 users, 10 more a second, for 60 s
-    python benchmarks/loadtest.py --pictures photos --usual      # and the usual Flask + Keras app under the same load
+    python benchmarks/loadtest.py --images photos --usual      # and the usual Flask + Keras app under the same load
 
 `one` is `catdog serve` with a process a core. `three` is three of them, a process each, on one home, behind nginx with
 `deploy/nginx.conf`. `compose` is `docker compose up --scale web=3`, where Docker runs. With `--usual` (and the extra
@@ -33,7 +33,7 @@ from processes import free_port, running, wait_for_answer
 ROOT = Path(__file__).parents[1]
 ALL = "all requests"
 UNLIMITED = {"CATDOG_RATE_LIMIT": "off"}
-"""All users have one address. Straight over loopback they are not counted, but they are behind a proxy."""
+"""All users have one address. Straight over loopback they aren't counted, but they are behind a proxy."""
 
 LIMITS = """\
 What this cannot show on {cores} cores: load, nginx and servers share them, so that three servers are not faster than
@@ -56,7 +56,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Place:
-    """What a layout is started with: an empty folder, a picture to wait for, and cores of this machine."""
+    """What a layout is started with: an empty folder, an image to wait for, and cores of this machine."""
 
     folder: Path
     picture: bytes
@@ -106,7 +106,7 @@ def compose(_place: Place) -> Iterator[str]:
 
 
 def usual(name: str) -> Callable[[Place], AbstractContextManager[str]]:
-    """Give what starts the usual app, Flask and Keras `model.predict`, on the bundled model; `name` says how."""
+    """Return what starts the usual app, Flask and Keras `model.predict`, on the bundled model; `name` says how."""
 
     @contextmanager
     def start(place: Place) -> Iterator[str]:
@@ -155,7 +155,7 @@ def main() -> None:
 
 
 def has_compose() -> bool:
-    """Tell whether a Docker engine runs here, with compose."""
+    """Return whether a Docker engine runs here, with compose."""
     if shutil.which("docker") is None:
         return False
     checks = (["docker", "compose", "version"], ["docker", "info"])
@@ -219,7 +219,7 @@ def _figures(entries: Sequence[dict[str, Any]]) -> Figures:
 
 
 def _picture() -> bytes:
-    """Make a picture to wait for the first answer with."""
+    """Make an image to wait for the first answer with."""
     buffer = io.BytesIO()
     Image.effect_noise((320, 240), 60).convert("RGB").save(buffer, "JPEG")
     return buffer.getvalue()

@@ -17,7 +17,7 @@ STOP_SECONDS = 20
 
 
 def free_port() -> int:
-    """Give a port of the loopback address that nobody listens on."""
+    """Return a port of the loopback address that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -42,17 +42,17 @@ def running(command: Sequence[str], variables: Mapping[str, str], log: Path) -> 
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        # Children that outlived it, or all of it where it would not end.
+        # Children that outlived it, or all of it where it wouldn't end.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def wait_for_answer(process: subprocess.Popen[bytes], url: str, picture: bytes, log: Path) -> None:
-    """Ask until a picture is answered with 200, a hundred times a second.
+    """Ask until an image is answered with 200, a hundred times a second.
 
     Raises:
-        SystemExit: the server ended, or did not answer within two minutes; shows the end of its output.
+        SystemExit: the server ended, or didn't answer within two minutes; shows the end of its output.
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:

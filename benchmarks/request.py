@@ -1,9 +1,9 @@
 """Where the time of one prediction goes: decoding, resizing, network, head, novelty, form, Flask, JSON, counting.
 
-    python benchmarks/request.py --pictures ../shared/photos [--rounds 5]
+    python benchmarks/request.py --images ../shared/photos [--rounds 5]
 
 In one process and one thread, on the processor's time of this thread alone, so that other work on the machine counts
-little; milliseconds a picture, median of the rounds. gunicorn and the system are not in it: `serve.py` measures these.
+little; milliseconds an image, median of the rounds. gunicorn and the system aren't in it: `serve.py` measures these.
 """
 
 import argparse
@@ -40,14 +40,14 @@ def milliseconds(work: Callable[[Any], object], given: Sequence[Any]) -> float:
 
 
 def decompress(picture: bytes, size: int) -> None:
-    """Decode a picture as `preprocessing.decode` does, and do not resize it."""
+    """Decode an image as `preprocessing.decode` does, and don't resize it."""
     image = Image.open(io.BytesIO(picture))
     image.draft("RGB", (size, size))
     image.load()
 
 
 def make_form(picture: bytes) -> Form:
-    """Give the body and the Content-Type of a form with one picture."""
+    """Return the body and the Content-Type of a form with one image."""
     environ = EnvironBuilder(method="POST", data={"image": (io.BytesIO(picture), "picture.jpg")}).get_environ()
     return environ["wsgi.input"].read(), environ["CONTENT_TYPE"]
 

@@ -1,7 +1,7 @@
-"""From 100 uploaded pictures and a trigger to a new version in every web process, against the usual way.
+"""From 100 uploaded images and a trigger to a new version in every web process, against the usual way.
 
 The usual way: start Python, import TensorFlow, load the whole model from an .h5 file, fit its head for 5 epochs on the
-same pictures, save it, load it again. Both start cold; the pictures come in `--pause` seconds before the trigger, as a
+same images, save it, load it again. Both start cold; the images come in `--pause` seconds before the trigger, as a
 person would press a button, and the trigger starts the clock.
 
     python benchmarks/retrain.py --data pets --rounds 3
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def choose(data: Path, target: Path) -> Path:
-    """Copy the first pictures of each class, with a byte more, so that the starter does not know them by their hash."""
+    """Copy the first images of each class, with a byte more, so that the starter doesn't know them by their hash."""
     for name in ("cats", "dogs"):
         (target / name).mkdir(parents=True)
         for path in sorted((data / "train" / name).glob("*.jpg"))[:PICTURES]:
@@ -83,7 +83,7 @@ def choose(data: Path, target: Path) -> Path:
 
 
 def usual_way(pictures: Path, model: Path, target: Path) -> float:
-    """Give the seconds that the usual way takes."""
+    """Return the seconds that the usual way takes."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", USUAL, str(pictures), str(model), str(target)]
     started = time.perf_counter()
@@ -92,7 +92,7 @@ def usual_way(pictures: Path, model: Path, target: Path) -> float:
 
 
 def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, Any]]:
-    """Serve the starter, put the pictures in, trigger; give the seconds until every process serves, and the result."""
+    """Serve the starter, put the images in, trigger; give the seconds until every process serves, and the result."""
     port = free_port()
     environment = os.environ | {"CATDOG_HOME": str(home), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
     environment |= {"CATDOG_HOST": "127.0.0.1", "CATDOG_TRACKING": "false"}
@@ -121,7 +121,7 @@ def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, 
 
 
 def upload(port: int, folder: Path) -> None:
-    """Send the pictures of one class as a form."""
+    """Send the images of one class as a form."""
     files = [(io.BytesIO(path.read_bytes()), path.name) for path in sorted(folder.iterdir())]
     builder = EnvironBuilder(method="POST", data={"category": folder.name, "files[]": files})
     environ = builder.get_environ()
@@ -143,7 +143,7 @@ def ask(port: int, path: str, method: str = "GET") -> dict[str, Any]:
 
 
 def wait_for(condition: Any) -> None:
-    """Wait until a condition holds; a server that does not listen yet counts as no."""
+    """Wait until a condition holds; a server that doesn't listen yet counts as no."""
     for _ in range(1200):
         try:
             if condition():

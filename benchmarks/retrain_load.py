@@ -1,8 +1,8 @@
 """What a retraining costs those who ask meanwhile: predictions over 16 connections, idle and during it, in turns.
 
-    python benchmarks/retrain_load.py --data pets --pictures photos [--rounds 3] [--seconds 10]
+    python benchmarks/retrain_load.py --data pets --images photos [--rounds 3] [--seconds 10]
 
-Each round starts `catdog serve` on an empty home and loads it with wrk; then 100 pictures come in, a retraining is
+Each round starts `catdog serve` on an empty home and loads it with wrk; then 100 images come in, a retraining is
 triggered, and the load goes on until its new version serves. What counts are the ratios within a round. `--data` is a
 data set with `train/cats` and `train/dogs`, `--pictures` are folders of JPEG files that are asked about.
 """
@@ -59,7 +59,7 @@ def measure(home: Path, uploads: Path, pictures: list[Path], seconds: float) -> 
     """Load a server of its own before and during a retraining.
 
     Raises:
-        SystemExit: the retraining did not succeed.
+        SystemExit: the retraining didn't succeed.
     """
     port, log = free_port(), home.with_suffix(".log")
     url = f"http://127.0.0.1:{port}/api/predict"

@@ -1,8 +1,8 @@
 """How fast catdog serves: against the usual Flask + Keras app, against frameworks with the same model, against none.
 
-    python benchmarks/serve.py --pictures ../shared/photos ../shared/cat-and-dog/test [--rounds 3] [--seconds 10]
-    python benchmarks/serve.py --pictures PHOTOS --only catdog,bare --rounds 1 --seconds 5     # quickly
-    python benchmarks/serve.py --pictures PHOTOS --only catdog,bare --body raw                 # without multipart
+    python benchmarks/serve.py --images ../shared/photos ../shared/cat-and-dog/test [--rounds 3] [--seconds 10]
+    python benchmarks/serve.py --images PHOTOS --only catdog,bare --rounds 1 --seconds 5     # quickly
+    python benchmarks/serve.py --images PHOTOS --only catdog,bare --body raw                 # without multipart
 
 One server is up at a time, on loopback; each round starts every one of them anew, waits for its first answer, warms it
 up and loads it with wrk at each number of connections. What counts are the ratios within a round. The load runs on the
@@ -138,7 +138,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line.
 
     Raises:
-        SystemExit: a name in `--only` is none of the servers, or one of them cannot be sent a raw body.
+        SystemExit: a name in `--only` is none of the servers, or one of them can't be sent a raw body.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders of JPEG files, sent in turn")

@@ -3,8 +3,8 @@
     python benchmarks/soak.py --data pets [--seconds 600] [--least 5] [--most 40] [--seed 1]
 
 `catdog serve` runs two web processes and the worker on an empty home. Clients ask on a new connection each time; every
-some seconds new pictures come in, and a retraining is asked for whenever none is under way. Every 5 to 40 seconds one
-process, drawn at random, gets SIGKILL. It ends with 1 where any of this does not hold:
+some seconds new images come in, and a retraining is asked for whenever none is under way. Every 5 to 40 seconds one
+process, drawn at random, gets SIGKILL. It ends with 1 where any of this doesn't hold:
 
 - A request fails only if it was under way when a web process was killed, by its connection; no status is an error.
 - Each retraining that was accepted succeeds; each upload that was answered is kept, once.
@@ -38,36 +38,36 @@ from witness import Kill, Record, Server, unexplained
 PROCESSES = 2
 AT_REST = {"first": 1, "web": PROCESSES, "worker": 1, "trainer": 0}
 BATCH = 10
-"""Pictures of each class that come in together."""
+"""Images of each class that come in together."""
 
 PAUSE_SECONDS = 2.0
-"""Between the end of a retraining and the next pictures."""
+"""Between the end of a retraining and the next images."""
 
 MOST_MEMORY = 1.1
 MOST_MORE_FILES = 4
-"""Sockets and files of a moment: a connection of the pool that one quiet look catches and the other does not."""
+"""Sockets and files of a moment: a connection of the pool that one quiet look catches and the other doesn't."""
 
 QUIET_SECONDS = 180
 
 Batch = tuple[str, list[bytes]]
-"""A class and pictures of it."""
+"""A class and images of it."""
 
 
 def ask_about_pictures(server: Server, pictures: Sequence[bytes], stop: threading.Event, seed: int) -> None:
-    """Ask about one picture after another until it is over."""
+    """Ask about one image after another until it is over."""
     chance = random.Random(seed)
     while not stop.is_set():
         server.send("POST", "/api/predict", chance.choice(pictures), "image/jpeg")
 
 
 def bring_and_retrain(server: Server, batches: Iterator[Batch], stop: threading.Event) -> None:
-    """Upload pictures of both classes, wait until nothing is under way, and retrain on them; again and again."""
+    """Upload images of both classes, wait until nothing is under way, and retrain on them; again and again."""
     while not stop.is_set():
         for category, pictures in (next(batches), next(batches)):
             files = [("files[]", (f"{n}.jpg", picture, "image/jpeg")) for n, picture in enumerate(pictures)]
             body, kind = encode_multipart_formdata([("category", category), *files])
             answer = server.insist("POST", "/api/retrain/upload", body, kind)
-            # One that was sent again, since its answer was lost, finds its pictures there.
+            # One that was sent again, since its answer was lost, finds its images there.
             server.record.pictures += answer.get("accepted", 0) + answer.get("duplicates", 0)
         # Where an earlier trigger was accepted, but its answer was lost, the next finds that job under way.
         answer = server.insist("POST", "/api/retrain/trigger", expected="One job at a time")
@@ -101,7 +101,7 @@ def load_on(
         try:
             work(server, *arguments)
         finally:
-            stop.set()  # where one cannot go on, none does
+            stop.set()  # where one can't go on, none does
 
     with ThreadPoolExecutor(clients + 1) as pool:
         work = [pool.submit(until_stopped, ask_about_pictures, pictures, stop, seed) for seed in range(clients)]
@@ -118,7 +118,7 @@ def wait_until_quiet(server: Server) -> dict[str, Usage]:
     """Wait until nothing is under way and no process is missing; gives what each kind takes then.
 
     Raises:
-        SystemExit: that did not come within three minutes.
+        SystemExit: that didn't come within three minutes.
     """
     deadline, quiet = time.monotonic() + QUIET_SECONDS, 0
     while quiet < 5:
@@ -132,7 +132,7 @@ def wait_until_quiet(server: Server) -> dict[str, Usage]:
 
 
 def read_batches(data: Path) -> Iterator[Batch]:
-    """Give pictures of both classes in turn, each picture once.
+    """Return images of both classes in turn, each image once.
 
     Raises:
         SystemExit: there are no more.
@@ -156,7 +156,7 @@ def jobs_in(home: Path) -> dict[str, str]:
 
 
 def soak(folder: Path, options: argparse.Namespace) -> list[str]:
-    """Run a server under load and kills; prints what happened, and gives what should not have."""
+    """Run a server under load and kills; prints what happened, and gives what shouldn't have."""
     home, port, log = folder / "home", free_port(), folder / "server.log"
     batches, record = read_batches(options.data), Record()
     pictures = [picture for _ in range(10) for picture in next(batches)[1]]
@@ -201,7 +201,7 @@ def tell(
 
 
 def complaints(record: Record, states: Mapping[str, str], kept: int) -> list[str]:
-    """Give what was lost or failed though it should not have: requests, jobs, pictures."""
+    """Return what was lost or failed though it shouldn't have: requests, jobs, images."""
     found = [f"A request failed without cause: {request}" for request in unexplained(record.failed, record.kills)]
     found += [f"Job {job} was accepted and {states.get(job, 'lost')}" for job in record.jobs if job not in states]
     found += [f"Job {job} is {state}" for job, state in states.items() if state != "succeeded"]
@@ -211,7 +211,7 @@ def complaints(record: Record, states: Mapping[str, str], kept: int) -> list[str
 
 
 def grown(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> list[str]:
-    """Give what takes more than before: memory of all processes together; files and threads of each kind."""
+    """Return what takes more than before: memory of all processes together; files and threads of each kind."""
     ratio = sum(one.megabytes for one in after.values()) / sum(one.megabytes for one in before.values())
     print(f"\nmemory after / before: {ratio:.3f}")
     found = [f"Memory must stay under {MOST_MEMORY} of before. Received: {ratio:.3f}"] if ratio > MOST_MEMORY else []

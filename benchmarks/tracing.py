@@ -1,10 +1,10 @@
 """What traces cost a request: the same application without them, with all of them, and with one in a hundred, in turns.
 
-    python benchmarks/tracing.py --pictures ../shared/photos [--rounds 20]
+    python benchmarks/tracing.py --images ../shared/photos [--rounds 20]
 
 In one process and one thread, with a collector in another process that takes spans and throws them away. Each round
 asks all three for the same, in another order each time. What is compared is the processor's time of all threads of the
-process, so that sending counts too, and other work on the machine counts little. gunicorn is not in it.
+process, so that sending counts too, and other work on the machine counts little. gunicorn isn't in it.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How fast training is: embedding against a bare pass, and the whole of `catdog train` against the usual way.
 
-    python benchmarks/train.py --data ../shared/cat-and-dog --weights PATH.weights.h5 [--views 4] [--pictures 2000]
+    python benchmarks/train.py --data ../shared/cat-and-dog --weights PATH.weights.h5 [--views 4] [--images 2000]
 
 Everything runs in the same minutes on the same machine, in alternation; what counts are the ratios.
 

@@ -1,8 +1,8 @@
 """The usual way to train this classifier with Keras, timed in part: what `benchmarks/train.py` compares with.
 
-Frozen MobileNetV2, augmentation layers, the same head and callbacks, pictures decoded anew in each epoch by
+Frozen MobileNetV2, augmentation layers, the same head and callbacks, images decoded anew in each epoch by
 `image_dataset_from_directory`. Prints the seconds that all of it would take, extrapolated from some steps of training
-and of validation, behind a warm-up that is not counted.
+and of validation, behind a warm-up that isn't counted.
 """
 
 import json
@@ -18,7 +18,7 @@ import keras  # noqa: E402
 
 
 def copy_without_junk(data: Path, target: Path) -> None:
-    """Link the pictures into a folder that Keras can read: it stops at a file that is none."""
+    """Link the images into a folder that Keras can read: it stops at a file that is none."""
     for path in data.glob("*/*/*.jpg"):
         link = target / path.relative_to(data)
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """What the verdict costs: time of a prediction with novelty and verdict against the same without.
 
-    python benchmarks/verdict.py --pictures ../shared/photos [--rounds 7]
+    python benchmarks/verdict.py --images ../shared/photos [--rounds 7]
 
 One thread, in alternation; what counts is the ratio.
 """

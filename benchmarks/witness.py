@@ -37,7 +37,7 @@ class Kill:
 
 @dataclass
 class Record:
-    """What happened: requests that were answered and that failed, kills, jobs that were accepted, pictures kept."""
+    """What happened: requests that were answered and that failed, kills, jobs that were accepted, images kept."""
 
     answered: Counter[str] = field(default_factory=Counter)
     failed: list[Request] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Record:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, request: Request) -> None:
-        """Count a request that was answered, and keep one that was not."""
+        """Count a request that was answered, and keep one that wasn't."""
         with self.lock:
             if request.status is not None and request.status < 400:
                 self.answered[request.path] += 1
@@ -56,7 +56,7 @@ class Record:
 
 
 def unexplained(failed: Sequence[Request], kills: Sequence[Kill]) -> list[Request]:
-    """Give the failures that no kill of a web process explains: those with a status, or not under way at any kill."""
+    """Return the failures that no kill of a web process explains: those with a status, or not under way at any kill."""
     times = [kill.at for kill in kills if kill.kind == "web"]
     return [
         request
@@ -118,7 +118,7 @@ class Server:
 
 
 def parent(process: int) -> int:
-    """Give the process that started one; 0 where it has ended."""
+    """Return the process that started one; 0 where it has ended."""
     try:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:

@@ -1,4 +1,4 @@
-"""No server: decode and inference of pictures in memory, in as many processes, with nothing around them.
+"""No server: decode and inference of images in memory, in as many processes, with nothing around them.
 
     python benchmarks/servers/bare.py LIST --processes 2 --seconds 10 --part predict|features
 
@@ -24,7 +24,7 @@ READY_SECONDS = 120
 
 
 def repeat(list_path: Path, part: str, seconds: float, barrier: Barrier) -> tuple[list[float], float]:
-    """Answer for pictures in turn, one at a time, from the moment that all processes are ready.
+    """Answer for images in turn, one at a time, from the moment that all processes are ready.
 
     Returns:
         The seconds that each took, and the seconds of all.
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("predict", "features"), default="predict")
     arguments = parser.parse_args()
 
-    # Each loads its model itself, as a server's processes do: OpenVINO's threads do not survive a fork.
+    # Each loads its model itself, as a server's processes do: OpenVINO's threads don't survive a fork.
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(arguments.processes) as pool:
         barrier = manager.Barrier(arguments.processes + 1)

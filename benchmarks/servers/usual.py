@@ -24,7 +24,7 @@ size = model.input_shape[1:3]
 
 @app.post("/api/predict")
 def predict() -> dict[str, Any]:
-    """Say what a picture shows."""
+    """Return what an image shows."""
     image = Image.open(request.files["image"].stream).convert("RGB").resize(size)
     pixels = np.expand_dims(np.asarray(image, dtype="float32"), axis=0)
     probabilities = model.predict(pixels, verbose=0)[0]

@@ -24,5 +24,5 @@ class Classifier:
 
     @bentoml.api(route="/api/predict")
     def predict(self, image: Path) -> dict[str, Any]:
-        """Say what a picture shows."""
+        """Return what an image shows."""
         return self.predictor.predict(image).as_dict()

@@ -28,5 +28,5 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/api/predict")
 def predict(image: UploadFile) -> dict[str, Any]:
-    """Say what a picture shows."""
+    """Return what an image shows."""
     return models["catdog"].predict(image.file.read()).as_dict()

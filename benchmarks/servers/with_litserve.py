@@ -22,7 +22,7 @@ class Classifier(litserve.LitAPI):
         self.predictor = Predictor(threads=1)
 
     def decode_request(self, request: Request) -> bytes:
-        """Take the picture out of the form, which LitServe gives where it says `Request`."""
+        """Take the image out of the form, which LitServe gives where it says `Request`."""
         picture: bytes = request["image"].file.read()
         return picture
 
@@ -31,7 +31,7 @@ class Classifier(litserve.LitAPI):
         return self.predictor.predict(picture)
 
     def encode_response(self, prediction: Prediction) -> dict[str, Any]:
-        """Give what becomes JSON."""
+        """Return what becomes JSON."""
         return prediction.as_dict()
 
 

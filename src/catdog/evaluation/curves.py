@@ -1,4 +1,4 @@
-"""Curves over test pictures: ROC, precision against recall, reliability; thinned, with intervals, ready for JSON."""
+"""Curves over test images: ROC, precision against recall, reliability; thinned, with intervals, ready for JSON."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ def roc(probabilities: NDArray[np.float64], labels: Labels, class_id: int) -> di
 
     Returns:
         `points`, at most 200 pairs of false and true positive rate from (0, 0) to (1, 1), and the area `auc` under all
-        of them; None if all pictures are of the class or none is.
+        of them; None if all images are of the class or none is.
     """
     positive = labels == class_id
     if positive.all() or not positive.any():
@@ -36,7 +36,7 @@ def precision_recall(probabilities: NDArray[np.float64], labels: Labels, class_i
 
     Returns:
         `points`, at most 200 pairs of recall and precision, recall rising, and the `average_precision`; None if no
-        picture is of the class.
+        image is of the class.
     """
     positive = labels == class_id
     if not positive.any():
@@ -70,7 +70,7 @@ def confidence_histogram(probabilities: NDArray[np.float64], labels: Labels) -> 
 def class_rates(matrix: NDArray[np.int64]) -> Rows:
     """Return precision and recall of each class with Wilson's 95 % interval, from the confusion matrix `(C, C)`.
 
-    A class without pictures has no recall, one that is never answered no precision.
+    A class without images has no recall, one that is never answered no precision.
     """
     rows: Rows = []
     for class_id, right in enumerate(np.diag(matrix).tolist()):

@@ -1,7 +1,7 @@
-"""What a version's answers on its test pictures show beyond the metrics: curves, bins, and which pictures went wrong.
+"""What a version's answers on its test images show beyond the metrics: curves, bins, and which images went wrong.
 
 A version holds it as `assessment.json`, made when it was saved. If it was saved before there were assessments,
-`assess_version` computes it from the features that the version keeps of its test pictures.
+`assess_version` computes it from the features that the version keeps of its test images.
 """
 
 import threading
@@ -18,7 +18,7 @@ from catdog.evaluation.metrics import confusion_matrix
 from catdog.registry.store import ModelVersion
 
 EXAMPLES_A_CELL: Final = 24
-"""Pictures that are listed for a cell of the confusion matrix."""
+"""Images that are listed for a cell of the confusion matrix."""
 
 MOST_EXAMPLES: Final = 500
 
@@ -33,11 +33,11 @@ def assess(
     Args:
         probabilities: `(N, C)`, rows sum to 1; N at least 1.
         labels: `(N,)` in [0, C).
-        pictures: of each the SHA-256 and the path in its data set.
+        images: of each the SHA-256 and the path in its data set.
 
     Returns:
         `n`; `rates`: precision and recall by class with intervals; `roc`, `precision_recall`: a curve a class, or None;
-        `reliability`: bins of confidence; `confidence`: a histogram of right and of wrong answers; `examples`: pictures
+        `reliability`: bins of confidence; `confidence`: a histogram of right and of wrong answers; `examples`: images
         of each cell of the confusion matrix, wrong answers first, of these the surest first, of right ones the
         least sure.
     """
@@ -56,10 +56,10 @@ def assess(
 
 
 def assess_version(version: ModelVersion) -> Assessment | None:
-    """Assess a version on the test pictures whose features it keeps; None if it keeps none.
+    """Assess a version on the test images whose features it keeps; None if it keeps none.
 
     Raises:
-        VersionCorruptError: its head cannot be read.
+        VersionCorruptError: its head can't be read.
     """
     try:
         replay = version.replay()
@@ -84,7 +84,7 @@ class Assessments:
         """Return what a version holds, or what its kept features give; empty if it has neither.
 
         Raises:
-            VersionCorruptError: the version needs to be assessed and cannot be read.
+            VersionCorruptError: the version needs to be assessed and can't be read.
         """
         with self._turn:
             if self._last is None or self._last[0] != version:

@@ -19,19 +19,19 @@ from catdog.settings import Settings
 from catdog.text import listed
 
 RECALL_LOSS: Final = 0.02
-"""Most of a class's recall that may be lost. One picture may always be: of fewer than 50 it is more than that."""
+"""Most of a class's recall that may be lost. One image may always be: of fewer than 50 it is more than that."""
 
 CALIBRATION_LOSS: Final = 0.02
 MAX_CALIBRATION_ERROR: Final = 0.05
 """The expected calibration error may grow by 0.02, and to 0.05 in any case."""
 
 MIN_CALIBRATED: Final = 100
-"""Fewest test pictures on which the calibration error says more than chance does."""
+"""Fewest test images on which the calibration error says more than chance does."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the challenger may be promoted, why, and how both compare on the same pictures."""
+    """Whether the challenger may be promoted, why, and how both compare on the same images."""
 
     passed: bool
     reason: str
@@ -45,9 +45,9 @@ def judge(
     classes: Sequence[str],
     name: str,
 ) -> Verdict:
-    """Compare two versions by their answers for the same test pictures, which neither was fitted on.
+    """Compare two versions by their answers for the same test images, which neither was fitted on.
 
-    The challenger passes when it is not significantly worse (McNemar's exact test, p < 0.05), no class lost more than 2
+    The challenger passes when it isn't significantly worse (McNemar's exact test, p < 0.05), no class lost more than 2
     points of its recall, and its confidence is about as right as the champion's.
 
     Args:
@@ -87,14 +87,14 @@ def decide(
     wanted: bool | None = None,
     backbone: Backbone | None = None,
 ) -> tuple[bool, str]:
-    """Say whether a newly trained version is to be promoted, and why.
+    """Return whether a newly trained version is to be promoted, and why.
 
-    It is when it is the first, or passes `judge` beside the champion on the test pictures that the champion was not
+    It is when it is the first, or passes `judge` beside the champion on the test images that the champion wasn't
     trained on.
 
     Args:
         classes: the new version's.
-        test: N test pictures.
+        test: N test images.
         probabilities: the new version's answers for them, `(N, C)`.
         engine: database of cached features.
         settings: where models lie, arithmetic, threads.
@@ -131,7 +131,7 @@ def decide(
 def _embed(
     pictures: Sequence[Picture], champion: ModelVersion, engine: Engine, settings: Settings, loaded: Backbone | None
 ) -> Embedded:
-    """Give the champion's features; its backbone is loaded only where some are not cached."""
+    """Return the champion's features; its backbone is loaded only where some aren't cached."""
     folder, threads = champion.backbone_path, settings.resolved_threads
     cache = FeatureCache(engine, read_info(folder).id)
     known = read_embedded(pictures, cache)

@@ -33,13 +33,13 @@ def latency_bin(milliseconds: float) -> int:
 
 
 def share_histogram(counts: Mapping[int, int]) -> dict[str, list[Any]]:
-    """Give `edges`, one more than bins, and `counts` of values in [0, 1], ready for JSON."""
+    """Return `edges`, one more than bins, and `counts` of values in [0, 1], ready for JSON."""
     edges = [round(number / SHARE_BINS, 4) for number in range(SHARE_BINS + 1)]
     return {"edges": edges, "counts": [counts.get(number, 0) for number in range(SHARE_BINS)]}
 
 
 def latency_percentiles(counts: Mapping[int, int]) -> dict[str, float | int]:
-    """Give `n` and, where that is not 0, `p50`, `p95` and `p99` in milliseconds, each within 2.5 %.
+    """Return `n` and, where that isn't 0, `p50`, `p95` and `p99` in milliseconds, each within 2.5 %.
 
     Args:
         counts: how many latencies lie in each bin of `latency_bin`.
@@ -51,7 +51,7 @@ def latency_percentiles(counts: Mapping[int, int]) -> dict[str, float | int]:
 
 
 def _percentile(counts: Mapping[int, int], rank: float) -> float:
-    """Give the middle of the bin in which the value of that rank lies."""
+    """Return the middle of the bin in which the value of that rank lies."""
     reached = np.cumsum([count for _, count in sorted(counts.items())])
     number = sorted(counts)[int(np.searchsorted(reached, rank))]
     return float(LATENCY_FROM_MS * LATENCY_GROWTH ** (number + 0.5))

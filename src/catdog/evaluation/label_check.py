@@ -24,11 +24,11 @@ Labels = NDArray[np.int64]
 
 
 def find_label_issues(labels: Labels, probabilities: Probabilities) -> NDArray[np.bool_]:
-    """Tell which of N labels look wrong: pruning by noise rate (https://arxiv.org/abs/1911.00068).
+    """Return which of N labels look wrong: pruning by noise rate (https://arxiv.org/abs/1911.00068).
 
     Args:
         labels: `(N,)` in [0, C), some of each class.
-        probabilities: `(N, C)`, of models that did not see the image.
+        probabilities: `(N, C)`, of models that didn't see the image.
     """
     noise = _count_noise(labels, probabilities)
     given = probabilities[np.arange(len(labels)), labels]

@@ -1,4 +1,4 @@
-"""How good a version is on labelled pictures, measured through the path that serves."""
+"""How good a version is on labelled images, measured through the path that serves."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MISTAKES_SHOWN: Final = 50
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that was answered wrongly: its true and its given class, by shown name, and the confidence."""
+    """An image that was answered wrongly: its true and its given class, by shown name, and the confidence."""
 
     path: str
     true: str
@@ -34,7 +34,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class OtherThings:
-    """How pictures of other things fared: N of them, AUROC of novelty against pictures of the classes, share accepted.
+    """How images of other things fared: N of them, AUROC of novelty against images of the classes, share accepted.
 
     `accepted_ci` is Wilson's 95 % interval; `accepted` lists the path and verdict of each that got a class.
     """
@@ -46,17 +46,17 @@ class OtherThings:
     accepted: tuple[tuple[str, str], ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the figures in their public form, ready for JSON."""
+        """Return the figures in their public form, ready for JSON."""
         accepted = [{"path": path, "verdict": verdict} for path, verdict in self.accepted]
         return {**vars(self), "accepted": accepted}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What measuring a version on labelled pictures gave.
+    """What measuring a version on labelled images gave.
 
-    `seen_in_training` counts pictures that the version was fitted on: they say nothing about new ones. `remarks` tell
-    how the folders were read, and which classes have no pictures.
+    `seen_in_training` counts images that the version was fitted on: they say nothing about new ones. `remarks` tell
+    how the folders were read, and which classes have no images.
     """
 
     model_version: int
@@ -69,7 +69,7 @@ class Evaluation:
     remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the evaluation in its public form, ready for JSON."""
+        """Return the evaluation in its public form, ready for JSON."""
         return {
             "n": self.metrics["n"],
             "model_version": self.model_version,
@@ -105,14 +105,14 @@ def evaluate(
     """Measure a version on a labelled folder, through the path that serves.
 
     Of a folder with a test split, that is measured; of any other, all of it. `layout` is what a person says about the
-    folders. `other` is a folder of pictures that show
+    folders. `other` is a folder of images that show
     none of the classes: given that, the evaluation says how many of them were answered all the same.
 
     Returns:
         The evaluation, and what it was computed from: probabilities `(N, C)` and labels `(N,)`.
 
     Raises:
-        DatasetError: no usable pictures, or of classes that the version does not know.
+        DatasetError: no usable images, or of classes that the version doesn't know.
     """
     manifest = read_folder(data, settings, layout=layout).manifest
     labels_of = _match_classes(manifest, predictor.version.classes)
@@ -153,15 +153,15 @@ def evaluate(
 
 
 def measure_other(predictor: Predictor, folder: Path, familiar: Sequence[float]) -> OtherThings:
-    """Measure how well pictures of other things are told apart from pictures of the classes.
+    """Measure how well images of other things are told apart from images of the classes.
 
     Args:
         predictor: the version to measure.
-        folder: pictures that show none of the classes, in it or in folders in it; what cannot be read is passed over.
-        familiar: novelty of pictures of the classes.
+        folder: images that show none of the classes, in it or in folders in it; what can't be read is passed over.
+        familiar: novelty of images of the classes.
 
     Raises:
-        DatasetError: no picture that can be read.
+        DatasetError: no image that can be read.
     """
     found = list(find_pictures([folder], recursive=True))
     pairs = zip(found, predictor.predict_stream(found), strict=True)

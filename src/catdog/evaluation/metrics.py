@@ -22,7 +22,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions on the same pictures: how many only the champion, and only the challenger, got right.
+    """Two versions on the same images: how many only the champion, and only the challenger, got right.
 
     `p_value` is that of McNemar's exact test (https://doi.org/10.1007/BF02295996); None of `champion` and
     `challenger` being better is its null hypothesis.
@@ -47,7 +47,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of merit of a version, its 95 % interval where it is a share of `n` pictures, and what it says."""
+    """A figure of merit of a version, its 95 % interval where it is a share of `n` images, and what it says."""
 
     name: str
     value: float
@@ -72,7 +72,7 @@ def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Seque
         true classes).
 
     Raises:
-        ValueError: no pictures, or shapes that do not fit.
+        ValueError: no images, or shapes that don't fit.
     """
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise ValueError(
@@ -112,7 +112,7 @@ def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Seque
 
 
 def coverage_metrics(answered: NDArray[np.bool_], correct: NDArray[np.bool_]) -> dict[str, Any]:
-    """Say how many of N pictures get a class for a verdict, and how right these are.
+    """Return how many of N images get a class for a verdict, and how right these are.
 
     Returns:
         `coverage`, the share answered, in [0, 1], and `selective_accuracy`, the accuracy on them; None where none is.
@@ -122,7 +122,7 @@ def coverage_metrics(answered: NDArray[np.bool_], correct: NDArray[np.bool_]) ->
 
 
 def wilson_interval(successes: int, n: int) -> list[float]:
-    """Give Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
+    """Return Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
     share, weight = successes / n, _QUANTILE**2 / n
     middle = (share + weight / 2) / (1 + weight)
     reach = (weight * (share * (1 - share) + weight / 4)) ** 0.5 / (1 + weight)
@@ -162,7 +162,7 @@ def _share(name: str, metrics: Mapping[str, Any], key: str, n: int, meaning: str
 
 
 def _by_class(metrics: Mapping[str, Any]) -> Iterator[Measure]:
-    """Give recall and precision of each class, from the confusion matrix: true classes down, answered ones across."""
+    """Return recall and precision of each class, from the confusion matrix: true classes down, answered ones across."""
     matrix = np.array(metrics.get("confusion_matrix", []), np.int64).reshape(-1, len(metrics.get("per_class", {})) or 1)
     for i, name in enumerate(metrics.get("per_class", {}) if len(matrix) else {}):
         right, true, answered = int(matrix[i, i]), int(matrix[i].sum()), int(matrix[:, i].sum())
@@ -176,7 +176,7 @@ def _by_class(metrics: Mapping[str, Any]) -> Iterator[Measure]:
 
 
 def brier_score(probabilities: NDArray[np.float64], labels: Labels) -> float:
-    """Give the mean squared distance of probabilities `(N, C)` from the truth; halved for two classes."""
+    """Return the mean squared distance of probabilities `(N, C)` from the truth; halved for two classes."""
     truth = np.eye(probabilities.shape[1])[labels]
     score = float(((probabilities - truth) ** 2).sum(axis=1).mean())
     return score / 2 if probabilities.shape[1] == 2 else score
@@ -209,7 +209,7 @@ def expected_calibration_error(probabilities: NDArray[Any], labels: Labels) -> f
 
 
 def compare(champion_correct: NDArray[np.bool_], challenger_correct: NDArray[np.bool_]) -> Comparison:
-    """Compare two versions by McNemar's exact test on the same pictures, `(N,)` each.
+    """Compare two versions by McNemar's exact test on the same images, `(N,)` each.
 
     Raises:
         ValueError: not as many answers of one as of the other.

@@ -81,7 +81,7 @@ def write_report(
 
 
 def _thumbnail(path: str) -> str:
-    """Make a data URL of a small copy; empty where the picture is gone."""
+    """Make a data URL of a small copy; empty where the image is gone."""
     try:
         pixels = decode(read_picture(path), THUMBNAIL)
     except PictureError:

@@ -1,11 +1,11 @@
-"""Fitting a head that exists already to new pictures, so that it keeps what it knows; without TensorFlow.
+"""Fitting a head that exists already to new images, so that it keeps what it knows; without TensorFlow.
 
 `model.train_model` fits a new head from nothing, in Keras. Here the champion's head is the start, and a thousand or ten
 thousand cached features are all there is: importing TensorFlow would take longer than this whole fit in NumPy. Network
 and training are the same: dropout 0.5 and 0.3, Adam, early stopping with patience 5, the learning rate halved after 3
 epochs without progress, the best epoch kept.
 
-What is kept in memory of the old pictures is pulled towards the champion's answers rather than to the labels alone
+What is kept in memory of the old images is pulled towards the champion's answers rather than to the labels alone
 (learning without forgetting, https://arxiv.org/abs/1606.09282; with stored examples, https://arxiv.org/abs/1904.07734),
 which also keeps its calibration.
 """
@@ -21,11 +21,11 @@ from catdog.model.head import Floats, Head, softmax
 from catdog.model.network import DROPOUT, PLATEAU_FACTOR, PLATEAU_PATIENCE, STOP_PATIENCE, History
 
 LEARNING_RATE: Final = 3e-4
-"""Adam's at the start. With the starter, 1,000 features of its memory and 100 new pictures, of which 10 were answered
-wrongly: at 1e-4 it learnt 8 of the 10, at 3e-4 all; either way one of 983 test pictures was lost."""
+"""Adam's at the start. With the starter, 1,000 features of its memory and 100 new images, of which 10 were answered
+wrongly: at 1e-4 it learnt 8 of the 10, at 3e-4 all; either way one of 983 test images was lost."""
 
 DISTILLED: Final = 0.9
-"""Share of the champion's answer in what an old picture is to be answered; the rest is its label."""
+"""Share of the champion's answer in what an old image is to be answered; the rest is its label."""
 
 BATCH: Final = 256
 _DECAY: Final = (0.9, 0.999)  # Adam's, as in Keras
@@ -34,7 +34,7 @@ _EPSILON: Final = 1e-7
 
 @dataclass(frozen=True)
 class Examples:
-    """Features `(N, D)` and labels `(N,)` of pictures; `is_new` `(N,)` marks those that the head was not fitted on."""
+    """Features `(N, D)` and labels `(N,)` of images; `is_new` `(N,)` marks those that the head wasn't fitted on."""
 
     features: NDArray[Any]
     labels: NDArray[np.int64]
@@ -50,21 +50,21 @@ def adapt(
     seed: int = 42,
     on_epoch: Callable[[int], None] | None = None,
 ) -> tuple[Head, History]:
-    """Fit `head` to old and new pictures, each class with the same weight; repeatable by `seed`.
+    """Fit `head` to old and new images, each class with the same weight; repeatable by `seed`.
 
-    An epoch is as good as its loss on old validation pictures plus its loss on the new training pictures: what is to be
+    An epoch is as good as its loss on old validation images plus its loss on the new training images: what is to be
     kept, and what is to be learnt. Epoch 0, the head as it is, is the start and is never the best.
 
     Args:
         head: the champion's.
-        train: pictures to fit on; at least one new one.
-        validation: pictures that are in no gradient; their old ones judge what is kept.
+        train: images to fit on; at least one new one.
+        validation: images that are in no gradient; their old ones judge what is kept.
         epochs: most epochs.
         seed: of shuffling and dropout.
         on_epoch: called with the epoch's number, from 1.
 
     Raises:
-        ValueError: no new picture.
+        ValueError: no new image.
     """
     if not train.is_new.any():
         raise ValueError(f"At least one new picture is needed. Received: {len(train.labels)} old ones")
@@ -97,7 +97,7 @@ def adapt(
 
 
 def _targets(head: Head, examples: Examples) -> Floats:
-    """Say what each picture is to be answered, `(N, C)`: its label; where the head was right, mostly as it did."""
+    """Return what each image is to be answered, `(N, C)`: its label; where the head was right, mostly as it did."""
     truth = np.eye(len(head.output_bias), dtype=np.float32)[examples.labels]
     answers = head.probabilities(examples.features)
     known = ~examples.is_new & (answers.argmax(axis=1) == examples.labels)
@@ -106,18 +106,18 @@ def _targets(head: Head, examples: Examples) -> Floats:
 
 
 def _balance(labels: NDArray[np.int64], classes: int) -> Floats:
-    """Weigh pictures `(N,)` so that each class that occurs counts the same, 1 on average."""
+    """Weigh images `(N,)` so that each class that occurs counts the same, 1 on average."""
     counts = np.bincount(labels, minlength=classes)
     weights: Floats = (len(labels) / (np.count_nonzero(counts) * counts[labels])).astype(np.float32)
     return weights
 
 
 class _Judge:
-    """Measures a head: what it keeps on old validation pictures, and what it learnt of the new training pictures."""
+    """Measures a head: what it keeps on old validation images, and what it learnt of the new training images."""
 
     def __init__(self, head: Head, train: Examples, validation: Examples) -> None:
         old = ~validation.is_new
-        kept = validation if old.any() else train  # without any old picture apart, those that are fitted on
+        kept = validation if old.any() else train  # without any old image apart, those that are fitted on
         rows = ~kept.is_new
         self._parts = [
             (kept.features[rows].astype(np.float32), _targets(head, kept)[rows], kept.labels[rows]),
@@ -125,7 +125,7 @@ class _Judge:
         ]
 
     def measure(self, head: Head) -> dict[str, float]:
-        """Give `val_loss`, the sum of both losses, and `val_accuracy` on the old pictures."""
+        """Return `val_loss`, the sum of both losses, and `val_accuracy` on the old images."""
         figures = {"val_loss": 0.0, "val_accuracy": 1.0}
         for features, targets, labels in self._parts:
             if len(features):

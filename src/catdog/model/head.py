@@ -38,7 +38,7 @@ class Head:
     def gradient(self, features: NDArray[Any], class_id: int) -> Floats:
         """Differentiate a class's lead, its logit less the mean of the others', by the features: `(D,)` -> `(D,)`.
 
-        Probabilities do not change when all logits grow alike, so that one logit alone would count what speaks for
+        Probabilities don't change when all logits grow alike, so that one logit alone would count what speaks for
         every class. With two classes the lead is the log-odds. ReLU makes it linear around any features, so the
         gradient is exact and not only for a small step.
         """
@@ -62,7 +62,7 @@ class Head:
         """Read what `save` wrote; nothing is unpickled.
 
         Raises:
-            VersionCorruptError: not such a file, or its arrays do not fit together.
+            VersionCorruptError: not such a file, or its arrays don't fit together.
         """
         arrays = read_arrays(path, dict(zip(cls.__dataclass_fields__, (2, 1, 2, 1), strict=True)), "head")
         try:

@@ -26,8 +26,8 @@ class KerasTwin:
         the optimiser goes, since it belongs to the fit of the template.
 
         Raises:
-            MissingDependencyError: h5py is not installed.
-            VersionCorruptError: the template does not hold such a head.
+            MissingDependencyError: h5py isn't installed.
+            VersionCorruptError: the template doesn't hold such a head.
         """
         if not self.template.exists():
             return

@@ -61,14 +61,14 @@ def create_model(
 
     Args:
         classes: 2 or more.
-        image_size: pixels a side.
+        image_size: side in pixels.
         weights: `"imagenet"` (downloaded once), the path of a weights file of the backbone, or None for random ones.
         trainable_backbone: whether fitting changes the backbone too.
 
     Raises:
         ValueError: fewer than 2 classes.
-        BackboneError: the weights do not fit.
-        DownloadError: the ImageNet weights cannot be fetched.
+        BackboneError: the weights don't fit.
+        DownloadError: the ImageNet weights can't be fetched.
     """
     if classes < 2:
         raise ValueError(f"At least 2 classes are needed. Received: {classes}")
@@ -109,13 +109,13 @@ def train_model(
 
     Args:
         model: what `create_model` or `create_head` returns.
-        train: batches of pictures, or features `(N, D)` or `(N, V, D)` with labels `(N,)`. An epoch takes each view of
-            each picture once.
-        validation: batches of pictures, or features `(M, D)` or `(M, V, D)`, of which the first view counts.
+        train: batches of images, or features `(N, D)` or `(N, V, D)` with labels `(N,)`. An epoch takes each view of
+            each image once.
+        validation: batches of images, or features `(M, D)` or `(M, V, D)`, of which the first view counts.
         epochs: most epochs, at least 1.
-        batch_size: features a step; batches of pictures bring their own.
+        batch_size: features per step; batches of images bring their own.
         seed: of shuffling, dropout and the choice of views.
-        checkpoint: where the best weights are kept, a `.weights.h5` file; a temporary one where not given.
+        checkpoint: where the best weights are kept, a `.weights.h5` file; a temporary one if not given.
         on_epoch: called with the epoch's number, from 1, and its figures.
     """
     keras = import_keras()

@@ -1,6 +1,6 @@
-"""How far a picture is from everything seen: what lets the classifier answer "neither".
+"""How far an image is from everything seen: what lets the classifier answer "neither".
 
-The novelty of a picture is the cosine distance of its features to the k-th nearest of a bank of training features,
+The novelty of an image is the cosine distance of its features to the k-th nearest of a bank of training features,
 each dimension standardised first (nearest neighbours on deep features: https://arxiv.org/abs/2204.06507). Measured on
 features of 7,193 training photographs, k = 10: without standardising, pets photographed elsewhere are turned away;
 Mahalanobis distance, softmax confidence and whitening do badly; k = 1 accepts twice as many other things.
@@ -19,21 +19,21 @@ from catdog.data.arrays import as_float32, read_arrays
 from catdog.errors import VersionCorruptError
 
 NEIGHBOUR: Final = 10
-"""k: one odd picture in the training data does not make its like familiar."""
+"""k: one odd image in the training data doesn't make its like familiar."""
 
 BANK_SIZE: Final = 4000
 COMPONENTS: Final = 256
 SHRINKAGE: Final = 0.1
-"""Share of the mean spread that is mixed into each dimension's, so that near-constant ones do not dominate."""
+"""Share of the mean spread that is mixed into each dimension's, so that near-constant ones don't dominate."""
 
 ANSWERED_SHARE: Final = 0.9875
-"""Share of held-out pictures that are to count as familiar; a little over the 98 % that are promised."""
+"""Share of held-out images that are to count as familiar; a little over the 98 % that are promised."""
 
 BANK_LIMIT: Final = 5000
-"""Most training pictures in a bank that grew with retraining; a query costs in proportion."""
+"""Most training images in a bank that grew with retraining; a query costs in proportion."""
 
 BLOCK: Final = 64
-"""Pictures whose similarities to all of the bank, a megabyte for 64, are held at once."""
+"""Images whose similarities to all of the bank, a megabyte for 64, are held at once."""
 
 NO_SPREAD: Final = 1e-5
 """Spread by mean of features up to which images are alike: features in half precision are rounded by 5e-4 of each."""
@@ -41,7 +41,7 @@ NO_SPREAD: Final = 1e-5
 HALF_PRECISION: Final = 60_000.0
 
 MIN_HELD_OUT: Final = 100
-"""Fewest held-out pictures whose quantile is trusted alone."""
+"""Fewest held-out images whose quantile is trusted alone."""
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class NoveltyReference:
             `projection` is `(D, P)`.
         bank: projected training features of unit length, `(M, P)`.
         neighbour: k, in [1, M].
-        threshold: distance over which a picture counts as novel, in [0, 2].
+        threshold: distance over which an image counts as novel, in [0, 2].
     """
 
     mean: Floats
@@ -76,7 +76,7 @@ class NoveltyReference:
         return result
 
     def novelty(self, features: NDArray[Any]) -> float:
-        """Say how novel one picture is, features `(D,)` -> [0, 1]: under 0.5 familiar, from 0.5 on novel."""
+        """Return how novel one image is, features `(D,)` -> [0, 1]: under 0.5 familiar, from 0.5 on novel."""
         return self.score(float(self.distances(features[np.newaxis])[0]))
 
     def score(self, distance: float) -> float:
@@ -85,7 +85,7 @@ class NoveltyReference:
         return min(max(0.5 * distance / self.threshold, 0.0), 1.0) if math.isfinite(distance) else 1.0
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
-        """Give what `save` writes."""
+        """Return what `save` writes."""
         return {
             "mean": self.mean,
             "projection": self.projection.astype(np.float16),
@@ -103,7 +103,7 @@ class NoveltyReference:
         """Read what `save` wrote; nothing is unpickled.
 
         Raises:
-            VersionCorruptError: not such a file, or its arrays do not fit together.
+            VersionCorruptError: not such a file, or its arrays don't fit together.
         """
         names = {"mean": 1, "projection": 2, "bank": 2, "neighbour": 0, "threshold": 0}
         arrays = read_arrays(path, names, "novelty reference")
@@ -117,7 +117,7 @@ class NoveltyReference:
         """Make a reference of the arrays that `as_arrays` gives.
 
         Raises:
-            ValueError: they do not fit together.
+            ValueError: they don't fit together.
         """
         mean, projection, bank = (as_float32(arrays[name]) for name in ("mean", "projection", "bank"))
         neighbour, threshold = int(arrays["neighbour"]), float(arrays["threshold"])
@@ -134,14 +134,14 @@ def fit_novelty(
     """Build the reference of a data set.
 
     Args:
-        training: features of training pictures `(N, D)`, at least 2.
-        held_out: features of pictures used neither for fitting nor here, `(M, D)`; their distances set the threshold.
-            Under 100 of them, the training pictures' distances to each other count too.
+        training: features of training images `(N, D)`, at least 2.
+        held_out: features of images used neither for fitting nor here, `(M, D)`; their distances set the threshold.
+            Under 100 of them, the training images' distances to each other count too.
         seed: of the choice of the bank.
-        bank_size: most training pictures kept.
+        bank_size: most training images kept.
 
     Raises:
-        ValueError: fewer than 2 training pictures.
+        ValueError: fewer than 2 training images.
     """
     if len(training) < 2:
         raise ValueError(f"At least 2 training pictures are needed. Received: {len(training)}")
@@ -164,14 +164,14 @@ def fit_novelty(
 
 
 def extend_novelty(reference: NoveltyReference, added: NDArray[Any], *, seed: int = 42) -> NoveltyReference:
-    """Make what is in further training pictures familiar too, where the features behind a reference are not at hand.
+    """Make what is in further training images familiar too, where the features behind a reference aren't available.
 
-    They join the bank as it projects them. Mean, projection and threshold stay: these belong to the pictures that the
-    reference was built of, which a few new ones do not change; a threshold taken from those few would follow chance.
+    They join the bank as it projects them. Mean, projection and threshold stay: these belong to the images that the
+    reference was built of, which a few new ones don't change; a threshold taken from those few would follow chance.
 
     Args:
         reference: what novelty was measured against so far.
-        added: features of the new training pictures, `(N, D)`.
+        added: features of the new training images, `(N, D)`.
         seed: of the choice of what leaves a bank that is over its limit.
     """
     bank = np.concatenate([reference.bank, _unit((added.astype(np.float32) - reference.mean) @ reference.projection)])
@@ -192,7 +192,7 @@ def _standardisation(training: Floats) -> tuple[Floats, Floats]:
 
 
 def _principal_components(standardised: Floats) -> Floats:
-    """Give the directions of largest spread, `(D, P)`, not scaled: projecting keeps what tells pictures apart."""
+    """Return the directions of largest spread, `(D, P)`, not scaled: projecting keeps what tells images apart."""
     covariance = standardised.T @ standardised / len(standardised)
     _, vectors = np.linalg.eigh(covariance)
     components: Floats = np.ascontiguousarray(vectors[:, ::-1][:, :COMPONENTS]).astype(np.float32)

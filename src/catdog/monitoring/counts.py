@@ -2,7 +2,7 @@
 
 Counted are predictions (by version, class and verdict), bins of confidence, novelty and latency, errors and trainings,
 each by hour (UTC) and over all time. A process that is killed loses at most what it counted since its last flush. A
-database that cannot be reached loses nothing: the counts wait in memory, and answering goes on.
+database that can't be reached loses nothing: the counts wait in memory, and answering goes on.
 """
 
 import logging
@@ -79,7 +79,7 @@ class Totals:
         return sum(self.counts.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the totals in their public form, ready for JSON."""
+        """Return the totals in their public form, ready for JSON."""
         named = {"by_class": "name", "by_verdict": "detail", "by_version": "version"}
         return {"total": self.total, **{name: self._by(field) for name, field in named.items()}}
 
@@ -118,7 +118,7 @@ class Counts:
                 self._sort()
 
     def add_error(self, status: int, kind: str) -> None:
-        """Count one request, or one picture of several, that ended in a problem."""
+        """Count one request, or one image of several, that ended in a problem."""
         self._add_one(Key(current_hour(), ERROR, 0, kind[:255], str(status)))
 
     def add_retraining(self, result: str) -> None:
@@ -155,9 +155,9 @@ class Counts:
         return Totals({key: count for key, count in found if key.measure == PREDICTION})
 
     def over_all_time(self, measure: str | None = None) -> Counter[Key]:
-        """Give all counts since the beginning: what the database holds, and what waits here.
+        """Return all counts since the beginning: what the database holds, and what waits here.
 
-        Where the database cannot be read, it is what was known last; so it is for others than `measure`, if given.
+        Where the database can't be read, it is what was known last; so it is for others than `measure`, if given.
         """
         if not self._flushing.acquire(timeout=PATIENCE_SECONDS):
             with self._lock:
@@ -175,7 +175,7 @@ class Counts:
             self._flushing.release()
 
     def since(self, hour: int) -> Counter[Key]:
-        """Give the counts of each hour from that one on; of this process alone where the database cannot be read."""
+        """Return the counts of each hour from that one on; of this process alone where the database can't be read."""
         if not self._flushing.acquire(timeout=PATIENCE_SECONDS):
             with self._lock:
                 self._sort()
@@ -201,7 +201,7 @@ class Counts:
         return self._opening.opened is not None or database.database_exists(self._settings)
 
     def engine(self) -> Engine:
-        """Give the database, opened where it was not; see `Opening.get` for what is raised where it does not answer."""
+        """Return the database, opened where it wasn't; see `Opening.get` for what is raised where it doesn't answer."""
         return self._opening.get()
 
     def _add_one(self, key: Key) -> None:

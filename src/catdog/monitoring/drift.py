@@ -1,6 +1,6 @@
 """Whether what is asked for is still like what a version was measured on.
 
-Answers of the last hours are compared with the version's own on its test pictures: confidence, novelty, and the first
+Answers of the last hours are compared with the version's own on its test images: confidence, novelty, and the first
 16 projections of the features, each by the two-sample Kolmogorov-Smirnov test. The score is the largest of their
 distances. The reference is taken in the same mix of answered classes, so that more cats than usual are no drift.
 """
@@ -30,7 +30,7 @@ SMALLEST: Final = 50
 """Fewest answers that are compared: fewer would show gross shifts only."""
 
 SMALLEST_REFERENCE: Final = 30
-"""Fewest test pictures."""
+"""Fewest test images."""
 
 SIGNIFICANCE: Final = 0.001
 """Of all tests together (Bonferroni): once a minute is often."""
@@ -72,7 +72,7 @@ def position(novelty: NoveltyReference, features: NDArray[Any]) -> NDArray[np.fl
 
 
 def observe(features: NDArray[Any], head: Head, novelty: NoveltyReference) -> Observed:
-    """Answer for pictures whose features `(N, D)` are known, as `Predictor` does."""
+    """Answer for images whose features `(N, D)` are known, as `Predictor` does."""
     probabilities = head.probabilities(features)
     novel = np.array([novelty.score(float(distance)) for distance in novelty.distances(features)])
     columns = np.column_stack([probabilities.max(axis=1), novel, position(novelty, features)])
@@ -80,7 +80,7 @@ def observe(features: NDArray[Any], head: Head, novelty: NoveltyReference) -> Ob
 
 
 def reference_of(version: ModelVersion) -> Observed | None:
-    """Give what a version answers for its test pictures; None where it kept too few."""
+    """Return what a version answers for its test images; None where it kept too few."""
     try:
         replay = version.replay()
     except VersionCorruptError:  # measuring drift never stops a server
@@ -98,9 +98,9 @@ def observed_of(samples: list[Sample]) -> Observed:
 
 
 def compare(reference: Observed, recent: Observed) -> tuple[float, float, str] | None:
-    """Give score, p-value and the name of what differs most; None where too little can be compared."""
+    """Return score, p-value and the name of what differs most; None where too little can be compared."""
     mixed = _in_the_mix_of(recent, reference)
-    # Where there are too few test pictures of a class for that, the mix of classes is part of the drift.
+    # Where there are too few test images of a class for that, the mix of classes is part of the drift.
     reference = mixed if len(mixed.columns) >= SMALLEST_REFERENCE else reference
     if len(reference.columns) < SMALLEST_REFERENCE or len(recent.columns) < SMALLEST:
         return None
@@ -113,14 +113,14 @@ def compare(reference: Observed, recent: Observed) -> tuple[float, float, str] |
 
 
 def kolmogorov_smirnov(one: Floats, other: Floats) -> float:
-    """Give the distance of two samples `(N,)` and `(M,)`, in [0, 1]: the largest between their shares up to a value."""
+    """Return the distance of two samples `(N,)` and `(M,)`, in [0, 1]: the largest between their shares up to a value."""
     values = np.concatenate([one, other])
     shares = [np.searchsorted(np.sort(sample), values, side="right") / len(sample) for sample in (one, other)]
     return float(np.abs(shares[0] - shares[1]).max())
 
 
 def chance_of(distance: float, first: int, second: int) -> float:
-    """Give how likely two samples of these sizes from one distribution are as far apart.
+    """Return how likely two samples of these sizes from one distribution are as far apart.
 
     Kolmogorov's limit with Stephens' correction for small samples (https://www.jstor.org/stable/2984408), within some
     per cent of `scipy.stats.ks_2samp`. Importing `scipy.stats` would take 40 MB of every process that measures.
@@ -169,7 +169,7 @@ class DriftWatch:
             )
 
     def read(self, engine: Engine, version: int) -> Drift | None:
-        """Give what was measured last for a version; None where there was too little to compare."""
+        """Return what was measured last for a version; None where there was too little to compare."""
         table = tables.drift
         with engine.connect() as connection:
             row = connection.execute(select(table).where(table.c.version == version)).one_or_none()

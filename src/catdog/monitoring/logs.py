@@ -26,7 +26,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure_log(settings: Settings, *, anew: bool = False) -> None:
-    """Set up logging to standard error, where the program has not; with `CATDOG_LOG=json` in JSON whatever it has.
+    """Set up logging to standard error, where the program hasn't; with `CATDOG_LOG=json` in JSON whatever it has.
 
     Args:
         settings: the form of the lines.

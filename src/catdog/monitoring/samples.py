@@ -3,7 +3,7 @@
 Each answer draws a number, and those with the lowest draws of their hour are kept: whichever process they come from,
 the sample is as if drawn from all answers of the hour together (bottom-k sampling,
 https://doi.org/10.1145/1281100.1281133).
-Pictures are never kept, and of 1,280 features only 16 projections: too few to tell what was seen.
+Images are never kept, and of 1,280 features only 16 projections: too few to tell what was seen.
 """
 
 import heapq
@@ -45,7 +45,7 @@ class Samples:
         self._waiting: list[Sample] = []
 
     def draw(self, hour: int) -> int | None:
-        """Draw for an answer; None where it is not kept."""
+        """Draw for an answer; None where it isn't kept."""
         drawn = _RANDOM.getrandbits(_BITS)
         with self._lock:
             if hour != self._hour:

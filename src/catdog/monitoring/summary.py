@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 
 def latency(counts: Counts) -> Document:
-    """Give the percentiles of the last 24 hours, over all processes, and under `all_time` those since the beginning."""
+    """Return the percentiles of the last 24 hours, over all processes, and under `all_time` those since the beginning."""
     recent = _bins(counts.since(current_hour() - RECENT_HOURS + 1), monitoring.LATENCY)
     all_time = _bins(counts.over_all_time(), monitoring.LATENCY)
     return {**latency_percentiles(recent), "all_time": latency_percentiles(all_time)}
@@ -57,7 +57,7 @@ def retrainings(counts: Counts) -> dict[str, int]:
 
 
 def track_record(store: ModelStore) -> list[Document]:
-    """Say how good each version was when it was made, lowest number first; of a damaged one, nothing."""
+    """Return how good each version was when it was made, lowest number first; of a damaged one, nothing."""
     rows: list[Document] = []
     for number in store.numbers():
         with contextlib.suppress(VersionCorruptError, KeyError, TypeError):  # the list of versions says what is wrong
@@ -68,7 +68,7 @@ def track_record(store: ModelStore) -> list[Document]:
 
 
 def last_training(store: ModelStore) -> str | None:
-    """Give when the newest version was made (UTC, ISO 8601), whether it answers or not; None without one."""
+    """Return when the newest version was made (UTC, ISO 8601), whether it answers or not; None without one."""
     record = track_record(store)
     return str(record[-1]["created_at"]) if record else None
 

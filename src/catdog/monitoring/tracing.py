@@ -2,7 +2,7 @@
 
 They are wanted where a variable of OpenTelemetry names a collector; nothing of it is imported otherwise. Spans wait in
 a queue of bounded length and go out in batches from a thread of their own, so that a collector which is slow or away
-costs spans and never an answer. A process opens its tracing after its fork: threads do not survive one.
+costs spans and never an answer. A process opens its tracing after its fork: threads don't survive one.
 """
 
 import logging
@@ -59,10 +59,10 @@ class Tracing:
 
         Args:
             name: of few different ones.
-            parent: a span, or what `received` gave; a trace of its own where not given.
+            parent: a span, or what `received` gave; a trace of its own if not given.
             attributes: known at the start, so that a sampler may judge by them.
             is_request: whether it is for a request that a client made.
-            started_ns: when it began, in nanoseconds since 1970; now where not given.
+            started_ns: when it began, in nanoseconds since 1970; now if not given.
         """
         trace = self._trace
         is_span = isinstance(parent, trace.Span)
@@ -80,17 +80,17 @@ class Tracing:
         return self._propagate.extract(carrier)
 
     def carried(self, span: "Span") -> dict[str, str]:
-        """Give what names a span to another process."""
+        """Return what names a span to another process."""
         carrier: dict[str, str] = {}
         self._propagate.inject(carrier, self._trace.set_span_in_context(span))
         return carrier
 
     def trace_id(self, span: "Span") -> str:
-        """Give the id of a span's trace: 32 hexadecimal digits."""
+        """Return the id of a span's trace: 32 hexadecimal digits."""
         return self._trace.format_trace_id(span.get_span_context().trace_id)
 
     def close(self) -> None:
-        """Send what waits, for two seconds at most; what has not gone out by then is lost."""
+        """Send what waits, for two seconds at most; what hasn't gone out by then is lost."""
         with self._closing:
             # In a thread, since OpenTelemetry itself would wait for half a minute.
             thread = threading.Thread(target=self._provider.shutdown, name="catdog-traces", daemon=True)
@@ -99,7 +99,7 @@ class Tracing:
 
 
 def is_wanted() -> bool:
-    """Tell whether the environment names a collector and does not switch traces off."""
+    """Return whether the environment names a collector and doesn't switch traces off."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporters = (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp").split(",")
@@ -111,12 +111,12 @@ def preload() -> None:
     if is_wanted():
         try:
             _import()
-        except Exception:  # whoever opens the tracing says so; a package that does not fit must not stop the server
+        except Exception:  # whoever opens the tracing says so; a package that doesn't fit must not stop the server
             _log.debug("What traces need cannot be imported.", exc_info=True)
 
 
 def open_tracing() -> Tracing | None:
-    """Start what sends spans, in this process; None where traces are not wanted, or cannot be made, which is logged."""
+    """Start what sends spans, in this process; None where traces aren't wanted, or can't be made, which is logged."""
     if not is_wanted():
         return None
     protocol = next((value for name in PROTOCOLS if (value := os.environ.get(name))), PROTOCOL)
@@ -174,7 +174,7 @@ def trace_job(tracing: Tracing | None, job_id: str, arguments: Mapping[str, Any]
 
 
 class _Reporting:
-    """An exporter that says once that spans do not arrive, and once that they do again."""
+    """An exporter that says once that spans don't arrive, and once that they do again."""
 
     def __init__(self, exporter: "SpanExporter", success: "SpanExportResult") -> None:
         self._exporter, self._success = exporter, success

@@ -1,4 +1,4 @@
-"""Why a picture got its answer: a heat map over it, and the training pictures that the network finds most alike.
+"""Why an image got its answer: a heat map over it, and the training images that the network finds most alike.
 
 The heat map is a class activation map (https://arxiv.org/abs/1512.04150) for a head of several layers: the last feature
 map, weighted by the gradient of the class's lead over the other classes (Grad-CAM, https://arxiv.org/abs/1610.02391).
@@ -36,10 +36,10 @@ OVERLAY_SIDE: Final = 1024
 """Most pixels of an overlay's longer side."""
 
 RETRY_SECONDS: Final = 30.0
-"""How long a database that could not be used is left alone; meanwhile what a version carries itself serves."""
+"""How long a database that couldn't be used is left alone; meanwhile what a version carries itself serves."""
 
 _CHUNK: Final = 4096
-"""Pictures that are compared at once: 20 MB of features in single precision, however large the training data is."""
+"""Images that are compared at once: 20 MB of features in single precision, however large the training data is."""
 
 _COLOURS: Final = np.array([(72, 12, 104), (150, 30, 110), (222, 65, 70), (250, 145, 30), (255, 236, 130)], np.float32)
 """From cold to hot, evenly spaced, each brighter than the one before, so that the order shows in grey too."""
@@ -49,7 +49,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SimilarPicture:
-    """A training picture: its class, its cosine distance in [0, 2], its SHA-256, and its file if that still exists."""
+    """A training image: its class, its cosine distance in [0, 2], its SHA-256, and its file if that still exists."""
 
     class_name: str
     class_id: int
@@ -58,21 +58,21 @@ class SimilarPicture:
     path: Path | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the picture in its public form, ready for JSON."""
+        """Return the image in its public form, ready for JSON."""
         path = None if self.path is None else readable(self.path)
         return {"class": self.class_name, "distance": self.distance, "sha256": self.sha256, "path": path}
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a picture got its answer.
+    """Why an image got its answer.
 
     Attributes:
         prediction: the answer, from the same forward pass.
         class_name, class_id: the class that is explained.
         contributions: what each position adds to the lead of that class, the logit less the mean of the others',
             `(rows, columns) float32`; 7 by 7 for 224 pixels. Below 0 it speaks against the class.
-        similar: training pictures, the nearest first.
+        similar: training images, the nearest first.
     """
 
     prediction: Prediction
@@ -84,13 +84,13 @@ class Explanation:
     @property
     def heat_map(self) -> Floats:
         """What speaks for the class, `(rows, columns) float32 in [0, 1]`: 1 at the hottest position, 0 everywhere if
-        nothing does. It covers the whole upright picture, stretched as the picture was."""
+        nothing does. It covers the whole upright image, stretched as the image was."""
         positive = np.maximum(self.contributions, 0)
         result: Floats = positive / max(float(positive.max()), np.finfo(np.float32).tiny)
         return result
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the explanation in its public form, ready for JSON."""
+        """Return the explanation in its public form, ready for JSON."""
         return {
             "prediction": self.prediction.as_dict(),
             "explained": {"class": self.class_name, "class_id": self.class_id},
@@ -108,18 +108,18 @@ def explain(
     training: "SimilarPictures | None" = None,
     pixels: Pixels | None = None,
 ) -> Explanation:
-    """Explain the answer for one picture.
+    """Explain the answer for one image.
 
     Args:
         predictor: the loaded version.
-        picture: bytes or a path.
-        similar: how many training pictures to give; fewer where fewer are known, and never the picture itself.
-        class_id: the class to explain, in [0, classes); the answered one where not given.
+        image: bytes or a path.
+        similar: how many training images to give; fewer where fewer are known, and never the image itself.
+        class_id: the class to explain, in [0, classes); the answered one if not given.
         training: what `SimilarPictures.of` gives for the predictor, which may wait for the database.
-        pixels: what `predictor.pixels` gives for the picture, if it is decoded already.
+        pixels: what `predictor.pixels` gives for the image, if it is decoded already.
 
     Raises:
-        PictureError: it cannot be used; says why.
+        PictureError: it can't be used; says why.
         ValueError: there is no such class.
     """
     classes = len(predictor.names)
@@ -139,19 +139,19 @@ def explain(
 
 
 class SimilarPictures:
-    """The training pictures of a version by their pooled features, as far as these are cached or in its `replay.npz`.
+    """The training images of a version by their pooled features, as far as these are cached or in its `replay.npz`.
 
-    Held in half precision, as the cache has them: 2.6 kB a picture. `of` loads them once for each predictor.
+    Held in half precision, as the cache has them: 2.6 kB an image. `of` loads them once for each predictor.
     """
 
     _loaded: ClassVar[weakref.WeakKeyDictionary[Predictor, "SimilarPictures"]] = weakref.WeakKeyDictionary()
     _lock = threading.Lock()
 
     def __init__(self, predictor: Predictor, *, has_database: bool = True) -> None:
-        """Read the features of a version's training pictures, without the database only those that it carries.
+        """Read the features of a version's training images, without the database only those that it carries.
 
         Raises:
-            VersionCorruptError: the version's `replay.npz` cannot be read.
+            VersionCorruptError: the version's `replay.npz` can't be read.
         """
         version = predictor.version
         rows = {row["sha256"]: row for row in version.manifest() if row["split"] == "train"}
@@ -176,14 +176,14 @@ class SimilarPictures:
         return len(self._hashes)
 
     def path(self, sha256: str) -> Path | None:
-        """Tell where the training picture of a hash lay; None where there is none, or the version does not say."""
+        """Return where the training image of a hash lay; None if there is none, or the version doesn't say."""
         return self._paths.get(sha256)
 
     @classmethod
     def of(cls, predictor: Predictor) -> "SimilarPictures":
         """Return those of a predictor's version, loaded at the first call and let go together with the predictor.
 
-        Where the database cannot be used, they are those that the version carries, and it is asked again later. One
+        Where the database can't be used, they are those that the version carries, and it is asked again later. One
         thread waits for it; others do without it.
         """
         found = cls._loaded.get(predictor)
@@ -200,7 +200,7 @@ class SimilarPictures:
             cls._lock.release()
 
     def nearest(self, features: Floats, count: int, without: str = "") -> list[SimilarPicture]:
-        """List the `count` pictures nearest to features `(D,)`, nearest first, without the one of hash `without`."""
+        """List the `count` images nearest to features `(D,)`, nearest first, without the one of hash `without`."""
         if not self._hashes or count < 1:
             return []
         distances = 1 - self._similarities(features)
@@ -220,7 +220,7 @@ class SimilarPictures:
 
 
 def training_picture(predictor: Predictor, sha256: str) -> bytes:
-    """Read the file of a version's training picture by the SHA-256 of its bytes.
+    """Read the file of a version's training image by the SHA-256 of its bytes.
 
     Raises:
         PictureNotFoundError: there is none, or its file has gone or changed.
@@ -236,7 +236,7 @@ def training_picture(predictor: Predictor, sha256: str) -> bytes:
 
 
 def _read(path: Path, predictor: Predictor) -> bytes:
-    """Read a training picture from where the data lay or from the home; what cannot be one is as good as gone."""
+    """Read a training image from where the data lay or from the home; what can't be one is as good as gone."""
     settings, root = predictor.settings, predictor.version.data_root
     try:
         found = path.resolve()
@@ -254,7 +254,7 @@ def readable(path: Path) -> str:
 
 
 def render_heat_map(heat_map: Floats, size: tuple[int, int]) -> bytes:
-    """Draw a heat map to be laid over a picture.
+    """Draw a heat map to be laid over an image.
 
     Args:
         heat_map: `(rows, columns) float32 in [0, 1]`.
@@ -267,19 +267,19 @@ def render_heat_map(heat_map: Floats, size: tuple[int, int]) -> bytes:
 
 
 def overlay(picture: Source, heat_map: Floats, opacity: float = 0.5, limits: Limits = Limits()) -> bytes:
-    """Lay a heat map over a picture, upright, at most 1,024 pixels a side.
+    """Lay a heat map over an image, upright, at most 1,024 side in pixels.
 
     Args:
-        picture: bytes or a path.
+        image: bytes or a path.
         heat_map: `(rows, columns) float32 in [0, 1]`.
-        opacity: how much the hottest place hides of the picture, in [0, 1].
-        limits: what the picture may cost.
+        opacity: how much the hottest place hides of the image, in [0, 1].
+        limits: what the image may cost.
 
     Returns:
         A JPEG.
 
     Raises:
-        PictureError: it cannot be used; says why.
+        PictureError: it can't be used; says why.
         ValueError: the opacity is out of range.
     """
     if not 0 <= opacity <= 1:
@@ -297,7 +297,7 @@ def _paint(heat_map: Floats, size: tuple[int, int]) -> Image.Image:
     heat = np.asarray(smooth).clip(0, 1)
     steps = np.linspace(0, 1, len(_COLOURS))
     colours = [np.interp(heat, steps, channel) for channel in _COLOURS.T]
-    # Faint evidence stays faint: the picture shows through until the heat is about a half.
+    # Faint evidence stays faint: the image shows through until the heat is about a half.
     eased = (heat / 0.6).clip(0, 1)
     alpha = 255 * eased**2 * (3 - 2 * eased)
     return Image.fromarray(np.stack([*colours, alpha], axis=-1).round().astype(np.uint8), "RGBA")

@@ -40,15 +40,15 @@ def export_version(
         kind: the format.
         out: a file with the format's suffix, or for `openvino` and `saved_model` a folder; it must not exist.
         settings: of the path that serves.
-        pictures: what to compare on, at most 500 of them, spread evenly; made ones where empty.
+        images: what to compare on, at most 500 of them, spread evenly; made ones if empty.
 
     Returns:
         The certificate, which also stands in `parity.json` beside `out`.
 
     Raises:
-        ExportError: `out` exists or does not fit the format, the export cannot be run, no picture can be used, or
+        ExportError: `out` exists or doesn't fit the format, the export can't be run, no image can be used, or
             under 99.5 % of the labels agree: then the export stays, with a certificate that says so.
-        MissingDependencyError: a package that the format needs is not installed.
+        MissingDependencyError: a package that the format needs isn't installed.
     """
     form = _check_request(kind, out)
     statement = describe(version)
@@ -78,7 +78,7 @@ def export_version(
 
 
 def describe(version: ModelVersion) -> dict[str, Any]:
-    """State what an export holds: classes, input, how to prepare a picture, output."""
+    """State what an export holds: classes, input, how to prepare an image, output."""
     size = read_info(version.backbone_path).image_size
     return {
         "made_by": f"catdog {__version__}",

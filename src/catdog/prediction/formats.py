@@ -46,7 +46,7 @@ class Format:
     needs: tuple[str, ...] = ()
 
     def sidecar(self, path: Path) -> Path:
-        """Say where the statement of the export at `path` lies as a file of its own."""
+        """Return where the statement of the export at `path` lies as a file of its own."""
         return path.with_name(f"{path.name}.json") if self.suffix else path / SIDECAR
 
 
@@ -75,7 +75,7 @@ def _write_saved_model(network: Any, path: Path, statement: Statement) -> None:
 
 
 def _save_module(network: Any, path: Path, statement: Statement) -> None:
-    """Write a SavedModel; Keras' own `export` (3.15) stores each weight twice and does not name the output."""
+    """Write a SavedModel; Keras' own `export` (3.15) stores each weight twice and doesn't name the output."""
     import tensorflow as tf
 
     module = tf.Module()
@@ -100,7 +100,7 @@ def _load_saved_model(path: Path) -> tuple[Run, str]:
     signature = loaded.signatures["serving_default"]
     (name,) = signature.structured_input_signature[1]
 
-    def run(pixels: NDArray[np.float32], _keep: Any = loaded) -> Any:  # the signature does not keep the variables
+    def run(pixels: NDArray[np.float32], _keep: Any = loaded) -> Any:  # the signature doesn't keep the variables
         (probabilities,) = signature(**{name: tf.constant(pixels)}).values()
         return probabilities
 

@@ -31,7 +31,7 @@ MOST_PICTURES: Final = 500
 MADE_PICTURES: Final = 256
 FEWEST_MADE: Final = 64
 DECIDED: Final = 0.1
-"""Lead of the first probability over the second from which on a made picture counts. To the network made pictures are
+"""Lead of the first probability over the second from which on a made image counts. To the network made images are
 strange: on 256 of them a right export differed from bf16 by up to 0.18 (96.1 % equal labels, where 494 photographs gave
 100 %), from its own arithmetic by up to 0.03."""
 
@@ -56,8 +56,8 @@ class Certificate:
 
     `served` compares with the path that serves, as it is set on this machine; `alike` with catdog in the arithmetic
     that the export itself ran in, `export_precision`, so that rounding can be told from an error. Whether the export
-    is `trusted` follows from `judged_by`: `served` on photographs, `alike` on made pictures, and of those only where
-    catdog is decided. `pictures_digest` hashes the pictures.
+    is `trusted` follows from `judged_by`: `served` on photographs, `alike` on made images, and of those only where
+    catdog is decided. `pictures_digest` hashes the images.
     """
 
     export: str
@@ -77,7 +77,7 @@ class Certificate:
     versions: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the certificate in its public form, ready for JSON."""
+        """Return the certificate in its public form, ready for JSON."""
         return asdict(self)
 
     @property
@@ -87,7 +87,7 @@ class Certificate:
 
 
 def choose_pictures(folder: Path | None, shared: Path | None) -> list[Source]:
-    """Say which pictures to compare on: those under `folder`, or the shared photographs, or else none.
+    """Return which images to compare on: those under `folder`, or the shared photographs, or else none.
 
     Raises:
         ExportError: `folder` holds no file.
@@ -103,7 +103,7 @@ def choose_pictures(folder: Path | None, shared: Path | None) -> list[Source]:
 
 
 def made_pictures(count: int = MADE_PICTURES, size: int = 256) -> list[bytes]:
-    """Make pictures where there are no photographs, always the same: gradients, noise and shapes, as PNG."""
+    """Make images if there are no photographs, always the same: gradients, noise and shapes, as PNG."""
     y, x = np.mgrid[0:size, 0:size] / size
     pictures = []
     for number in range(count):
@@ -126,7 +126,7 @@ def made_pictures(count: int = MADE_PICTURES, size: int = 256) -> list[bytes]:
 def compare(
     version: ModelVersion, kind: ExportFormat, name: str, path: Path, settings: Settings, pictures: Sequence[Source]
 ) -> Certificate:
-    """Run an export in its own runtime, and catdog, on the same pictures.
+    """Run an export in its own runtime, and catdog, on the same images.
 
     Args:
         version: what was exported.
@@ -134,10 +134,10 @@ def compare(
         name: what the export will be called.
         path: where it lies now.
         settings: of the path that serves.
-        pictures: at most 500 of them are taken, spread evenly; made ones where empty.
+        images: at most 500 of them are taken, spread evenly; made ones if empty.
 
     Raises:
-        ExportError: the export cannot be run, or no picture can be used.
+        ExportError: the export can't be run, or no image can be used.
     """
     try:
         run, precision = FORMATS[kind].load(path)
@@ -193,7 +193,7 @@ def _cannot_run(error: Exception) -> ExportError:
 
 
 def _decided(predictor: Predictor, pictures: Sequence[bytes]) -> list[Source]:
-    """Keep the pictures on which catdog is decided, in their order; the surest few where they are fewer."""
+    """Keep the images on which catdog is decided, in their order; the surest few where they are fewer."""
     answers = [answer for answer in predictor.predict_stream(pictures) if isinstance(answer, Prediction)]
     ordered = np.sort([list(answer.probabilities.values()) for answer in answers], axis=1)
     leads = ordered[:, -1] - ordered[:, -2]
@@ -202,7 +202,7 @@ def _decided(predictor: Predictor, pictures: Sequence[bytes]) -> list[Source]:
 
 
 def _decode(predictor: Predictor, pictures: Sequence[Source]) -> tuple[list[Source], list[Pixels]]:
-    """Decode the pictures that can be used, as serving does."""
+    """Decode the images that can be used, as serving does."""
     usable, pixels = [], []
     for picture in pictures:
         try:
@@ -235,7 +235,7 @@ def _against(predictor: Predictor, pictures: Sequence[Source], given: NDArray[np
 
 
 def _digest(pictures: Sequence[Source]) -> str:
-    """Hash the hashes of the pictures, whatever their order."""
+    """Hash the hashes of the images, whatever their order."""
     hashes = sorted(hashlib.sha256(read_picture(picture, None)).hexdigest() for picture in pictures)
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 

@@ -25,11 +25,11 @@ UNSURE: Final = "unsure"
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture.
+    """The answer for one image.
 
     `class_name` is shown to people ("Cat"), `class_id` numbers it, `confidence` in [0, 1] is its probability, and
     `probabilities` holds one for each class, by key ("cat"), summing to 1. `verdict` is a class key, or `neither` where
-    the picture is unlike anything seen, or `unsure` where the confidence is low; `novelty` in [0, 1] says how unlike,
+    the image is unlike anything seen, or `unsure` where the confidence is low; `novelty` in [0, 1] says how unlike,
     from 0.5 on `neither`.
     """
 
@@ -47,7 +47,7 @@ class Prediction:
         return self.verdict not in (NEITHER, UNSURE)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the prediction in its public form, ready for JSON."""
+        """Return the prediction in its public form, ready for JSON."""
         return {
             "class": self.class_name,
             "class_id": self.class_id,
@@ -73,14 +73,14 @@ class Predictor:
         """Load a version.
 
         Args:
-            version: its number, or the version itself; the champion where not given.
-            settings: where models lie, arithmetic, limits; from the environment where not given.
-            threads: pictures under way at once; the setting where not given.
+            version: its number, or the version itself; the champion if not given.
+            settings: where models lie, arithmetic, limits; from the environment if not given.
+            threads: images under way at once; the setting if not given.
             backbone: one that is loaded; used where it is the version's own, which makes loading quick.
 
         Raises:
             VersionNotFoundError: there is no such version.
-            VersionCorruptError: its files are not as they were saved.
+            VersionCorruptError: its files aren't as they were saved.
         """
         self.settings = settings or load_settings()
         if not isinstance(version, ModelVersion):
@@ -102,19 +102,19 @@ class Predictor:
         return self.backbone.precision
 
     def predict(self, picture: Source) -> Prediction:
-        """Answer for one picture, given as bytes or as a path.
+        """Answer for one image, given as bytes or as a path.
 
         Raises:
-            PictureError: it cannot be used; says why.
+            PictureError: it can't be used; says why.
         """
         return self.answer(self.features(picture))
 
     def predict_batch(self, pictures: Iterable[Source]) -> list[Prediction | PictureError]:
-        """Answer for several pictures, in order; one that cannot be used gets its error in its place."""
+        """Answer for several images, in order; one that can't be used gets its error in its place."""
         return list(self.predict_stream(pictures))
 
     def predict_stream(self, pictures: Iterable[Source]) -> Iterator[Prediction | PictureError]:
-        """Answer for any number of pictures, in order, decode and inference overlapped, in bounded memory."""
+        """Answer for any number of images, in order, decode and inference overlapped, in bounded memory."""
 
         def one(picture: Source) -> Prediction | PictureError:
             try:
@@ -126,25 +126,25 @@ class Predictor:
         return bounded_map(one, pictures, self.threads + 1)
 
     def features(self, picture: Source) -> NDArray[np.float32]:
-        """Give the pooled features of one picture, `(D,) float32`.
+        """Return the pooled features of one image, `(D,) float32`.
 
         Raises:
-            PictureError: it cannot be used; says why.
+            PictureError: it can't be used; says why.
         """
         return self.embed(self.pixels(picture))
 
     def pixels(self, picture: Source) -> NDArray[np.uint8]:
-        """Give a picture as the backbone takes it, `(S, S, 3) uint8 in [0, 255]`; raises what `features` does."""
+        """Return an image as the backbone takes it, `(S, S, 3) uint8 in [0, 255]`; raises what `features` does."""
         return decode(
             read_picture(picture, self.settings.max_picture_bytes), self.backbone.info.image_size, self.limits
         )
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the pooled features of such pixels, `(D,) float32`."""
+        """Return the pooled features of such pixels, `(D,) float32`."""
         return self.backbone.features(pixels)
 
     def answer(self, features: NDArray[np.float32]) -> Prediction:
-        """Answer for a picture whose pooled features `(D,)` are known.
+        """Answer for an image whose pooled features `(D,)` are known.
 
         Raises:
             NoModelError: the version gives NaN for it.

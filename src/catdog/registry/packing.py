@@ -20,10 +20,10 @@ from catdog.storage.files import require_checksums
 def pack(version: ModelVersion, target: IO[bytes]) -> None:
     """Write a version and its backbone into a zip.
 
-    Of `metadata.json`, where the data lay is left out. Nothing is compressed: features and weights do not get smaller.
+    Of `metadata.json`, where the data lay is left out. Nothing is compressed: features and weights don't get smaller.
 
     Raises:
-        VersionCorruptError: a file of the version or of its backbone is not as it was saved.
+        VersionCorruptError: a file of the version or of its backbone isn't as it was saved.
     """
     require_checksums(version.path, version.metadata["checksums"])
     backbone = read_info(version.backbone_path)

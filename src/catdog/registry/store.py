@@ -69,7 +69,7 @@ class ModelStore:
 
         Raises:
             VersionNotFoundError: there is no such version, or no champion yet.
-            VersionCorruptError: its files are not as they were saved.
+            VersionCorruptError: its files aren't as they were saved.
         """
         if number is None:
             number = self.champion()
@@ -94,7 +94,7 @@ class ModelStore:
             mark: goes into the name of the temporary folder, so that who saves can find what a kill left of it.
 
         Raises:
-            StoreError: the disk does not take it; nothing is left behind.
+            StoreError: the disk doesn't take it; nothing is left behind.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         prefix = f".new-{mark}-" if mark else ".new-"
@@ -123,7 +123,7 @@ class ModelStore:
         """Name the version that is served; None before the first promotion.
 
         Raises:
-            VersionCorruptError: `champion.json` cannot be read.
+            VersionCorruptError: `champion.json` can't be read.
         """
         history = self.history()
         return history[-1].version if history else None
@@ -145,7 +145,7 @@ class ModelStore:
         return None
 
     def has_promoted(self) -> bool:
-        """Tell whether a version was ever promoted, even if `champion.json` was removed since: the lock stays."""
+        """Return whether a version was ever promoted, even if `champion.json` was removed since: the lock stays."""
         return (self.folder / CHAMPION).exists() or (self.folder / _LOCK).exists()
 
     def history(self) -> list[Promotion]:
@@ -163,7 +163,7 @@ class ModelStore:
     def summaries(self) -> list[dict[str, Any]]:
         """Describe every version, lowest number first, ready for JSON; a damaged one has its `error`.
 
-        A file that has not changed since the last call is not read again: a version is never changed.
+        A file that hasn't changed since the last call isn't read again: a version is never changed.
         """
         champion = self.champion()
         rows: list[dict[str, Any]] = []
@@ -180,7 +180,7 @@ class ModelStore:
         return rows
 
     def promote(self, number: int, reason: str, *, backbone: Backbone | None = None) -> None:
-        """Make a version the champion, once it was tried; one that is not whole or gives no answer is refused.
+        """Make a version the champion, once it was tried; one that isn't whole or gives no answer is refused.
 
         Args:
             number: of the version.
@@ -189,7 +189,7 @@ class ModelStore:
 
         Raises:
             VersionNotFoundError: there is no such version.
-            VersionCorruptError: its files, or those of its backbone, are not as they were saved, or do not work.
+            VersionCorruptError: its files, or those of its backbone, aren't as they were saved, or don't work.
         """
         version = self.get(number)
         precision, threads = backbone.asked if backbone else ("auto", 1)
@@ -202,7 +202,7 @@ class ModelStore:
             )
 
     def earlier_champion(self) -> int | None:
-        """Give the version that `rollback` would promote; None where there was none before."""
+        """Return the version that `rollback` would promote; None if there was none before."""
         stack = self._champions()
         return stack[-2] if len(stack) > 1 else None
 
@@ -240,7 +240,7 @@ class ModelStore:
             sync_tree(new)
             target = self.folder / str(number)
             try:
-                new.rename(target)  # onto a folder that is not empty this fails, and changes nothing
+                new.rename(target)  # onto a folder that isn't empty this fails, and changes nothing
             except OSError:
                 if not target.exists():
                     raise

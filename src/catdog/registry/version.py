@@ -26,7 +26,7 @@ from catdog.registry import trial
 from catdog.storage.files import require_within, write_json
 
 FORMAT: Final = 1
-"""Layout of a version; a reader refuses one that it does not know."""
+"""Layout of a version; a reader refuses one that it doesn't know."""
 
 KERAS_HEAD: Final = "head.keras"
 REPORT: Final = "report.html"
@@ -59,7 +59,7 @@ class ModelVersion:
 
     @property
     def data_root(self) -> Path | None:
-        """Folder of the data it was trained on, or None if that is not known."""
+        """Folder of the data it was trained on, or None if that isn't known."""
         root = (self.metadata.get("data") or {}).get("root")
         return Path(root) if root else None
 
@@ -87,7 +87,7 @@ class ModelVersion:
         """Read the head and check that it has an output for each class.
 
         Raises:
-            VersionCorruptError: it cannot be read, or has not.
+            VersionCorruptError: it can't be read, or hasn't.
         """
         head = Head.load(self.path / HEAD)
         if len(head.output_bias) != len(self.classes):
@@ -101,7 +101,7 @@ class ModelVersion:
         """Read what novelty is measured against.
 
         Raises:
-            VersionCorruptError: it cannot be read.
+            VersionCorruptError: it can't be read.
         """
         return NoveltyReference.load(self.path / NOVELTY)
 
@@ -112,7 +112,7 @@ class ModelVersion:
             features: length of the feature vectors that it must hold, if that is known.
 
         Raises:
-            VersionCorruptError: it cannot be read, or does not fit the version.
+            VersionCorruptError: it can't be read, or doesn't fit the version.
         """
         path = self.path / REPLAY
         if not path.exists():
@@ -131,7 +131,7 @@ class ModelVersion:
         """Yield which images the version was made of: `sha256`, `class`, `split`, and `path` below `data_root`.
 
         Raises:
-            VersionCorruptError: it cannot be read.
+            VersionCorruptError: it can't be read.
         """
         return read_manifest(self.path, frozenset(self.classes))
 

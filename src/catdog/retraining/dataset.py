@@ -55,7 +55,7 @@ class Selection:
 def select(uploads: Uploads) -> Selection:
     """Select the images for retraining the champion.
 
-    Uploads that may not be trained on, are among the champion's test images, or have a class that it does not know are
+    Uploads that may not be trained on, are among the champion's test images, or have a class that it doesn't know are
     left out. Held-out uploads get the split `test`, the others `train`.
     """
     settings = uploads.settings
@@ -77,7 +77,7 @@ def select(uploads: Uploads) -> Selection:
 
 
 def require_new(uploads: Uploads) -> int:
-    """Count the uploads to train on that the champion was not trained on under their present class.
+    """Count the uploads to train on that the champion wasn't trained on under their present class.
 
     Raises:
         ConflictError: there are none.
@@ -98,7 +98,7 @@ def require_new(uploads: Uploads) -> int:
 
 
 def data_root(version: ModelVersion, settings: Settings) -> Path:
-    """Return the folder that a version was trained on, or `data/` if the version does not record it."""
+    """Return the folder that a version was trained on, or `data/` if the version doesn't record it."""
     return version.data_root or settings.data_dir
 
 
@@ -200,7 +200,7 @@ class RetrainingData:
         return [p for p in chosen.values() if p.sha256 in self._vectors and self._is_used(p)]
 
     def _is_used(self, picture: Picture) -> bool:
-        """Return whether an image is not left out; a test image stays one, even if an uploaded copy is left out."""
+        """Return whether an image isn't left out; a test image stays one, even if an uploaded copy is left out."""
         return picture.split == "test" or picture.sha256 not in self.selection.left_out
 
     def _read_replay(self) -> dict[str, Picture]:

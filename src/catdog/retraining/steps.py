@@ -63,7 +63,7 @@ class Retraining:
         """Do one of `catdog.retraining.stages.STEPS`, and return its result, ready for JSON.
 
         Raises:
-            CatdogError: it cannot be done; says why.
+            CatdogError: it can't be done; says why.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = getattr(self, f"_{step}")(on_progress)
@@ -104,7 +104,7 @@ class Retraining:
         }
 
     def _embed(self, on_progress: Progress) -> dict[str, Any]:
-        """Run the backbone on the pictures that have no features yet; where all have, it is not even loaded."""
+        """Run the backbone on the images that have no features yet; where all have, it isn't even loaded."""
         pictures = (*self._collected.base, *self._collected.uploads)
         folder = ModelStore(self.settings.models_dir).get(self._collected.champion).backbone_path
         cache = FeatureCache(self.engine, read_info(folder).id)
@@ -259,7 +259,7 @@ class Retraining:
 
 
 def _fit_novelty(material: RetrainingData) -> NoveltyReference:
-    """Build the reference anew where at least as many features are at hand as it was built of; else add to it."""
+    """Build the reference anew where at least as many features are available as it was built of; else add to it."""
     reference, train = material.champion.load_novelty(), material.train.vectors[:, 0]
     if len(train) >= len(reference.bank) and len(material.calibration()[1]):
         return fit_novelty(train, material.calibration()[0], seed=SEED)
@@ -279,6 +279,6 @@ def _joined(material: RetrainingData) -> Embedded:
 
 
 def _name(embedded: Embedded, chosen: Any) -> list[str]:
-    """Name the chosen pictures by class folder and file."""
+    """Name the chosen images by class folder and file."""
     found = (embedded.pictures[i].path for i in np.flatnonzero(chosen)[:MISTAKES_SHOWN])
     return [f"{path.parent.name}/{path.name}" for path in found]

@@ -33,11 +33,11 @@ def resolve_backbone(name: str, settings: Settings, image_size: int = IMAGE_SIZE
     Args:
         name: `starter` (the bundled one), `imagenet`, the path of a weights file, or the number of a version.
         settings: where models lie.
-        image_size: pixels a side that it is given; the backbone of a version or the starter keeps its own.
+        image_size: side in pixels that it is given; the backbone of a version or the starter keeps its own.
 
     Raises:
         BackboneError: none of these.
-        DownloadError: the ImageNet weights cannot be fetched.
+        DownloadError: the ImageNet weights can't be fetched.
     """
     if name == STARTER:
         return starter.install_backbone(settings.models_dir)
@@ -79,10 +79,10 @@ def tune_backbone(
 
     Args:
         folder: the backbone to begin with.
-        manifest: its training pictures are tuned on, its validation pictures measured after each epoch.
+        manifest: its training images are tuned on, its validation images measured after each epoch.
         settings: where models lie; what a stopped run needs is kept there, in `fine-tune/`.
         options: the recipe. Its image size may be smaller than the one the backbone is given in the end, and should be:
-            a network tuned on random crops sees larger animals than in whole pictures, and does better on these at a
+            a network tuned on random crops sees larger animals than in whole images, and does better on these at a
             somewhat larger size (https://arxiv.org/abs/1906.06423). See `parse_tuning`.
         on_progress: called with (steps done, steps in all).
 

@@ -15,7 +15,7 @@ from catdog.model.network import History, calibrate, create_head, make_repeatabl
 from catdog.model.novelty import NoveltyReference, fit_novelty
 
 MIN_CALIBRATION: Final = 100
-"""Fewest validation pictures to fit a temperature on; on fewer it follows chance."""
+"""Fewest validation images to fit a temperature on; on fewer it follows chance."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Measured:
-    """Answers for N test pictures `(N, C)`, which of them are right `(N,)`, and the figures that follow."""
+    """Answers for N test images `(N, C)`, which of them are right `(N,)`, and the figures that follow."""
 
     probabilities: NDArray[np.float32]
     correct: NDArray[np.bool_]
@@ -51,7 +51,7 @@ def fit(
 ) -> Fitted:
     """Fit the head on training features, then its temperature and the novelty reference; repeatable by `seed`.
 
-    The validation pictures choose the epoch, the temperature and the novelty threshold; they are in no gradient and
+    The validation images choose the epoch, the temperature and the novelty threshold; they are in no gradient and
     not in the novelty bank.
     """
     make_repeatable(seed)

@@ -41,16 +41,16 @@ class TrainOptions:
 
     Attributes:
         backbone: `starter`, `imagenet`, the path of a weights file, or the number of a version whose backbone is used.
-        image_size: pixels a side, a multiple of 32, for `imagenet` and weights files.
+        image_size: side in pixels, a multiple of 32, for `imagenet` and weights files.
         fine_tune: how to tune the backbone end to end first; None leaves it as it is.
-        views: views of each training picture, at least 1: the plain one and augmented ones.
+        views: views of each training image, at least 1: the plain one and augmented ones.
         epochs: most epochs.
-        batch: features a step.
+        batch: features per step.
         seed: of shuffling, dropout and views.
-        limit: take at most so many training pictures a class; None for all.
+        limit: take at most so many training images per class; None for all.
         promote: True promotes whatever comes out, False never, None if not significantly worse than the champion and
-            `limit` is not given.
-        layout: how to read the folders, if they should not be guessed.
+            `limit` isn't given.
+        layout: how to read the folders, if they shouldn't be guessed.
     """
 
     backbone: str = STARTER
@@ -66,7 +66,7 @@ class TrainOptions:
 
     @property
     def is_a_try(self) -> bool:
-        """Whether it is trained on part of the pictures, and nobody said that it is to be promoted."""
+        """Whether it is trained on part of the images, and nobody said that it is to be promoted."""
         return self.limit is not None and self.promote is None
 
     @property
@@ -75,7 +75,7 @@ class TrainOptions:
         return False if self.is_a_try else self.promote
 
     def parameters(self) -> dict[str, Any]:
-        """Give what is kept with the version, to make it again."""
+        """Return what is kept with the version, to make it again."""
         kept = {name: getattr(self, name) for name in ("views", "epochs", "batch", "seed", "limit")}
         return {**kept, "fine_tune": asdict(self.fine_tune) if self.fine_tune else None}
 
@@ -92,31 +92,31 @@ class TrainingResult:
 
     @property
     def images(self) -> dict[str, int]:
-        """Count pictures: `train` (of which `validation`), `test`, `rejected`, `duplicates`."""
+        """Count images: `train` (of which `validation`), `test`, `rejected`, `duplicates`."""
         return self.trained.images()
 
     @property
     def embedded(self) -> int:
-        """Count the pictures that went through the backbone; the features of the others were cached."""
+        """Count the images that went through the backbone; the features of the others were cached."""
         return sum(part.computed for part in self.trained.embedded.values())
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Give the metrics on the test pictures."""
+        """Return the metrics on the test images."""
         return self.trained.measured.metrics
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """List the wrong answers on test pictures, the surest first."""
+        """List the wrong answers on test images, the surest first."""
         return self.trained.measured.mistakes
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
-        """List the files that were not used."""
+        """List the files that weren't used."""
         return self.trained.manifest.rejected
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the result in its public form, ready for JSON."""
+        """Return the result in its public form, ready for JSON."""
         return {
             "version": self.version.number,
             "promoted": self.promoted,
@@ -158,9 +158,9 @@ def train(
     A folder is read where it lies; an archive is imported into `data/` first, and the whole of that is trained on.
 
     Raises:
-        DatasetError: not enough usable pictures; nothing was written.
-        BackboneError, DownloadError: the backbone cannot be had.
-        StoreError: the version cannot be saved.
+        DatasetError: not enough usable images; nothing was written.
+        BackboneError, DownloadError: the backbone can't be had.
+        StoreError: the version can't be saved.
     """
     _check(options)
     report = on_progress or _silence
@@ -210,7 +210,7 @@ def _check(options: TrainOptions) -> None:
 
 
 def _import(data: Path, settings: Settings, options: TrainOptions, report: Progress) -> tuple[dataset.ScanResult, Path]:
-    """Read the pictures and find the backbone. An archive enters `data/` only if both can be used."""
+    """Read the images and find the backbone. An archive enters `data/` only if both can be used."""
     folder: Path | None = None
 
     def accept(manifest: Manifest) -> None:
@@ -230,7 +230,7 @@ def _import(data: Path, settings: Settings, options: TrainOptions, report: Progr
 
 
 def _limited(manifest: Manifest, limit: int | None) -> Manifest:
-    """Keep the first `limit` training pictures of each class, by hash, so that the choice does not follow names."""
+    """Keep the first `limit` training images of each class, by hash, so that the choice doesn't follow names."""
     if limit is None:
         return manifest
     training = sorted(manifest.select("train"), key=lambda picture: picture.sha256)

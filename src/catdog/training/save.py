@@ -33,7 +33,7 @@ class Trained:
     measured: Measured
 
     def images(self) -> dict[str, int]:
-        """Count pictures; the validation pictures are training pictures too, since they choose the epoch."""
+        """Count images; the validation images are training images too, since they choose the epoch."""
         counts = {split: len(part.pictures) for split, part in self.embedded.items()}
         failed = sum(len(part.failed) for part in self.embedded.values())
         return {
@@ -45,7 +45,7 @@ class Trained:
         }
 
     def assess(self) -> diagnostics.Assessment:
-        """Describe the answers on the test pictures."""
+        """Describe the answers on the test images."""
         test, root = self.embedded["test"], self.manifest.root
         pictures = [(picture.sha256, os.path.relpath(picture.path, root)) for picture in test.pictures]
         return diagnostics.assess(self.measured.probabilities, test.labels, pictures)
@@ -67,11 +67,11 @@ def save_version(
         parameters: how it was made.
         store: where it goes.
         lineage: what else its metadata holds: the version that it comes from, what was added.
-        replay: the memory that it takes along; chosen from its data where not given.
+        replay: the memory that it takes along; chosen from its data if not given.
         mark: goes into the name of the temporary folder, so that whoever started this can find it.
 
     Raises:
-        StoreError: the disk does not take it.
+        StoreError: the disk doesn't take it.
     """
     metadata = {**_describe(trained, parameters), **(lineage or {})}
     memory = replay or Replay.choose(trained.embedded["train"], trained.embedded["test"])

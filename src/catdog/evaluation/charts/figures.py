@@ -13,7 +13,7 @@ SPLITS: Final = {"train": "training", "validation": "validation", "test": "test"
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known of a version and of its use on the server; what is not known is empty.
+    """What is known of a version and of its use on the server; what isn't known is empty.
 
     Attributes:
         classes: folder names, C of them, in the order of the probabilities.

@@ -17,7 +17,7 @@ BLOCKS: Final = 17
 
 
 def fold(network: Any, blocks: int | None = None) -> Any:
-    """Give a copy of MobileNetV2 in which each convolution has its batch norm folded in, as kernel and bias.
+    """Return a copy of MobileNetV2 in which each convolution has its batch norm folded in, as kernel and bias.
 
     Args:
         network: what `build_keras_backbone` returns.
@@ -57,10 +57,10 @@ def unfold(folded: Any, network: Any) -> Any:
 
 
 def channel_scales(network: Any, folded: Any) -> dict[str, NDArray[np.float32]]:
-    """Say how large each channel's kernel (root mean square) and output (batch norm's spread) are, by variable path.
+    """Return how large each channel's kernel (root mean square) and output (batch norm's spread) are, by variable path.
 
     Folded kernels differ a thousandfold between channels, so that one step size ruins the small before it moves the
-    large: with a size a layer (LAMB) cross-entropy on held-out pictures rose from 0.05 to 0.16 in 50 steps.
+    large: with a size a layer (LAMB) cross-entropy on held-out images rose from 0.05 to 0.16 in 50 steps.
     """
     scales: dict[str, NDArray[np.float32]] = {}
     for convolution, norm in _convolutions_and_norms(network):

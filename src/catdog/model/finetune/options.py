@@ -13,18 +13,18 @@ class FineTuneOptions:
 
     Attributes:
         blocks: how many of the last of 17 inverted-residual blocks to tune, and all that follows; None for every layer.
-        epochs: passes over the training pictures.
-        batch_size: pictures a step.
+        epochs: passes over the training images.
+        batch_size: images per step.
         learning_rate: Adam's at its peak, relative to what is tuned (see `channel_scales`); it rises over the first
             `warmup` of all steps and then falls as a cosine.
-        image_size: pixels a side, a multiple of 32.
+        image_size: side in pixels, a multiple of 32.
         seed: of everything drawn by chance.
         label_smoothing: share of each label spread over all classes, in [0, 1) (https://arxiv.org/abs/1512.00567).
         mixup: alpha of the beta distribution that pairs are mixed by; 0 for none (https://arxiv.org/abs/1710.09412).
         ema: momentum of the running average of weights, which is what is kept; 0 keeps the last weights.
         warmup: share of all steps, in [0, 1).
-        teacher_size: pixels a side, a multiple of 32, of the larger of two views that a teacher sees: regressions on
-            the untouched backbone's features, each picture judged by one that was not fitted on it.
+        teacher_size: side in pixels, a multiple of 32, of the larger of two views that a teacher sees: regressions on
+            the untouched backbone's features, each image judged by one that wasn't fitted on it.
         teacher_share: share of each label that is the teacher's probabilities, in [0, 1) (distillation,
             https://arxiv.org/abs/1503.02531); wrong labels count less by it. 0 for no teacher.
     """

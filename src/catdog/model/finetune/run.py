@@ -3,9 +3,9 @@
 Three things make that bearable on a processor:
 
 - Batch norm stays in inference mode and is folded into the convolutions (`folding.py`). On two cores TensorFlow then
-  does 50 pictures a second forwards and backwards, against 20 with the layers apart (oneDNN off 12, mixed bf16 on the
+  does 50 images per second forwards and backwards, against 20 with the layers apart (oneDNN off 12, mixed bf16 on the
   layers apart 21; PyTorch with folding 43 in f32 and 47 in bf16).
-- Pictures are decoded once, to a memory-mapped array; every epoch draws its views from that (`views.py`).
+- Images are decoded once, to a memory-mapped array; every epoch draws its views from that (`views.py`).
 - Each epoch ends with a checkpoint of everything, and the same call goes on after the last one.
 """
 
@@ -38,7 +38,7 @@ from catdog.storage.files import file_sha256, write_atomically
 from catdog.text import counted
 
 HEAD_EPOCHS: Final = 15
-"""Most epochs that the head is fitted for on untouched features, so that its noise does not reach the backbone."""
+"""Most epochs that the head is fitted for on untouched features, so that its noise doesn't reach the backbone."""
 
 EVERY_STEPS: Final = 10
 """Steps between two calls of `on_progress`."""
@@ -52,7 +52,7 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Pictures in the order of their SHA-256, so that the order they were given in changes nothing."""
+    """Images in the order of their SHA-256, so that the order they were given in changes nothing."""
 
     paths: list[Path]
     digests: list[str]
@@ -82,29 +82,29 @@ def fine_tune(
     work_dir: Path,
     on_progress: OnProgress | None = None,
 ) -> Path:
-    """Tune MobileNetV2 on pictures, every layer or the last blocks, with the head that `create_model` has.
+    """Tune MobileNetV2 on images, every layer or the last blocks, with the head that `create_model` has.
 
-    Called again with the same weights, pictures (by content, in any order), labels and options, it goes on after the
+    Called again with the same weights, images (by content, in any order), labels and options, it goes on after the
     last epoch that ended in `work_dir`, and returns at once where all did; with others it starts afresh. Needs
-    `3 * (8 / 7 * image_size) ** 2` bytes of disk a picture until it is done: 1.6 GB for 8,000 at 224.
+    `3 * (8 / 7 * image_size) ** 2` bytes of disk an image until it is done: 1.6 GB for 8,000 at 224.
 
     Args:
         weights: of the backbone to begin with, `.weights.h5`.
-        pictures: paths of N training pictures; all must be decodable.
+        images: paths of N training images; all must be decodable.
         labels: `(N,) int64 in [0, n_classes)`.
-        validation: paths and labels of M pictures that are measured after each epoch and never trained on.
+        validation: paths and labels of M images that are measured after each epoch and never trained on.
         n_classes: 2 or more.
         options: the recipe.
-        work_dir: a folder of its own for the cache, the checkpoint and the result; made where missing.
+        work_dir: a folder of its own for the cache, the checkpoint and the result; made if missing.
         on_progress: called every 10 steps and at the end of each epoch.
 
     Returns:
         The tuned backbone, `work_dir/tuned.weights.h5`, which fits `keras.applications.MobileNetV2(include_top=False)`.
 
     Raises:
-        DatasetError: no training or no validation pictures, or not one label in range for each.
-        BackboneError: there are no such weights, or they do not fit.
-        PictureError: a picture cannot be used.
+        DatasetError: no training or no validation images, or not one label in range for each.
+        BackboneError: there are no such weights, or they don't fit.
+        PictureError: an image can't be used.
     """
     job = _job(weights, (pictures, labels), validation, n_classes, options, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def _by_content(paths: Sequence[Path], labels: NDArray[np.int64], n_classes: int
 
 
 def read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """Return the arrays of a checkpoint of this very run; None where there is none, or one of another run."""
+    """Return the arrays of a checkpoint of this very run; None if there is none, or one of another run."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file) if str(file["identity"]) == identity else None
@@ -211,7 +211,7 @@ class _Run:
             self._save()
 
     def _feature_model(self, size: int) -> tuple[Any, Any, Any]:
-        """Give the untouched backbone; folded; and that with scaling and pooling, `(N, size, size, 3)` -> `(N, D)`."""
+        """Return the untouched backbone; folded; and that with scaling and pooling, `(N, size, size, 3)` -> `(N, D)`."""
         plain = build_keras_backbone(self.job.weights, size)
         folded = fold(plain, self.options.blocks)
         pixels = self.keras.Input((size, size, 3), name="pixels")
@@ -255,7 +255,7 @@ class _Run:
         return bounded_map(batch, range(self.steps), max(1, (os.cpu_count() or 1) // 2))
 
     def _plain_batches(self, first: int, last: int, size: int) -> Any:
-        """Give the plain views of `cache[first:last]` to Keras, batch by batch, `(B, size, size, 3) float32`."""
+        """Return the plain views of `cache[first:last]` to Keras, batch by batch, `(B, size, size, 3) float32`."""
         pictures, batch_size = self.cache[first:last], self.batch_size
 
         class Plain(self.keras.utils.PyDataset):  # type: ignore[misc, name-defined]

@@ -1,4 +1,4 @@
-"""A teacher for tuning: regressions on the untouched features, each judging pictures that it was not fitted on."""
+"""A teacher for tuning: regressions on the untouched features, each judging images that it wasn't fitted on."""
 
 from typing import Final
 

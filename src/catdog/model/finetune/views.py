@@ -1,4 +1,4 @@
-"""Random views for tuning, drawn anew in each epoch from pictures that were decoded once to a memory-mapped array."""
+"""Random views for tuning, drawn anew in each epoch from images that were decoded once to a memory-mapped array."""
 
 import os
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from catdog.data.images.pixels import Pixels, decode, read_picture
 from catdog.parallel import bounded_map
 
 CACHE_MARGIN: Final = 8 / 7
-"""Side of a cached picture over the side of a view: room to zoom in without blur; 256 for 224."""
+"""Side of a cached image over the side of a view: room to zoom in without blur; 256 for 224."""
 
 
 def open_cache(path: Path, pictures: Sequence[Path], image_size: int) -> Pixels:
-    """Decode every picture once: `(N, S, S, 3) uint8 in [0, 255]`, S a seventh over `image_size`, memory-mapped."""
+    """Decode every image once: `(N, S, S, 3) uint8 in [0, 255]`, S a seventh over `image_size`, memory-mapped."""
     side = round(image_size * CACHE_MARGIN)
     if not path.exists():
         unfinished = path.with_name(f".{path.name}")
@@ -32,14 +32,14 @@ def open_cache(path: Path, pictures: Sequence[Path], image_size: int) -> Pixels:
 
 
 def plain_view(picture: Pixels, size: int) -> Pixels:
-    """Resize a cached picture, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255]."""
+    """Resize a cached image, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255]."""
     return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def random_view(picture: Pixels, size: int, rng: np.random.Generator) -> Pixels:
-    """Draw an augmented view of a cached picture, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255].
+    """Draw an augmented view of a cached image, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255].
 
-    Around the whole picture: 70 to 110 % of its sides, unequal by up to 10 %, turned up to 15 degrees, mirrored or
+    Around the whole image: 70 to 110 % of its sides, unequal by up to 10 %, turned up to 15 degrees, mirrored or
     not, reflected at its borders; brightness and contrast by up to 25 %, colour by 5 %; one in twenty grey.
     """
     side = picture.shape[0]
@@ -67,7 +67,7 @@ def random_view(picture: Pixels, size: int, rng: np.random.Generator) -> Pixels:
 def mix(
     images: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Blend a batch with itself backwards, pictures and labels alike, by a share from beta(alpha, alpha); 0 does not.
+    """Blend a batch with itself backwards, images and labels alike, by a share from beta(alpha, alpha); 0 doesn't.
 
     Source: mixup, https://arxiv.org/abs/1710.09412.
     """

@@ -34,7 +34,7 @@ def install_backbone(models_dir: Path) -> Path:
 def ensure_champion(models_dir: Path) -> None:
     """Install the bundled model into a store where nothing was ever promoted, and promote it; otherwise do nothing.
 
-    It is version 1, or the next one where versions were trained that are not to be served. Where `champion.json` was
+    It is version 1, or the next one where versions were trained that aren't to be served. Where `champion.json` was
     removed, nothing takes its place.
     """
     store = ModelStore(models_dir)
@@ -50,7 +50,7 @@ def ensure_champion(models_dir: Path) -> None:
 
 
 class TemporaryModels:
-    """The bundled model in a temporary store, for a server whose own store cannot be written; goes with the process."""
+    """The bundled model in a temporary store, for a server whose own store can't be written; goes with the process."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="catdog-", ignore_cleanup_errors=True)
@@ -83,7 +83,7 @@ def write_bundle(version: ModelVersion, target: Path) -> int:
         size = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
         sync_tree(new)
         if (target / "backbone").exists():
-            read_info(target / "backbone")  # anything else of that name is not ours to replace
+            read_info(target / "backbone")  # anything else of that name isn't ours to replace
             shutil.rmtree(target / "backbone")
         for name in ("backbone", "version"):
             (new / name).replace(target / name)

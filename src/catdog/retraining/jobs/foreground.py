@@ -62,7 +62,7 @@ def _run_worker(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None
         worker.cancel()
 
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # ignored in the background of a script, which Ctrl-C does not address
+    if before is not signal.SIG_IGN:  # ignored in the background of a script, which Ctrl-C doesn't address
         signal.signal(signal.SIGINT, interrupt)
     try:
         worker.run_once()

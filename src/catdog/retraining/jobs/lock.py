@@ -49,7 +49,7 @@ class WorkerLock:
         """Take the lock, or check that it is still held; return False if another worker has it.
 
         Raises:
-            OperationalError: the server cannot be reached.
+            OperationalError: the server can't be reached.
         """
         if self._engine is None:
             return True
@@ -99,7 +99,7 @@ def only_worker(settings: Settings, timeout: float = -1) -> Iterator[WorkerLock]
 
     Raises:
         JobError: another worker still runs after `timeout` seconds.
-        OperationalError: the server of the database cannot be reached within `timeout` seconds.
+        OperationalError: the server of the database can't be reached within `timeout` seconds.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     lock = WorkerLock(settings)
@@ -128,7 +128,7 @@ def _take(lock: WorkerLock, timeout: float) -> None:
 
 
 def _try_to_take(lock: WorkerLock) -> JobError | OperationalError | None:
-    """Take the lock, or return why it could not be taken."""
+    """Take the lock, or return why it couldn't be taken."""
     try:
         if lock.take():
             return None

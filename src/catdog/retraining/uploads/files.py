@@ -20,7 +20,7 @@ _START_BYTES: Final = 512
 
 @dataclass(frozen=True)
 class FileEntry:
-    """An image file, alone or in a zip: its name, and its bytes or why it cannot be used."""
+    """An image file, alone or in a zip: its name, and its bytes or why it can't be used."""
 
     name: str
     data: bytes = b""
@@ -34,7 +34,7 @@ def read_entries(name: str, source: Source, settings: Settings, room: int) -> tu
         if is_zip(file):
             return _zip_entries(name, file, settings, room), True
         entry = _single_entry(name, file, settings.max_upload_bytes)
-    except DatasetError as error:  # an archive that is not a zip
+    except DatasetError as error:  # an archive that isn't a zip
         entry = _unusable(name, str(error))
     return iter([entry]), False
 

@@ -57,7 +57,7 @@ class NewUpload:
 
 @dataclass(frozen=True)
 class RejectedFile:
-    """A file that was not stored, by the sender's name for it, and why."""
+    """A file that wasn't stored, by the sender's name for it, and why."""
 
     name: str
     reason: str
@@ -79,7 +79,7 @@ class Added:
         return self.accepted + self.duplicates + len(self.rejected)
 
     def reject(self, name: str, reason: object) -> None:
-        """Count a file that was not stored."""
+        """Count a file that wasn't stored."""
         self.rejected.append(RejectedFile(printable_name(name), str(reason)))
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ def reencode(data: bytes, settings: Settings) -> bytes:
     """Return the image as an upright JPEG of at most 16 million pixels, without any metadata.
 
     Raises:
-        PictureError: the image cannot be used; the message says why.
+        PictureError: the image can't be used; the message says why.
     """
     return encode_kept(data, QUALITY, limits_of(settings))
 
@@ -106,7 +106,7 @@ def batch_name(name: str | None) -> str:
     """Return a batch's name, checked if it is given and generated if not.
 
     Raises:
-        RequestError: the name is not valid.
+        RequestError: the name isn't valid.
     """
     if name is None:
         return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -133,7 +133,7 @@ def prepare(
         feedback: the champion's answer; makes it feedback, which is pending.
 
     Raises:
-        PictureError: the image cannot be used; the message says why.
+        PictureError: the image can't be used; the message says why.
         UploadConflictError: it is a test image.
     """
     if len(data) > (most := settings.max_upload_bytes):
@@ -185,7 +185,7 @@ def require_free(settings: Settings, size: int) -> None:
     """Check that the disk has room for `size` bytes besides the reserve.
 
     Raises:
-        UploadsFullError: it has not.
+        UploadsFullError: it hasn't.
     """
     free = shutil.disk_usage(settings.home).free
     if free - size < settings.min_free_bytes:

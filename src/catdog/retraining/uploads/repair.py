@@ -32,7 +32,7 @@ def repair(storage: UploadStorage, classes: Sequence[str]) -> Repaired:
     - A file in another place than its row says is moved there.
     - A row without a file is marked as missing; uploading the image again mends it.
     - A complete file without a row gets one: nobody was told that it was stored, but a lost database then loses no
-      image. Files that catdog did not write are left alone.
+      image. Files that catdog didn't write are left alone.
     """
     with storage.locked():
         removed = _remove_temporary(storage, classes)

@@ -1,14 +1,14 @@
-"""What is doubtful about the pictures for retraining: labels that the features contradict, copies of test pictures.
+"""What is doubtful about the images for retraining: labels that the features contradict, copies of test images.
 
 Labels are judged by confident learning (https://arxiv.org/abs/1911.00068) on probabilities of a linear
-probe that never saw the picture, nor any other of its batch: no batch vouches for itself, and the champion, which may
-have been trained on wrong labels, is not asked. Measured with the bundled model on photographs that it never saw, with
+probe that never saw the image, nor any other of its batch: no batch vouches for itself, and the champion, which may
+have been trained on wrong labels, isn't asked. Measured with the bundled model on photographs that it never saw, with
 labels flipped in a batch, ten draws each; least and most of the labels that look wrong, in percent:
 
     flipped          0        10         30         50
-    20 pictures      0   0 to 10   15 to 30   35 to 50
-    100 pictures     0   9 to 11   29 to 32   47 to 50
-    500 pictures     0  10 to 10   30 to 31   49 to 51
+    20 images      0   0 to 10   15 to 30   35 to 50
+    100 images     0   9 to 11   29 to 32   47 to 50
+    500 images     0  10 to 10   30 to 31   49 to 51
 """
 
 import hashlib
@@ -37,17 +37,17 @@ QUARANTINE_SHARE: Final = 0.15
 """Share of a batch's labels that look wrong from which it is kept out; between 10 and 30 % flipped, see above."""
 
 MIN_DOUBTED: Final = 3
-"""Fewest such labels: two odd pictures of ten are no reason to doubt a batch."""
+"""Fewest such labels: two odd images of ten are no reason to doubt a batch."""
 
 NEAR_SHARE: Final = 0.5
 NEAR_QUANTILE: Final = 0.05
-"""A copy is nearer than half of what the nearest 5 % of the test pictures are from each other: a cosine distance of
+"""A copy is nearer than half of what the nearest 5 % of the test images are from each other: a cosine distance of
 0.112 for the bundled model. Of copies of 197 test photographs it finds all that were written anew as JPEG of quality 95
 (distance at most 0.013) and nine in ten that were cut by 5 % a side or mirrored, but not most of those at half size.
 None of 1,000 training photographs is nearer to a test photograph than 0.133."""
 
 MAX_PAIRS: Final = 1000
-_BLOCK: Final = 512  # pictures compared with all others at a time, so that memory does not grow with their square
+_BLOCK: Final = 512  # images compared with all others at a time, so that memory doesn't grow with their square
 
 FILE: Final = "review.json"
 Floats = NDArray[np.float32]
@@ -55,7 +55,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Judged:
-    """Active pictures with their features `(N, D)` and class numbers `(N,)`, and what was found out about each `(N,)`.
+    """Active images with their features `(N, D)` and class numbers `(N,)`, and what was found out about each `(N,)`.
 
     `quality` in [0, 1] is the probe's probability of the given label.
     """
@@ -67,11 +67,11 @@ class Judged:
 
 
 def review(uploads: Uploads, *, on_progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Judge all active pictures, write to their rows what a training must leave out, and store the findings.
+    """Judge all active images, write to their rows what a training must leave out, and store the findings.
 
     Args:
-        uploads: the pictures; their features are computed where they are not cached.
-        on_progress: called with (pictures computed, pictures to compute).
+        uploads: the images; their features are computed where they aren't cached.
+        on_progress: called with (images computed, images to compute).
 
     Returns:
         The findings, as `report` gives them under `review`.
@@ -99,9 +99,9 @@ def review(uploads: Uploads, *, on_progress: Callable[[int, int], None] | None =
 
 
 def report(uploads: Uploads) -> dict[str, Any]:
-    """Say what there is, by class, state, batch and uploader, with the findings of the last review; ready for JSON.
+    """Return what there is, by class, state, batch and uploader, with the findings of the last review; ready for JSON.
 
-    Counts are of now. `review` is None before the first one; `is_current` tells whether pictures or champion changed
+    Counts are of now. `review` is None before the first one; `is_current` tells whether images or champion changed
     since.
     """
     findings = read_json(uploads.storage.root / FILE)
@@ -117,7 +117,7 @@ def report(uploads: Uploads) -> dict[str, Any]:
 
 
 def find_near_copies(features: NDArray[Any], test: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which pictures, features `(N, D)`, are nearly one of the test pictures `(T, D)` -> `(N,)`."""
+    """Return which images, features `(N, D)`, are nearly one of the test images `(T, D)` -> `(N,)`."""
     if not len(features) or len(test) < 2:
         return np.zeros(len(features), bool)
     unit, others, least = _unit(features), _unit(test), 1 - near_threshold(test)
@@ -125,7 +125,7 @@ def find_near_copies(features: NDArray[Any], test: NDArray[Any]) -> NDArray[np.b
 
 
 def near_threshold(test: NDArray[Any]) -> float:
-    """Say under which cosine distance a picture counts as a copy, from how near different test pictures come."""
+    """Say under which cosine distance an image counts as a copy, from how near different test images come."""
     if len(test) < 2:
         return 0.0
     unit = _unit(test)
@@ -135,7 +135,7 @@ def near_threshold(test: NDArray[Any]) -> float:
 
 
 def find_pairs(features: NDArray[Any], threshold: float) -> list[tuple[int, int]]:
-    """List pairs of pictures, features `(N, D)`, that are nearer than `threshold`: at most `MAX_PAIRS` of them."""
+    """List pairs of images, features `(N, D)`, that are nearer than `threshold`: at most `MAX_PAIRS` of them."""
     unit, pairs = _unit(features), []
     for start in range(0, len(unit), _BLOCK):
         near = 1 - unit[start : start + _BLOCK] @ unit.T < threshold
@@ -152,11 +152,11 @@ def find_doubted(
     base: NDArray[Any],
     base_labels: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], Floats]:
-    """Tell which labels look wrong.
+    """Return which labels look wrong.
 
     Args:
-        features, labels, batches: of N pictures, `(N, D)`, `(N,)` and N names.
-        base, base_labels: of M pictures of the model's own data, `(M, D)` and `(M,)`, some of each class.
+        features, labels, batches: of N images, `(N, D)`, `(N,)` and N names.
+        base, base_labels: of M images of the model's own data, `(M, D)` and `(M,)`, some of each class.
 
     Returns:
         Whether a label looks wrong, `(N,)`, and the probability of each given label, `(N,)` in [0, 1].
@@ -200,7 +200,7 @@ def _memory(uploads: Uploads, predictor: Predictor) -> Replay:
 
 
 def _batches(judged: Judged) -> list[dict[str, Any]]:
-    """Give a verdict for each batch: `quarantined` where too many labels of unchecked pictures look wrong."""
+    """Return a verdict for each batch: `quarantined` where too many labels of unchecked images look wrong."""
     unchecked = Counter(picture.batch for picture in judged.pictures if not picture.checked)
     doubted = Counter(picture.batch for picture, bad in zip(judged.pictures, judged.doubted, strict=True) if bad)
     rows: list[dict[str, Any]] = []
@@ -216,7 +216,7 @@ def _batches(judged: Judged) -> list[dict[str, Any]]:
 def _values(
     judged: Judged, features: NDArray[np.float16], predictor: Predictor, quarantined: set[str]
 ) -> dict[int, dict[str, Any]]:
-    """Give for the row of each picture what keeps it out, and what the champion answers."""
+    """Return for the row of each image what keeps it out, and what the champion answers."""
     values = {}
     for picture, vector, near in zip(judged.pictures, features, judged.near_copy, strict=True):
         answer = predictor.answer(vector.astype(np.float32))
@@ -251,7 +251,7 @@ def _findings(
 
 
 def _shares(uploads: Uploads, column: str) -> list[dict[str, Any]]:
-    """Count the pictures by batch or uploader, the largest first, with their share of all that are not removed."""
+    """Count the images by batch or uploader, the largest first, with their share of all that aren't removed."""
     table = tables.uploads
     key = table.c[column]
     query = select(key, func.count(), func.min(table.c.created_at)).where(table.c.state != "removed").group_by(key)
@@ -265,7 +265,7 @@ def _shares(uploads: Uploads, column: str) -> list[dict[str, Any]]:
 
 
 def _digest(uploads: Uploads, champion: int) -> str:
-    """Name the state that a review is of: the champion, and hash, class and standing of each active picture."""
+    """Name the state that a review is of: the champion, and hash, class and standing of each active image."""
     active = uploads.storage.find(tables.uploads.c.state == "active")
     lines = sorted(f"{p.sha256} {p.folder} {p.checked}" for p in active)
     return hashlib.sha256("\n".join([str(champion), *lines]).encode()).hexdigest()

@@ -29,7 +29,7 @@ from catdog.types import UploadState
 
 Order = Literal["review", "newest"]
 MAX_ID: Final = 2**31 - 1
-"""Largest id of an upload; PostgreSQL cannot even compare with a larger one."""
+"""Largest id of an upload; PostgreSQL can't even compare with a larger one."""
 
 STATES: Final[tuple[UploadState, ...]] = ("active", "pending", "removed")
 _FOLDERS: Final[dict[UploadState, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
@@ -98,7 +98,7 @@ class UploadStorage:
         """Hold the lock that lets one thread of one process at a time change uploads.
 
         Raises:
-            DatabaseBusyError: the lock was not free in time.
+            DatabaseBusyError: the lock wasn't free in time.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with self._patience.turn(self._was_just_taken) as seconds, self._acquire(seconds):
@@ -170,7 +170,7 @@ class UploadStorage:
         return found
 
     def change(self, changes: Sequence[tuple[Upload, dict[str, Any]]]) -> None:
-        """Give uploads new values and move their files accordingly: all of them or none."""
+        """Return uploads new values and move their files accordingly: all of them or none."""
         moved: list[tuple[Path, Path]] = []
         try:
             with database.durable(self.engine) as connection:
@@ -208,7 +208,7 @@ class UploadStorage:
 
 def confirmation(upload: Upload) -> dict[str, Any]:
     """Return the values of an upload whose class a person has confirmed."""
-    # A confirmed class does not make a test image fit for training.
+    # A confirmed class doesn't make a test image fit for training.
     return {"checked": True} if upload.problem in LASTING else {"checked": True, "problem": None}
 
 

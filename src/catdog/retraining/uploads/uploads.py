@@ -98,7 +98,7 @@ class Uploads:
             uploader: who sent them, such as an address.
 
         Raises:
-            RequestError: there is no such class, or the batch's name is not valid.
+            RequestError: there is no such class, or the batch's name isn't valid.
             UploadsFullError: there is no room for more; says how many were stored.
         """
         added = self.begin(category, batch)
@@ -125,7 +125,7 @@ class Uploads:
         """Store an image with its correct class, as somebody reported it, until a person confirms it.
 
         Raises:
-            PictureError: the image cannot be used; the message says why.
+            PictureError: the image can't be used; the message says why.
             RequestError: there is no such class.
             UploadConflictError: it is stored under another class, or the model is tested on it.
             DiskFullError: there is no room for it.
@@ -146,7 +146,7 @@ class Uploads:
         return [p for p in found if p.source_sha256 not in tested or p.source_sha256 == p.sha256]
 
     def unused(self, active: Iterable[Upload]) -> dict[str, str]:
-        """Return why uploads that are not in `active` are not trained on, by hash."""
+        """Return why uploads that aren't in `active` aren't trained on, by hash."""
         used = {upload.sha256 for upload in active}
         others = (upload for upload in self.storage.find() if upload.sha256 not in used)
         return {p.sha256: _UNUSED.get(p.state) or p.problem or "It is a test image." for p in others}

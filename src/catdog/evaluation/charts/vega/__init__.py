@@ -18,7 +18,7 @@ def script_file(*, compressed: bool = False) -> Path:
     """Return the script's file: 0.9 MB, or 0.3 MB with gzip.
 
     Raises:
-        ChartError: catdog was not installed, only its source is there.
+        ChartError: catdog wasn't installed, only its source is there.
     """
     path = SCRIPT.with_suffix(".js.gz") if compressed else SCRIPT
     if not path.is_file():
