@@ -129,12 +129,12 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train on a folder of images: import, embed, fit, evaluate, save, promote."""
-    from catdog.training.backbones import parse_tuning, require_backbone_name
+    from catdog.training.backbones import parse_fine_tuning, require_backbone_name
     from catdog.training.pipeline import TrainOptions
     from catdog.training.pipeline import train as run_training
 
     try:
-        tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
+        tuning = parse_fine_tuning(fine_tune, tune_epochs, seed, image_size)
     except BackboneError as error:
         raise typer.BadParameter(str(error)) from error
     require_backbone_name(backbone)

@@ -1,6 +1,6 @@
-"""The data of a retraining: uploads, the champion's own data if it is still here, and the champion's replay features.
+"""The data of a retraining: uploads, the champion's own data if still available, and its replay features.
 
-`select` fixes which images these are. A retraining that is interrupted continues with the same ones.
+`select` fixes the images, so an interrupted retraining continues with the same ones.
 """
 
 import json
@@ -27,7 +27,7 @@ from catdog.storage.files import write_json
 from catdog.storage.json_reader import read_json_file
 from catdog.text import counted
 
-_VALIDATION_DIGITS: Final = 16  # where in a hash the draw begins; 0 and 8 draw a data set's own splits
+_VALIDATION_DIGITS: Final = 16  # position in a hash; 0 and 8 decide a data set's own splits
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def select(uploads: Uploads) -> Selection:
 
 
 def require_new(uploads: Uploads) -> int:
-    """Count the uploads to train on that the champion wasn't trained on under their present class.
+    """Return the number of uploads that the champion wasn't trained on under their current class.
 
     Raises:
         ConflictError: there are none.
@@ -91,14 +91,14 @@ def require_new(uploads: Uploads) -> int:
     new = sum((upload.sha256, upload.folder) not in trained for upload in usable)
     if not new:
         raise ConflictError(
-            f"There is nothing to train on: of {counted(len(active), 'uploaded image')}, none is new to the champion. "
-            "Upload more; some are held out for testing."
+            f"Nothing to train on: of {counted(len(active), 'uploaded image')}, none is new to the model in use. "
+            "Upload more images; some of them are held out for testing."
         )
     return new
 
 
 def data_root(version: ModelVersion, settings: Settings) -> Path:
-    """Return the folder that a version was trained on, or `data/` if the version doesn't record it."""
+    """Return the folder that a version was trained on, or `data/` if unknown."""
     return version.data_root or settings.data_dir
 
 
@@ -127,7 +127,7 @@ def _base(champion: ModelVersion, settings: Settings, engine: Engine) -> tuple[P
 
 
 def _layout(version: ModelVersion, root: Path, settings: Settings) -> Layout:
-    """Return how the folders that a version was trained on were read."""
+    """Return how a version's folders were read."""
     return Layout.from_dict(version.metadata.get("data", {})) if root == data_root(version, settings) else Layout()
 
 
@@ -137,7 +137,7 @@ def _replayed_tests(version: ModelVersion) -> set[str]:
 
 
 class RetrainingData:
-    """The features of all images of a retraining, by split; uploads that are test images are apart, in `held_out`."""
+    """The features of all images of a retraining, by split; test images from uploads are separate, in `held_out`."""
 
     def __init__(self, selection: Selection, settings: Settings, engine: Engine) -> None:
         self.champion = ModelStore(settings.models_dir).get(selection.champion)
@@ -163,7 +163,7 @@ class RetrainingData:
     def manifest(self) -> Manifest:
         """All images that the new version and its ancestors were trained, validated or tested on."""
         known = {**self.before, **{p.sha256: p for p in self._pictures}}
-        for sha256, earlier in self.before.items():  # what was once trained on stays marked as such
+        for sha256, earlier in self.before.items():  # once trained on, always marked as such
             if earlier.split == "train" and known[sha256].split == "validation":
                 known[sha256] = replace(known[sha256], split="train")
         kept = tuple(p for p in known.values() if self._is_used(p))
@@ -177,7 +177,7 @@ class RetrainingData:
         return set(self._replayed)
 
     def examples(self, embedded: Embedded) -> Examples:
-        """Return features and labels for `adaptation.adapt`; new are images not trained on before under this label."""
+        """Return features and labels for `adapt`; images not trained on before under this label count as new."""
         is_new = [
             (known := self.before.get(p.sha256)) is None or known.split == "test" or known.label != p.label
             for p in embedded.pictures
@@ -190,7 +190,7 @@ class RetrainingData:
         return self.validation.vectors[rows, 0], self.validation.labels[rows]
 
     def _sort(self) -> list[Picture]:
-        """Return all images with their split; of duplicates, uploads come before base data before replayed images."""
+        """Return all images with their split; uploads take precedence over base data, and that over replayed images."""
         chosen = {p.sha256: p for p in self.selection.uploads}
         for picture in self.selection.base:
             chosen.setdefault(picture.sha256, picture)
@@ -204,15 +204,15 @@ class RetrainingData:
         return picture.split == "test" or picture.sha256 not in self.selection.left_out
 
     def _read_replay(self) -> dict[str, Picture]:
-        """Read the champion's replay features; a share of them, drawn by hash, is for validation."""
+        """Read the champion's replay features; a share of them, chosen by hash, is for validation."""
         replay, found = self.champion.replay(), {}
         if replay is None:
             return {}
         for vector, label, name, split in zip(*vars(replay).values(), strict=True):
             sha256 = str(name)
-            judges = split == "train" and hash_share(sha256, _VALIDATION_DIGITS) < self._settings.validation_share
+            validates = split == "train" and hash_share(sha256, _VALIDATION_DIGITS) < self._settings.validation_share
             path = self.before[sha256].path if sha256 in self.before else Path(sha256)
-            found[sha256] = Picture(path, sha256, int(label), "validation" if judges else str(split))  # type: ignore[arg-type]
+            found[sha256] = Picture(path, sha256, int(label), "validation" if validates else str(split))  # type: ignore[arg-type]
             self._vectors.setdefault(sha256, vector)
         return found
 

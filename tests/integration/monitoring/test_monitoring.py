@@ -124,8 +124,8 @@ def test_a_database_that_hangs_stops_nothing(settings: Settings, monkeypatch: py
 def test_memory_is_bounded_while_the_database_is_out_of_reach(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitoring, "MOST_PENDING", 40)
-    monkeypatch.setattr(monitoring, "MOST_ANSWERS", 5)
+    monkeypatch.setattr(monitoring, "MAX_PENDING", 40)
+    monkeypatch.setattr(monitoring, "MAX_UNSORTED", 5)
     counts = Counts(settings)
     with monkeypatch.context() as broken:
         broken.setattr(database, "open_database", lambda _: 1 / 0)

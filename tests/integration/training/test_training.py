@@ -16,7 +16,7 @@ from catdog.retraining.dataset import select
 from catdog.retraining.uploads.uploads import Uploads
 from catdog.settings import Settings
 from catdog.storage.database import open_database
-from catdog.training.backbones import parse_tuning
+from catdog.training.backbones import parse_fine_tuning
 from catdog.training.pipeline import TrainOptions, train
 
 FAST = {"views": 1, "epochs": 2, "batch": 16}
@@ -281,13 +281,13 @@ def test_the_backbone_can_be_tuned_first(home: Settings, drawn: Path, weights: P
 
 @pytest.mark.parametrize(("layers", "blocks"), [("all", None), ("3", 3)])
 def test_what_to_tune_is_read_from_words(layers: str, blocks: int | None) -> None:
-    options = parse_tuning(layers, 7, 1, 256)
+    options = parse_fine_tuning(layers, 7, 1, 256)
     assert options is not None
     assert (options.blocks, options.epochs, options.seed, options.image_size) == (blocks, 7, 1, 224)
-    assert parse_tuning(None, 7, 1, 224) is None
+    assert parse_fine_tuning(None, 7, 1, 224) is None
 
 
 @pytest.mark.parametrize("layers", ["none", "0", "18", "-1", ""])
 def test_nonsense_to_tune_is_refused(layers: str) -> None:
     with pytest.raises(BackboneError, match=r"`all` or a number of blocks from 1 to 17\. Received: "):
-        parse_tuning(layers, 5, 42, 224)
+        parse_fine_tuning(layers, 5, 42, 224)

@@ -15,7 +15,7 @@ from catdog.evaluation import curves
 from catdog.evaluation.charts.catalog import fill
 from catdog.evaluation.charts.chart import Chart
 from catdog.evaluation.charts.figures import Figures, Row
-from catdog.evaluation.diagnostics import EXAMPLES_A_CELL, Assessments, assess, assess_version
+from catdog.evaluation.diagnostics import EXAMPLES_PER_CELL, Assessments, assess, assess_version
 from catdog.evaluation.metrics import compute_metrics
 from catdog.registry.store import ModelStore, ModelVersion
 from catdog.settings import Settings
@@ -81,7 +81,7 @@ def test_examples_start_with_the_surest_mistakes() -> None:
     assert surest == sorted(surest, reverse=True)
     least = [max(example["probabilities"]) for example in right]
     assert least == sorted(least)
-    assert len(right) == 2 * EXAMPLES_A_CELL
+    assert len(right) == 2 * EXAMPLES_PER_CELL
     assert surest[0] == pytest.approx(
         float(probabilities.max(axis=1)[probabilities.argmax(axis=1) != labels].max()), abs=1e-4
     )
