@@ -1,4 +1,4 @@
-"""How a version stands disturbed images: accuracy and coverage under blur, compression, rotation, darkness.
+"""Robustness of a version: accuracy and coverage under blur, compression, rotation and darkness.
 
 python benchmarks/disturbances.py --data ../shared/cat-and-dog/test [--version V]
 """
@@ -30,7 +30,7 @@ DISTURBANCES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def disturb(path: Path, name: str) -> bytes:
-    """Read an image, disturb it and encode it again."""
+    """Read an image, apply a disturbance, and encode it."""
     with Image.open(path) as opened:
         picture = DISTURBANCES[name](ImageOps.exif_transpose(opened).convert("RGB"))
     buffer = io.BytesIO()
@@ -53,7 +53,7 @@ def main() -> None:
     predictor = Predictor(arguments.version, settings=settings)
     manifest = read_folder(arguments.data, settings).manifest
     labels = np.array([match_class(manifest.classes[p.label], predictor.version.classes) for p in manifest.pictures])
-    print(f"| disturbance | accuracy | 95 % interval | answered | right of these |\n|{' --- |' * 5}")
+    print(f"| disturbance | accuracy | 95 % interval | coverage | selective accuracy |\n|{' --- |' * 5}")
     for name in DISTURBANCES:
         stream = predictor.predict_stream(disturb(picture.path, name) for picture in manifest.pictures)
         answers = [answer for answer in stream if isinstance(answer, Prediction)]

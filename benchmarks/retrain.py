@@ -1,8 +1,8 @@
-"""From 100 uploaded images and a trigger to a new version in every web process, against the usual way.
+"""Time from triggering a retraining on 100 images to a new version in every web process, against the usual way.
 
 The usual way: start Python, import TensorFlow, load the whole model from an .h5 file, fit its head for 5 epochs on the
-same images, save it, load it again. Both start cold; the images come in `--pause` seconds before the trigger, as a
-person would press a button, and the trigger starts the clock.
+same images, save it, load it again. Both start cold. Images are uploaded `--pause` seconds before the trigger, which
+starts the clock.
 
     python benchmarks/retrain.py --data pets --rounds 3
 
@@ -30,7 +30,7 @@ from werkzeug.test import EnvironBuilder
 
 PICTURES = 50
 PROCESSES = 2
-IN_A_ROW = 20  # answers of a new version one after another: with two processes, all by one of them has odds of 1 : 10^6
+IN_A_ROW = 20  # responses of the new version in a row; with two processes, all from one of them has odds of 1 : 10^6
 
 USUAL = """
 import sys
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def choose(data: Path, target: Path) -> Path:
-    """Copy the first images of each class, with a byte more, so that the starter doesn't know them by their hash."""
+    """Copy the first images of each class, adding a byte to change their hash, which the bundled model knows."""
     for name in ("cats", "dogs"):
         (target / name).mkdir(parents=True)
         for path in sorted((data / "train" / name).glob("*.jpg"))[:PICTURES]:
@@ -83,7 +83,7 @@ def choose(data: Path, target: Path) -> Path:
 
 
 def usual_way(pictures: Path, model: Path, target: Path) -> float:
-    """Return the seconds that the usual way takes."""
+    """Return the seconds of the usual way."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", USUAL, str(pictures), str(model), str(target)]
     started = time.perf_counter()
@@ -92,7 +92,7 @@ def usual_way(pictures: Path, model: Path, target: Path) -> float:
 
 
 def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, Any]]:
-    """Serve the starter, put the images in, trigger; give the seconds until every process serves, and the result."""
+    """Serve the bundled model, upload, trigger; return the seconds until every process has it, and the result."""
     port = free_port()
     environment = os.environ | {"CATDOG_HOME": str(home), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
     environment |= {"CATDOG_HOST": "127.0.0.1", "CATDOG_TRACKING": "false"}
@@ -121,7 +121,7 @@ def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, 
 
 
 def upload(port: int, folder: Path) -> None:
-    """Send the images of one class as a form."""
+    """Upload the images of one class."""
     files = [(io.BytesIO(path.read_bytes()), path.name) for path in sorted(folder.iterdir())]
     builder = EnvironBuilder(method="POST", data={"category": folder.name, "files[]": files})
     environ = builder.get_environ()
@@ -132,7 +132,7 @@ def upload(port: int, folder: Path) -> None:
 
 
 def ask(port: int, path: str, method: str = "GET") -> dict[str, Any]:
-    """Send a request on a connection of its own, so that any process may answer."""
+    """Send a request on a new connection, which any process may accept."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path)
@@ -143,7 +143,7 @@ def ask(port: int, path: str, method: str = "GET") -> dict[str, Any]:
 
 
 def wait_for(condition: Any) -> None:
-    """Wait until a condition holds; a server that doesn't listen yet counts as no."""
+    """Wait until a condition holds; a server that doesn't listen yet counts as False."""
     for _ in range(1200):
         try:
             if condition():
@@ -151,7 +151,7 @@ def wait_for(condition: Any) -> None:
         except (OSError, KeyError):
             pass
         time.sleep(0.1)
-    raise TimeoutError("waited in vain for two minutes")
+    raise TimeoutError("The condition didn't hold within two minutes")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the verdict costs: time of a prediction with novelty and verdict against the same without.
+"""Cost of the verdict: time of a prediction with novelty and verdict against one without.
 
-    python benchmarks/verdict.py --images ../shared/photos [--rounds 7]
+    python benchmarks/verdict.py --pictures ../shared/photos [--rounds 7]
 
-One thread, in alternation; what counts is the ratio.
+Alternates both in one thread; compare the ratio.
 """
 
 import argparse
