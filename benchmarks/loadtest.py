@@ -231,9 +231,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=10, help="new users per second")
     parser.add_argument("--seconds", type=int, default=60, help="duration of each load, including ramp-up")
     parser.add_argument("--pictures", type=Path, help="folder of photographs; by default as in locustfile.py")
-    parser.add_argument(
-        "--usual", action="store_true", help="also measure the usual app and catdog under its load"
-    )
+    parser.add_argument("--usual", action="store_true", help="also measure the usual app and catdog under its load")
     parser.add_argument("--only", help=f"comma-separated layouts: {', '.join(LAYOUTS)}")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "loadtest", help="folder for reports and figures")
     options = parser.parse_args()
