@@ -332,7 +332,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, server(Path(folder), behind, image) as port:
             quiet = Found()
             watch(port, image, 3, quiet, lambda: True)
-            print_row(behind, "none", "nobody else", quiet, 3)
+            print_row(behind, "none", "no attack", quiet, 3)
             for name in options.only:
                 is_busy = name in BUSY
                 found = (attack_with_work if is_busy else attack_with_connections)(port, name, image, options)

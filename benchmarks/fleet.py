@@ -51,7 +51,7 @@ def nginx_configuration(listen: int, servers: Sequence[int], folder: Path) -> st
 
 @contextmanager
 def catdog_servers(
-    ports: Sequence[int], home: Path, variables: Mapping[str, str], picture: bytes, logs: Path
+    ports: Sequence[int], home: Path, variables: Mapping[str, str], image: bytes, logs: Path
 ) -> Iterator[list["subprocess.Popen[bytes]"]]:
     """Run `catdog serve` on each port during the block, which starts when all make predictions."""
     with ExitStack() as stack:
@@ -61,16 +61,16 @@ def catdog_servers(
             server = running(command, {"CATDOG_HOME": str(home), **variables}, logs / f"{port}.log")
             started.append(stack.enter_context(server))
         for port, process in zip(ports, started, strict=True):
-            wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", picture, logs / f"{port}.log")
+            wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", image, logs / f"{port}.log")
         yield started
 
 
 @contextmanager
-def nginx_before(servers: Sequence[int], folder: Path, picture: bytes) -> Iterator[int]:
+def nginx_before(servers: Sequence[int], folder: Path, image: bytes) -> Iterator[int]:
     """Run nginx in front of servers during the block; yield its port."""
     port = free_port()
     with running(nginx_command(port, servers, folder), {}, folder / "nginx.log") as process:
-        wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", picture, folder / "nginx.log")
+        wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", image, folder / "nginx.log")
         yield port
 
 
@@ -85,12 +85,12 @@ def nginx_command(listen: int, servers: Sequence[int], folder: Path) -> list[str
 
 
 @contextmanager
-def fleet(count: int, folder: Path, picture: bytes, variables: Mapping[str, str]) -> Iterator[int]:
+def fleet(count: int, folder: Path, image: bytes, variables: Mapping[str, str]) -> Iterator[int]:
     """Run servers of one process each on one home, behind nginx; yield nginx's port."""
     ports = [free_port() for _ in range(count)]
     server = {"WEB_CONCURRENCY": "1", "CATDOG_TRUSTED_PROXIES": "1", "CATDOG_WORKER": "external", **variables}
     with (
-        catdog_servers(ports, folder / "home", server, picture, folder),
-        nginx_before(ports, folder / "nginx", picture) as port,
+        catdog_servers(ports, folder / "home", server, image, folder),
+        nginx_before(ports, folder / "nginx", image) as port,
     ):
         yield port

@@ -73,9 +73,9 @@ def measured_from(found: dict[str, Any], load_cores: float = 0.0) -> Measured:
     return Measured(answers, found["microseconds"] / 1e6, **milliseconds, failed=failed, load_cores=load_cores)
 
 
-def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float, body: Body) -> Measured:
+def send(url: str, images: Sequence[Path], *, connections: int, seconds: float, body: Body) -> Measured:
     """Send images in turn over some connections for at least a second."""
-    with _names(pictures) as names:
+    with _names(images) as names:
         busy, begun = _children_cpu(), time.perf_counter()
         command = _command(url, names, connections, seconds, body)
         finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -85,7 +85,7 @@ def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float
 
 def send_while(
     url: str,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     goes_on: Callable[[], bool],
     *,
     connections: int,
@@ -93,7 +93,7 @@ def send_while(
     body: Body,
 ) -> Measured:
     """Send images like `send` while `goes_on` returns True; it is called a few times per second."""
-    with _names(pictures) as names:
+    with _names(images) as names:
         command = _command(url, names, connections, most_seconds, body)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
@@ -107,9 +107,9 @@ def send_while(
 
 
 @contextmanager
-def _names(pictures: Sequence[Path]) -> Iterator[str]:
+def _names(images: Sequence[Path]) -> Iterator[str]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as names:
-        names.writelines(f"{path.resolve()}\n" for path in pictures)
+        names.writelines(f"{path.resolve()}\n" for path in images)
         names.flush()
         yield names.name
 

@@ -48,7 +48,7 @@ def running(command: Sequence[str], variables: Mapping[str, str], log: Path) -> 
         process.wait()
 
 
-def wait_for_answer(process: subprocess.Popen[bytes], url: str, picture: bytes, log: Path) -> None:
+def wait_for_answer(process: subprocess.Popen[bytes], url: str, image: bytes, log: Path) -> None:
     """Send an image until the status is 200, a hundred times per second.
 
     Raises:
@@ -57,7 +57,7 @@ def wait_for_answer(process: subprocess.Popen[bytes], url: str, picture: bytes, 
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if _ask(url, picture) == 200:
+            if _ask(url, image) == 200:
                 return
         except (OSError, http.client.HTTPException):
             pass
@@ -122,10 +122,10 @@ def _shared_out(process: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-def _ask(url: str, picture: bytes) -> int:
+def _ask(url: str, image: bytes) -> int:
     boundary = "catdog-first-answer"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="picture.jpg"\r\n'
-    body = head.encode() + b"Content-Type: image/jpeg\r\n\r\n" + picture + f"\r\n--{boundary}--\r\n".encode()
+    body = head.encode() + b"Content-Type: image/jpeg\r\n\r\n" + image + f"\r\n--{boundary}--\r\n".encode()
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.netloc, timeout=START_SECONDS)
     try:

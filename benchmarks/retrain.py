@@ -57,14 +57,14 @@ def main() -> None:
     ratios = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        pictures = choose(arguments.data, folder / "pictures")
+        images = choose(arguments.data, folder / "pictures")
         model = folder / "model.h5"
         environment = os.environ | {"CATDOG_HOME": str(folder / "export"), "TF_CPP_MIN_LOG_LEVEL": "3"}
         export = [sys.executable, "-m", "catdog", "models", "export", "1", "--format", "h5", "--out", str(model)]
         subprocess.run(export, env=environment, check=True, stdout=subprocess.DEVNULL)
         for number in range(arguments.rounds):
-            ours, result = retrain(folder / f"home-{number}", pictures, arguments.pause)
-            usual = usual_way(pictures, model, folder / f"usual-{number}.h5")
+            ours, result = retrain(folder / f"home-{number}", images, arguments.pause)
+            usual = usual_way(images, model, folder / f"usual-{number}.h5")
             ratios.append(ours / usual)
             accuracies = [result["metrics"][name]["accuracy"] for name in ("champion", "challenger")]
             print(f"catdog {ours:.1f} s / usual {usual:.1f} s = {ratios[-1]:.2f}; {result['decision']}")
@@ -82,16 +82,16 @@ def choose(data: Path, target: Path) -> Path:
     return target
 
 
-def usual_way(pictures: Path, model: Path, target: Path) -> float:
+def usual_way(images: Path, model: Path, target: Path) -> float:
     """Return the seconds of the usual way."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", USUAL, str(pictures), str(model), str(target)]
+    command = [sys.executable, "-c", USUAL, str(images), str(model), str(target)]
     started = time.perf_counter()
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
-def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, Any]]:
+def retrain(home: Path, images: Path, pause: float) -> tuple[float, dict[str, Any]]:
     """Serve the bundled model, upload, trigger; return the seconds until every process has it, and the result."""
     port = free_port()
     environment = os.environ | {"CATDOG_HOME": str(home), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
@@ -100,7 +100,7 @@ def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, 
     try:
         wait_for(lambda: ask(port, "/readyz")["status"] == "ready")
         time.sleep(5)
-        for folder in sorted(pictures.iterdir()):
+        for folder in sorted(images.iterdir()):
             upload(port, folder)
         time.sleep(pause)
         started = time.perf_counter()

@@ -37,13 +37,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="duration of the load without a retraining")
     options = parser.parse_args()
     require_wrk()
-    pictures = find_pictures(options.pictures, 1000)
+    images = find_pictures(options.pictures, 1000)
     print(f"{os.cpu_count()} cores; load average of the last minute: {os.getloadavg()[0]:.1f}", flush=True)
     rounds = []
     with tempfile.TemporaryDirectory() as temporary:
         uploads = choose(options.data, Path(temporary, "uploads"))
         for number in range(options.rounds):
-            idle, during = measure(Path(temporary, f"home-{number}"), uploads, pictures, options.seconds)
+            idle, during = measure(Path(temporary, f"home-{number}"), uploads, images, options.seconds)
             rounds.append((during.rate / idle.rate, during.p99 / idle.p99))
             for name, one in (("idle", idle), ("retraining", during)):
                 print(
@@ -55,7 +55,7 @@ def main() -> None:
         print(f"{name}, retraining / idle: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
-def measure(home: Path, uploads: Path, pictures: list[Path], seconds: float) -> tuple[Measured, Measured]:
+def measure(home: Path, uploads: Path, images: list[Path], seconds: float) -> tuple[Measured, Measured]:
     """Load a new server before and during a retraining.
 
     Raises:
@@ -66,9 +66,9 @@ def measure(home: Path, uploads: Path, pictures: list[Path], seconds: float) -> 
     variables = {"CATDOG_HOME": str(home), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
     variables |= {"CATDOG_HOST": "127.0.0.1", "CATDOG_TRACKING": "false"}
     with running([sys.executable, "-m", "catdog", "serve"], variables, log) as process:
-        wait_for_answer(process, url, pictures[0].read_bytes(), log)
-        send(url, pictures, connections=CONNECTIONS, seconds=WARM_UP_SECONDS, body="raw")
-        idle = send(url, pictures, connections=CONNECTIONS, seconds=seconds, body="raw")
+        wait_for_answer(process, url, images[0].read_bytes(), log)
+        send(url, images, connections=CONNECTIONS, seconds=WARM_UP_SECONDS, body="raw")
+        idle = send(url, images, connections=CONNECTIONS, seconds=seconds, body="raw")
         for folder in sorted(uploads.iterdir()):
             upload(port, folder)
         time.sleep(PAUSE)
@@ -79,7 +79,7 @@ def measure(home: Path, uploads: Path, pictures: list[Path], seconds: float) -> 
             served = status["state"] != "succeeded" or ask(port, "/api/model/status")["version"] > 1
             return bool(status["in_progress"]) or not served
 
-        during = send_while(url, pictures, goes_on, connections=CONNECTIONS, most_seconds=MOST_SECONDS, body="raw")
+        during = send_while(url, images, goes_on, connections=CONNECTIONS, most_seconds=MOST_SECONDS, body="raw")
         status = ask(port, "/api/retrain/status")
     if status["state"] != "succeeded":
         raise SystemExit(f"The retraining didn't succeed: {status['state']}, {status['message']}")

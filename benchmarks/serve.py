@@ -53,7 +53,7 @@ MOST_SECONDS = 90
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "catdog-benchmark"
 
 
-def load_server(server: Server, place: Place, pictures: list[Path], options: argparse.Namespace) -> list[Row]:
+def load_server(server: Server, place: Place, images: list[Path], options: argparse.Namespace) -> list[Row]:
     """Start a server, load it at each number of connections, and stop it."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -61,23 +61,23 @@ def load_server(server: Server, place: Place, pictures: list[Path], options: arg
         url, log = f"http://127.0.0.1:{place.port}/api/predict", Path(folder, "output.log")
         begun = time.perf_counter()
         with running(server.command(place), server.variables(place), log) as process:
-            wait_for_answer(process, url, pictures[0].read_bytes(), log)
+            wait_for_answer(process, url, images[0].read_bytes(), log)
             first = time.perf_counter() - begun
-            warm = send(url, pictures, connections=WARM_UP_CONNECTIONS, seconds=WARM_UP_SECONDS, body=options.body)
+            warm = send(url, images, connections=WARM_UP_CONNECTIONS, seconds=WARM_UP_SECONDS, body=options.body)
             for connections in options.connections:
                 enough = TURNS * connections / max(warm.rate, 1)
                 seconds = max(options.seconds, min(enough, MOST_SECONDS))
-                rows.append(watch(process.pid, server.name, url, pictures, connections, seconds, options.body, first))
+                rows.append(watch(process.pid, server.name, url, images, connections, seconds, options.body, first))
     return rows
 
 
 def watch(
-    process: int, name: str, url: str, pictures: list[Path], connections: int, seconds: float, body: Body, first: float
+    process: int, name: str, url: str, images: list[Path], connections: int, seconds: float, body: Body, first: float
 ) -> Row:
     """Load a running server, and measure its memory halfway."""
     busy = cpu_seconds(process)
     with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(send, url, pictures, connections=connections, seconds=seconds, body=body)
+        sending = pool.submit(send, url, images, connections=connections, seconds=seconds, body=body)
         time.sleep(seconds / 2)
         megabytes = memory(process)
         measured = sending.result()
@@ -85,11 +85,11 @@ def watch(
     return Row(0, name, connections, measured, first, megabytes, cpu_ms)
 
 
-def run_loop(name: str, place: Place, pictures: list[Path], options: argparse.Namespace) -> list[Row]:
+def run_loop(name: str, place: Place, images: list[Path], options: argparse.Namespace) -> list[Row]:
     """Run a bare loop at each number of connections, with at most as many processes."""
     rows = []
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as names:
-        names.writelines(f"{path.resolve()}\n" for path in pictures)
+        names.writelines(f"{path.resolve()}\n" for path in images)
         names.flush()
         for connections in options.connections:
             processes = min(connections, place.workers)
@@ -110,20 +110,18 @@ def find_pictures(places: Sequence[Path], most: int) -> list[Path]:
     found = [sorted(place.rglob("*.jp*g")) for place in places]
     if not all(found):
         raise SystemExit(f"Each folder in --pictures must have JPEG files: {' '.join(map(str, places))}")
-    pictures = [path for paths in found for path in paths]
-    random.Random(0).shuffle(pictures)
-    return pictures[:most]
+    images = [path for paths in found for path in paths]
+    random.Random(0).shuffle(images)
+    return images[:most]
 
 
-def measure(place: Place, pictures: list[Path], options: argparse.Namespace) -> list[Row]:
+def measure(place: Place, images: list[Path], options: argparse.Namespace) -> list[Row]:
     """Run all rounds, and print the result of each load."""
     rows: list[Row] = []
     for number in range(1, options.rounds + 1):
         for name in options.only:
             server = next((server for server in SERVING if server.name == name), None)
-            given = (
-                load_server(server, place, pictures, options) if server else run_loop(name, place, pictures, options)
-            )
+            given = load_server(server, place, images, options) if server else run_loop(name, place, images, options)
             for row in given:
                 rows.append(replace(row, round=number))
                 print(
@@ -168,7 +166,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops a running server, like Ctrl-C
     busy = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores; load average of the last minute: {busy:.1f}", flush=True)
-    pictures = find_pictures(options.pictures, options.most)
+    images = find_pictures(options.pictures, options.most)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         place = Place(0, options.workers, home, home, home / "usual.keras", options.environment)
@@ -177,7 +175,7 @@ def main() -> None:
             save_usual_model(home, place.model)
         if set(FRAMEWORKS) & set(options.only):
             prepare_environment(options.environment)
-        rows = measure(place, pictures, options)
+        rows = measure(place, images, options)
     ratios = compare(rows)
     print_rows(rows)
     if ratios:

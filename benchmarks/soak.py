@@ -52,18 +52,18 @@ Batch = tuple[str, list[bytes]]
 """A class and images of it."""
 
 
-def predict_images(server: Server, pictures: Sequence[bytes], stop: threading.Event, seed: int) -> None:
+def predict_images(server: Server, images: Sequence[bytes], stop: threading.Event, seed: int) -> None:
     """Predict random images until stopped."""
     chance = random.Random(seed)
     while not stop.is_set():
-        server.send("POST", "/api/predict", chance.choice(pictures), "image/jpeg")
+        server.send("POST", "/api/predict", chance.choice(images), "image/jpeg")
 
 
 def upload_and_retrain(server: Server, batches: Iterator[Batch], stop: threading.Event) -> None:
     """Upload images of both classes, retrain, and wait for the end, repeatedly."""
     while not stop.is_set():
-        for category, pictures in (next(batches), next(batches)):
-            files = [("files[]", (f"{n}.jpg", picture, "image/jpeg")) for n, picture in enumerate(pictures)]
+        for category, images in (next(batches), next(batches)):
+            files = [("files[]", (f"{n}.jpg", image, "image/jpeg")) for n, image in enumerate(images)]
             body, kind = encode_multipart_formdata([("category", category), *files])
             answer = server.insist("POST", "/api/retrain/upload", body, kind)
             # A repeated request, after a lost response, finds its images stored.
@@ -91,7 +91,7 @@ def kill_at_random(server: Server, stop: threading.Event, options: argparse.Name
 
 @contextmanager
 def load_on(
-    server: Server, pictures: Sequence[bytes], batches: Iterator[Batch], clients: int
+    server: Server, images: Sequence[bytes], batches: Iterator[Batch], clients: int
 ) -> Iterator[threading.Event]:
     """Put the load on the server during the block; yield the event that ends it."""
     stop = threading.Event()
@@ -103,7 +103,7 @@ def load_on(
             stop.set()  # if one fails, all stop
 
     with ThreadPoolExecutor(clients + 1) as pool:
-        work = [pool.submit(until_stopped, predict_images, pictures, stop, seed) for seed in range(clients)]
+        work = [pool.submit(until_stopped, predict_images, images, stop, seed) for seed in range(clients)]
         work.append(pool.submit(until_stopped, upload_and_retrain, batches, stop))
         try:
             yield stop
@@ -158,20 +158,20 @@ def soak(folder: Path, options: argparse.Namespace) -> list[str]:
     """Run a server under load and kills; print a summary, and return what went wrong."""
     home, port, log = folder / "home", free_port(), folder / "server.log"
     batches, record = read_batches(options.data), Record()
-    pictures = [picture for _ in range(10) for picture in next(batches)[1]]
+    images = [image for _ in range(10) for image in next(batches)[1]]
     variables = {
         "CATDOG_HOME": str(home), "PORT": str(port), "CATDOG_HOST": "127.0.0.1",
         "WEB_CONCURRENCY": str(PROCESSES), "CATDOG_TRACKING": "false",
     }  # fmt: skip
     with running([sys.executable, "-m", "catdog", "serve"], variables, log) as process:
-        wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", pictures[0], log)
+        wait_for_answer(process, f"http://127.0.0.1:{port}/api/predict", images[0], log)
         server = Server(port, process.pid, record)
-        with load_on(server, pictures, batches, options.clients) as stop:
+        with load_on(server, images, batches, options.clients) as stop:
             while len(record.jobs) < options.warm_up and not stop.wait(1):
                 pass
         before = wait_until_quiet(server)
         began = time.monotonic()
-        with load_on(server, pictures, batches, options.clients) as stop:
+        with load_on(server, images, batches, options.clients) as stop:
             kill_at_random(server, stop, options, began + options.seconds)
         seconds = time.monotonic() - began
         after = wait_until_quiet(server)

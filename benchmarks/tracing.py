@@ -98,8 +98,8 @@ def main() -> None:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
         print(server.server_port, flush=True)
         server.serve_forever()
-    pictures = [path.read_bytes() for path in find_pictures([given.pictures], recursive=True)][:30]
-    forms = [make_form(picture) for picture in pictures]
+    images = [path.read_bytes() for path in find_pictures([given.pictures], recursive=True)][:30]
+    forms = [make_form(image) for image in images]
     get = EnvironBuilder(path="/livez").get_environ()
     post = EnvironBuilder(method="POST", path="/api/predict").get_environ()
     empty = (b"", "text/plain")

@@ -31,25 +31,25 @@ USUAL_EPOCHS = 20
 USUAL_BATCH = 32
 
 
-def time_embed(pictures: list[Picture], backbone: Backbone, settings: Settings) -> float:
+def time_embed(images: list[Picture], backbone: Backbone, settings: Settings) -> float:
     """Return the seconds for embedding images into an empty cache."""
     with tempfile.TemporaryDirectory() as home:
         engine = open_database(load_settings(home=home))
         start = time.perf_counter()
-        embed(pictures, backbone, FeatureCache(engine, backbone.info.id), threads=settings.resolved_threads)
+        embed(images, backbone, FeatureCache(engine, backbone.info.id), threads=settings.resolved_threads)
         spent = time.perf_counter() - start
         engine.dispose()
     return spent
 
 
-def time_bare(pictures: list[Picture], backbone: Backbone, settings: Settings) -> float:
+def time_bare(images: list[Picture], backbone: Backbone, settings: Settings) -> float:
     """Return the seconds for reading, decoding and inference alone."""
     start = time.perf_counter()
 
-    def one(picture: Picture) -> object:
-        return backbone.features(decode(picture.path.read_bytes()))
+    def one(image: Picture) -> object:
+        return backbone.features(decode(image.path.read_bytes()))
 
-    for _ in bounded_map(one, pictures, settings.resolved_threads + 1):
+    for _ in bounded_map(one, images, settings.resolved_threads + 1):
         pass
     return time.perf_counter() - start
 
@@ -88,16 +88,16 @@ def main() -> None:
     arguments = parser.parse_args()
 
     settings = load_settings()
-    pictures = scan(arguments.data, settings).manifest.select("train")[: arguments.pictures]
+    images = scan(arguments.data, settings).manifest.select("train")[: arguments.pictures]
     with tempfile.TemporaryDirectory() as models:
         folder = install_backbone(arguments.weights, Path(models))
         backbone = Backbone(folder, precision=settings.precision, threads=settings.resolved_threads)
-        time_bare(pictures[:200], backbone, settings)
+        time_bare(images[:200], backbone, settings)
         ratios = []
         for _ in range(arguments.rounds):
-            bare, embedding = (f(pictures, backbone, settings) for f in (time_bare, time_embed))
+            bare, embedding = (f(images, backbone, settings) for f in (time_bare, time_embed))
             ratios.append(embedding / bare)
-            speed = len(pictures) / bare
+            speed = len(images) / bare
             print(f"embed {embedding:.1f} s / bare {bare:.1f} s ({speed:.0f} images/s) = {ratios[-1]:.2f}")
     print(f"embed / bare: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})\n")
 

@@ -210,7 +210,7 @@ def evaluate(
         return
     console.list_rejected(result.rejected)
     if result.seen_in_training:
-        seen = counted(result.seen_in_training, "of these images was", "of these images were")
+        seen = counted(result.seen_in_training, "image was", "images were")
         console.note(f"{seen} in the training data, so these metrics are too optimistic.", style="yellow")
     console.note_all(result.remarks)
     console.show_metrics(f"Version {result.model_version} on {data}", result.metrics, result.classes)

@@ -28,7 +28,7 @@ def worker(
     from catdog.retraining.jobs.worker import work
 
     settings = load_settings()
-    configure_log(settings, anew=settings.log == "json")  # JSON lines must not be wrapped or coloured
+    configure_log(settings, force=settings.log == "json")  # JSON lines must not be wrapped or coloured
     work(settings, parent)
 
 

@@ -100,9 +100,9 @@ def export(
     than 99.5 % of the labels agree.
     """
     from catdog.prediction.export import export_version
-    from catdog.prediction.parity import choose_pictures
+    from catdog.prediction.parity import choose_images
 
-    chosen = choose_pictures(pictures, shared)
+    chosen = choose_images(pictures, shared)
     with stoppable("The export is incomplete."):
         made = export_version(_store().get(version), kind, target, load_settings(), chosen)
     if as_json:

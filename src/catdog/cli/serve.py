@@ -26,7 +26,7 @@ def serve(
 ) -> None:
     """Serve the web page and the API, by default at http://127.0.0.1:5000. Stop with Ctrl-C."""
     overridden = frozenset({"port"} if port else ())
-    settings = load_settings(serving=True, passed_over=overridden, host=host, workers=workers)
+    settings = load_settings(serving=True, overridden=overridden, host=host, workers=workers)
     host, port = settings.resolved_host, port or settings.resolved_port
     _require_free(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host

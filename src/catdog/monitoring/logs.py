@@ -25,15 +25,15 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def configure_log(settings: Settings, *, anew: bool = False) -> None:
+def configure_log(settings: Settings, *, force: bool = False) -> None:
     """Set up logging to standard error, unless the program has; `CATDOG_LOG=json` also applies to its handlers.
 
     Args:
         settings: the settings, with the format.
-        anew: whether to replace the program's own setup.
+        force: whether to replace the program's own setup.
     """
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=form, force=anew)
+    logging.basicConfig(level=logging.WARNING, format=form, force=force)
     if settings.log == "json":
         write_json(logging.getLogger())
         logging.captureWarnings(True)

@@ -86,7 +86,7 @@ class Certificate:
         return self.served if self.judged_by == "served" else self.alike
 
 
-def choose_pictures(folder: Path | None, shared: Path | None) -> list[Source]:
+def choose_images(folder: Path | None, shared: Path | None) -> list[Source]:
     """Return images for the comparison: those in `folder`, or the shared photographs, or none.
 
     Raises:

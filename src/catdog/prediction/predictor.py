@@ -1,6 +1,5 @@
 """The predictor: loads a version once, then predicts images, one at a time or as a stream."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,14 +165,3 @@ class Predictor:
             novelty,
             self.version.number,
         )
-
-
-def find_pictures(paths: Iterable[Path], *, recursive: bool = False) -> Iterator[Path]:
-    """Yield the files in files and folders, lazily and by name; skips hidden files in folders."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(n for n in folders if not n.startswith(".")) if recursive else []
-            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))

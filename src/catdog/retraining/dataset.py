@@ -84,9 +84,7 @@ def require_new(uploads: Uploads) -> int:
     """
     settings, active = uploads.settings, uploads.active()
     champion = ModelStore(settings.models_dir).get()
-    trained = {
-        (p.sha256, champion.classes[p.label]) for p in manifest_pictures(champion, settings) if p.split != "test"
-    }
+    trained = {(p.sha256, champion.classes[p.label]) for p in manifest_images(champion, settings) if p.split != "test"}
     usable = (upload for upload in active if not upload.held_out and upload.folder in champion.classes)
     new = sum((upload.sha256, upload.folder) not in trained for upload in usable)
     if not new:
@@ -102,7 +100,7 @@ def data_root(version: ModelVersion, settings: Settings) -> Path:
     return version.data_root or settings.data_dir
 
 
-def manifest_pictures(version: ModelVersion, settings: Settings) -> tuple[Picture, ...]:
+def manifest_images(version: ModelVersion, settings: Settings) -> tuple[Picture, ...]:
     """Return the images that a version was trained and tested on; their files may be gone."""
     root = data_root(version, settings)
     numbers = {name: number for number, name in enumerate(version.classes)}
@@ -142,27 +140,27 @@ class RetrainingData:
     def __init__(self, selection: Selection, settings: Settings, engine: Engine) -> None:
         self.champion = ModelStore(settings.models_dir).get(selection.champion)
         self.head = self.champion.load_head()
-        self.before = {p.sha256: p for p in manifest_pictures(self.champion, settings)}
+        self.before = {p.sha256: p for p in manifest_images(self.champion, settings)}
         self.selection = selection
         self._settings = settings
         cached = read_embedded(
             (*selection.base, *selection.uploads), FeatureCache(engine, str(self.champion.metadata["backbone"]))
         )
         self._vectors = {p.sha256: v[0] for p, v in zip(cached.pictures, cached.vectors, strict=True)}
-        self._pictures = self._sort()
-        fitted_before = {sha256 for sha256, picture in self.before.items() if picture.split != "test"}
-        training = {p.sha256 for p in self._pictures if p.split != "test"}
+        self._images = self._sort()
+        fitted_before = {sha256 for sha256, image in self.before.items() if image.split != "test"}
+        training = {p.sha256 for p in self._images if p.split != "test"}
         uploaded = {p.sha256 for p in selection.uploads}
-        self.train = self._embedded(p for p in self._pictures if p.split == "train")
-        self.validation = self._embedded(p for p in self._pictures if p.split == "validation")
-        tests = [p for p in self._pictures if p.split == "test" and p.sha256 not in fitted_before | training]
+        self.train = self._embedded(p for p in self._images if p.split == "train")
+        self.validation = self._embedded(p for p in self._images if p.split == "validation")
+        tests = [p for p in self._images if p.split == "test" and p.sha256 not in fitted_before | training]
         self.test = self._embedded(p for p in tests if p.sha256 not in uploaded)
         self.held_out = self._embedded(p for p in tests if p.sha256 in uploaded)
 
     @property
     def manifest(self) -> Manifest:
         """All images that the new version and its ancestors were trained, validated or tested on."""
-        known = {**self.before, **{p.sha256: p for p in self._pictures}}
+        known = {**self.before, **{p.sha256: p for p in self._images}}
         for sha256, earlier in self.before.items():  # once trained on, always marked as such
             if earlier.split == "train" and known[sha256].split == "validation":
                 known[sha256] = replace(known[sha256], split="train")
@@ -192,16 +190,16 @@ class RetrainingData:
     def _sort(self) -> list[Picture]:
         """Return all images with their split; uploads take precedence over base data, and that over replayed images."""
         chosen = {p.sha256: p for p in self.selection.uploads}
-        for picture in self.selection.base:
-            chosen.setdefault(picture.sha256, picture)
+        for image in self.selection.base:
+            chosen.setdefault(image.sha256, image)
         self._replayed = self._read_replay()
-        for sha256, picture in self._replayed.items():
-            chosen.setdefault(sha256, picture)
+        for sha256, image in self._replayed.items():
+            chosen.setdefault(sha256, image)
         return [p for p in chosen.values() if p.sha256 in self._vectors and self._is_used(p)]
 
-    def _is_used(self, picture: Picture) -> bool:
+    def _is_used(self, image: Picture) -> bool:
         """Return whether an image isn't left out; a test image stays one, even if an uploaded copy is left out."""
-        return picture.split == "test" or picture.sha256 not in self.selection.left_out
+        return image.split == "test" or image.sha256 not in self.selection.left_out
 
     def _read_replay(self) -> dict[str, Picture]:
         """Read the champion's replay features; a share of them, chosen by hash, is for validation."""
@@ -217,7 +215,7 @@ class RetrainingData:
         return found
 
     def _embedded(self, chosen: Iterable[Picture]) -> Embedded:
-        pictures = tuple(chosen)
+        images = tuple(chosen)
         width = self.head.hidden_weights.shape[0]
-        vectors: Vector = np.array([self._vectors[p.sha256] for p in pictures], np.float16).reshape(-1, 1, width)
-        return Embedded(pictures, vectors, np.array([p.label for p in pictures], np.int64), (), 0)
+        vectors: Vector = np.array([self._vectors[p.sha256] for p in images], np.float16).reshape(-1, 1, width)
+        return Embedded(images, vectors, np.array([p.label for p in images], np.int64), (), 0)

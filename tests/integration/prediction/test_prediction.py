@@ -93,7 +93,7 @@ def test_low_confidence_is_unsure(trained: Settings, drawn: Path) -> None:
 
 
 def test_no_model_is_said_in_words(settings: Settings) -> None:
-    with pytest.raises(VersionNotFoundError, match="No model yet"):
+    with pytest.raises(VersionNotFoundError, match="No model in use"):
         Predictor(settings=settings)
 
 

@@ -13,7 +13,7 @@ from catdog.retraining.jobs.table import Jobs
 from catdog.settings import Settings, load_settings
 from catdog.storage.database import is_current, open_database
 
-RELEASE = Path(__file__).parents[1] / "data" / "release_1"
+RELEASE = Path(__file__).parents[2] / "data" / "release_1"
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_a_bundle_is_a_version_without_its_report(home: Settings, tmp_path: Path
     adopted = store.adopt(tmp_path / "bundle" / "version")
     assert adopted.classes == version.classes
     assert not (adopted.path / "report.html").exists()
-    with pytest.raises(StoreError, match="must not hold one"):
+    with pytest.raises(StoreError, match="already contains a bundle"):
         write_bundle(version, tmp_path / "bundle")
 
 

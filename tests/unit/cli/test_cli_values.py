@@ -123,11 +123,11 @@ def test_an_env_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: p
 
 def test_a_port_that_is_none_beside_one_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "abc")
-    assert load_settings(serving=True, passed_over={"port"}).resolved_host == "127.0.0.1"
+    assert load_settings(serving=True, overridden={"port"}).resolved_host == "127.0.0.1"
     with pytest.raises(SettingsError, match="PORT"):
         load_settings(serving=True)
     monkeypatch.setenv("WEB_CONCURRENCY", "many")
-    assert load_settings(serving=True, passed_over={"port"}, workers=2).workers == 2
+    assert load_settings(serving=True, overridden={"port"}, workers=2).workers == 2
 
 
 @pytest.mark.parametrize("content", [b'CATDOG_HOME="x\nCATDOG_THREADS=2\n', b"A=1\n\nB='open\n"])

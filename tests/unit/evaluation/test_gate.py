@@ -26,7 +26,7 @@ def test_an_equal_and_a_better_one_pass_with_a_reason() -> None:
     assert verdict([1, 2], [1, 2]).passed
     better = verdict(list(range(20)), [])
     assert better.passed
-    assert better.reason.startswith("not significantly worse than version 3: on 400 test pictures")
+    assert better.reason.startswith("not significantly worse than version 3: fixes 20 and breaks 0 of 400 test images")
 
 
 def test_a_significantly_worse_one_is_refused() -> None:

@@ -70,9 +70,9 @@ def test_mcnemar_is_exact() -> None:
 
 
 def test_nothing_to_measure_is_an_error() -> None:
-    with pytest.raises(ValueError, match="At least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         compute_metrics(PROBABILITIES[:0], LABELS[:0], ["cats", "dogs"])
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         compare(np.array([True]), np.array([True, False]))
 
 

@@ -53,7 +53,7 @@ def test_the_report_says_how_good_the_version_is(tmp_path: Path) -> None:
     page = make_report(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
     text = " ".join(page.words)
     assert "66.67 %" in text
-    assert "Dog, taken for Cat (97.00 %)" in text
+    assert "Dog, predicted as Cat (97.00 %)" in text
     assert "c.jpg" in text
     assert "epochs 30" in text
 

@@ -45,7 +45,7 @@ def test_small_data_works(reference: NoveltyReference) -> None:
     assert 0 < small.threshold <= 2
     assert small.novelty(cluster(1, 3, centre=4.0)[0]) > small.novelty(cluster(1, 4)[0])
     assert fit_novelty(cluster(2, 0), cluster(0, 1)).bank.shape[0] == 2
-    with pytest.raises(ValueError, match="At least 2"):
+    with pytest.raises(ValueError, match="at least 2"):
         fit_novelty(cluster(1, 0), cluster(5, 1))
     assert len(reference.bank) == 1500
 

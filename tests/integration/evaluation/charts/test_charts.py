@@ -83,7 +83,7 @@ def test_the_script_is_there_from_installing() -> None:
 
 def test_source_that_was_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(vega, "SCRIPT", tmp_path / "vega.js")
-    with pytest.raises(ChartError, match=r"Install catdog again"):
+    with pytest.raises(ChartError, match=r"Reinstall catdog"):
         vega.script_file()
 
 

@@ -163,7 +163,7 @@ def test_every_chart_has_a_table_whose_rows_have_its_columns() -> None:
     assert [row["pictures"] for row in shown["dataset"].rows] == [30, 10, 5, 5, 2, 0]
     assert [row["share"] for row in shown["balance"].rows] == [0.75, 0.25, 0.5, 0.5]
     assert {row["verdict"] for row in shown["activity"].rows} == {"Cat", "unsure"}
-    for kind in ("test pictures", "last 24 hours"):
+    for kind in ("test images", "last 24 hours"):
         assert sum(row["share"] for row in shown["drift"].rows if row["answers"] == kind) == pytest.approx(1)
     assert sum(row["pictures"] for row in shown["confusion"].rows) == 400
 

@@ -171,14 +171,14 @@ def test_views_are_about_the_whole_picture_and_repeat_by_seed() -> None:
     "wrong", [{"blocks": 0}, {"blocks": 18}, {"epochs": 0}, {"image_size": 100}, {"ema": 1.0}, {"learning_rate": 0}]
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="Received"):
+    with pytest.raises(ValueError, match="must be"):
         replace(OPTIONS, **wrong)
 
 
 def test_missing_pictures_and_weights_are_refused(data: Data, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="training picture"):
+    with pytest.raises(DatasetError, match="training image"):
         tune(data._replace(pictures=[], labels=np.array([], np.int64)), tmp_path)
     with pytest.raises(DatasetError, match="label"):
         tune(data._replace(labels=data.labels + 1), tmp_path)
-    with pytest.raises(BackboneError, match="Received"):
+    with pytest.raises(BackboneError, match="needs MobileNetV2 weights"):
         tune(data._replace(weights=tmp_path / "none.weights.h5"), tmp_path)
