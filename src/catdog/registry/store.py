@@ -214,8 +214,8 @@ class ModelStore:
         """
         stack = self._champions()
         if len(stack) < 2:
-            only = f"only version {stack[0]} has been promoted" if stack else "no version has been promoted yet"
-            raise StoreError(f"Can't roll back: {only}.")
+            why = f"no version was in use before version {stack[0]}" if stack else "no version is in use"
+            raise StoreError(f"Can't roll back: {why}.")
         self.promote(stack[-2], f"{_ROLLBACK} from version {stack[-1]}", backbone=backbone)
         return stack[-2]
 

@@ -98,7 +98,7 @@ STOPPED = {
     "evaluate": ("evaluate --data {pets}", "Nothing was written."),
     "add": (
         "uploads add -r {pets} --category cat",
-        "What was added so far is kept; run the same command to add the rest.",
+        "Images added so far are kept; run the same command to add the rest.",
     ),
 }
 

@@ -163,7 +163,7 @@ def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "setting", "words"), [(False, "auto", "as asked for"), (None, "manual", "CATDOG_PROMOTE=manual")]
+    ("wanted", "setting", "words"), [(False, "auto", "as requested"), (None, "manual", "CATDOG_PROMOTE=manual")]
 )
 def test_a_person_may_keep_the_promotion_to_themselves(
     home: Settings, wanted: bool | None, setting: str, words: str

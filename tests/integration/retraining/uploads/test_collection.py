@@ -128,7 +128,7 @@ def test_test_pictures_are_refused(uploads: Uploads, drawn: Path, home: Settings
     added = uploads.add([(path.name, path.read_bytes()) for path in paths], "cats")
     assert added.accepted == 0
     assert len(added.rejected) == len(paths) == 10
-    assert "measured on this image" in added.rejected[0].reason
+    assert "in the test set" in added.rejected[0].reason
     assert kept_files(home) == []
 
 
