@@ -96,7 +96,7 @@ def test_pictures_come_in_and_are_looked_after(
         zipped.write(cats[0], "kennel/no dog.jpg")
     add(page, "Dog", archive)
     expect(summary(page)).to_have_text("3 images added to Dog, 2 rejected.")
-    expect(page.get_by_role("list", name="Rejected files")).to_contain_text("kept under cats already")
+    expect(page.get_by_role("list", name="Rejected files")).to_contain_text("already stored under cats")
     add(page, "Cat", *cats)
     expect(summary(page)).to_have_text("0 images added to Cat, 6 already there.")
 

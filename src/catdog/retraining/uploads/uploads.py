@@ -118,8 +118,8 @@ class Uploads:
                 room -= self._add_file(added, name, source, uploader, room)
             except DiskFullError as error:
                 raise UploadsFullError(
-                    f"{error} {counted(added.accepted, 'image')} of this upload stored, in batch {added.batch}. Send "
-                    "it again later to add the rest."
+                    f"{error} {counted(added.accepted, 'image was', 'images were')} stored from this upload, in batch "
+                    f"{added.batch}. Send it again later to add the rest."
                 ) from error
 
     def feedback(self, image: bytes, right_class: str, prediction: Prediction, uploader: str) -> Upload:

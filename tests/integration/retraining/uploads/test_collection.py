@@ -372,7 +372,7 @@ def test_without_a_connection_in_time_nothing_is_kept_as_the_sender_is_told(
 
 def test_quotas_and_free_disk_are_kept(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     few = open_uploads(load_settings(home=home.home, max_kept_pictures=2))
-    with pytest.raises(DiskFullError, match=r"CATDOG_MAX_KEPT_PICTURES.*2 were kept"):
+    with pytest.raises(DiskFullError, match=r"CATDOG_MAX_KEPT_PICTURES.*2 images were stored"):
         few.add(named(CATS), "cats")
     assert len(few.active()) == 2
     assert few.add(named(CATS[:2]), "cats").duplicates == 2
@@ -395,7 +395,7 @@ def test_a_full_disk_leaves_nothing_half(uploads: Uploads, home: Settings, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(DiskFullError, match="0 were kept"):
+        with pytest.raises(DiskFullError, match="0 images were stored"):
             uploads.add(named(CATS[2:]), "cats")
     assert kept_files(home) == before
     assert len(uploads.active()) == 2
