@@ -114,7 +114,7 @@ def test_kubernetes_objects_fit_together() -> None:
     assert literals | own <= SETTINGS
 
 
-def test_probes_ask_routes_that_answer(trained_client: FlaskClient) -> None:
+def test_probes_use_existing_routes(trained_client: FlaskClient) -> None:
     web = next(c for c in containers() if c["name"] == "web")
     paths = [web[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")]
     for path in [*paths, RENDER["services"][0]["healthCheckPath"]]:

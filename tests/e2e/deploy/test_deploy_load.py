@@ -26,7 +26,7 @@ def loadtest(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("loadtest")
 
 
-def test_what_locust_counts_is_summed_up(loadtest: ModuleType) -> None:
+def test_locusts_counts_are_summed(loadtest: ModuleType) -> None:
     counted = [
         entry("/api/predict", {"9": 1, "10": 98, "250": 1}, 0, 100.0, 110.0),
         entry("/", {"2": 100}, 3, 101.0, 120.0),
@@ -47,7 +47,7 @@ def test_an_unknown_layout_is_refused() -> None:
     assert "unknown in --only: ten" in finished.stderr
 
 
-def test_a_line_of_nginx_that_is_gone_is_told(
+def test_a_missing_line_of_nginx_is_reported(
     loadtest: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fleet = importlib.import_module("fleet")

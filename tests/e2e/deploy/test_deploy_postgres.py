@@ -111,7 +111,7 @@ def test_a_restart_of_the_server_is_not_noticed_afterwards(settings: Settings, p
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_while_the_server_is_away_answers_go_on_and_what_changes_something_says_so(
+def test_without_the_database_server_predictions_go_on_and_changes_fail(
     client: FlaskClient, home: Settings, postgres: PostgresServer, mode: str
 ) -> None:
     def predict() -> int:
@@ -163,7 +163,7 @@ def test_a_web_process_has_few_connections(client: FlaskClient, postgres: Postgr
     assert len(connected) <= database.POOL["pool_size"]
 
 
-def test_there_is_one_worker_a_database(settings: Settings, tmp_path: Path) -> None:
+def test_there_is_one_worker_per_database(settings: Settings, tmp_path: Path) -> None:
     """Two machines are two homes here: neither sees the other's file lock."""
     elsewhere = settings.model_copy(update={"home": tmp_path / "elsewhere"})
     refused = pytest.raises(JobError, match="already running for this database")
@@ -173,7 +173,7 @@ def test_there_is_one_worker_a_database(settings: Settings, tmp_path: Path) -> N
         assert lock.is_mine()
 
 
-def test_a_worker_whose_lock_another_one_took_after_a_restart_knows_it(
+def test_a_worker_notices_a_lock_lost_after_a_restart(
     settings: Settings, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catdog.retraining.jobs.lock.LOOK_SECONDS", 0.0)
@@ -189,7 +189,7 @@ def test_a_worker_whose_lock_another_one_took_after_a_restart_knows_it(
         other.release()
 
 
-def test_a_worker_ends_where_another_one_took_the_lock(
+def test_a_worker_exits_if_another_one_took_the_lock(
     home: Settings, postgres: PostgresServer, database_url: str
 ) -> None:
     lock = WorkerLock(home)
@@ -213,9 +213,7 @@ def test_a_worker_ends_where_another_one_took_the_lock(
     lock.release()
 
 
-def test_a_job_in_the_foreground_that_another_worker_took_says_so(
-    home: Settings, postgres: PostgresServer, database_url: str
-) -> None:
+def test_a_foreground_job_reports_a_takeover(home: Settings, postgres: PostgresServer, database_url: str) -> None:
     for animal in ("cat", "dog"):
         add_drawings(home, animal, 8)
     lock, jobs = WorkerLock(home), Jobs(open_database(home))
@@ -270,7 +268,7 @@ class Visitor(threading.Thread):
 
 
 @pytest.mark.timeout(900)  # six processes share the cores with whatever else is tested
-def test_two_servers_and_a_worker_share_it_whatever_ends_on_the_way(
+def test_two_servers_and_a_worker_share_it_through_restarts(
     home: Settings, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     """The worker is killed in the middle of its job, and later the database is stopped and started."""

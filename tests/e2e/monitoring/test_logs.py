@@ -76,7 +76,7 @@ def test_all_lines_of_a_server_are_json(bundled: Settings, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("module", ["catdog worker", "catdog.retraining.jobs.trainer"])
-def test_what_the_worker_says_is_json(module: str, tmp_path: Path) -> None:
+def test_the_workers_log_is_json(module: str, tmp_path: Path) -> None:
     """It cannot get at its database, which it says; and it is asked to end."""
     settings = {"CATDOG_LOG": "json", "CATDOG_HOME": str(tmp_path), "CATDOG_DATABASE_URL": "sqlite:////dev/null/x.db"}
     code = (

@@ -44,7 +44,7 @@ def test_old_hours_go(settings: Settings) -> None:
         assert read(connection, 2, 0) == []
 
 
-def test_what_waits_is_bounded() -> None:
+def test_pending_samples_are_bounded() -> None:
     samples = Samples()
     for hour in (1, 2, 3):
         for number in range(SAMPLES_PER_HOUR):

@@ -92,7 +92,7 @@ def animal_finder(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (112, 0), (0, 112), (112, 112)])
-def test_the_map_finds_the_drawn_animal(animal_finder: Predictor, corner: tuple[int, int]) -> None:
+def test_the_heat_map_finds_the_drawn_animal(animal_finder: Predictor, corner: tuple[int, int]) -> None:
     x, y = corner
     drawn = [encode(on_ground(seed, corner), "PNG") for seed in range(1000, 1008)]
     found = [explain(animal_finder, picture, class_id=0) for picture in drawn]
@@ -105,7 +105,7 @@ def test_the_map_finds_the_drawn_animal(animal_finder: Predictor, corner: tuple[
     assert sum(column in range(7)[across] and row in range(7)[down] for row, column in hottest) >= 6
 
 
-def test_the_answer_is_that_of_predict(predictor: Predictor, picture: bytes, tmp_path: Path) -> None:
+def test_the_prediction_matches_predict(predictor: Predictor, picture: bytes, tmp_path: Path) -> None:
     found = explain(predictor, picture)
     expected = predictor.predict(picture)
     assert found.prediction.class_name == expected.class_name
@@ -115,7 +115,7 @@ def test_the_answer_is_that_of_predict(predictor: Predictor, picture: bytes, tmp
     assert explain(predictor, tmp_path / "cat.jpg").as_dict() == found.as_dict()
 
 
-def test_the_contributions_add_up_to_the_lead(predictor: Predictor, picture: bytes) -> None:
+def test_the_contributions_add_up_to_the_margin(predictor: Predictor, picture: bytes) -> None:
     head, features = predictor.head, predictor.features(picture)
     active = features @ head.hidden_weights + head.hidden_bias > 0
     constants = (active * head.hidden_bias) @ head.output_weights + head.output_bias
@@ -126,7 +126,7 @@ def test_the_contributions_add_up_to_the_lead(predictor: Predictor, picture: byt
         assert found.contributions.sum() == pytest.approx(lead, rel=0.01)  # bf16 where the processor has it
 
 
-def test_with_two_classes_what_speaks_for_one_speaks_against_the_other(predictor: Predictor, picture: bytes) -> None:
+def test_with_two_classes_evidence_for_one_counts_against_the_other(predictor: Predictor, picture: bytes) -> None:
     cat, dog = (explain(predictor, picture, class_id=class_id) for class_id in (0, 1))
     assert np.allclose(cat.contributions, -dog.contributions, rtol=1e-4, atol=1e-6)
     assert cat.prediction == dog.prediction
@@ -138,7 +138,7 @@ def test_with_two_classes_what_speaks_for_one_speaks_against_the_other(predictor
         assert ((found.heat_map > 0) == (found.contributions > 0)).all()
 
 
-def test_a_class_that_is_not_there_and_an_unusable_picture_are_refused(predictor: Predictor, picture: bytes) -> None:
+def test_an_unknown_class_and_an_unusable_image_are_refused(predictor: Predictor, picture: bytes) -> None:
     for class_id in (-1, 2):
         with pytest.raises(ValueError, match=rf"class_id must be in \[0, 1\], got {class_id}"):
             explain(predictor, picture, class_id=class_id)
@@ -146,7 +146,7 @@ def test_a_class_that_is_not_there_and_an_unusable_picture_are_refused(predictor
         explain(predictor, b"no picture")
 
 
-def test_a_training_picture_that_was_saved_again_finds_its_original(predictor: Predictor, drawn: Path) -> None:
+def test_a_re_encoded_training_image_finds_its_original(predictor: Predictor, drawn: Path) -> None:
     for original in (drawn / "train" / "cats" / "cat.3.jpg", drawn / "train" / "dogs" / "dog.7.jpg"):
         first, *others = explain(predictor, encode(Image.open(original), "PNG")).similar
         assert first.path == original
@@ -156,7 +156,7 @@ def test_a_training_picture_that_was_saved_again_finds_its_original(predictor: P
         assert len(others) == 4
 
 
-def test_a_training_picture_is_not_similar_to_itself(predictor: Predictor, drawn: Path) -> None:
+def test_a_training_image_is_not_listed_as_similar_to_itself(predictor: Predictor, drawn: Path) -> None:
     original = drawn / "train" / "cats" / "cat.3.jpg"
     found = explain(predictor, original, similar=3).similar
     assert len(found) == 3
@@ -168,7 +168,7 @@ def test_a_training_picture_is_not_similar_to_itself(predictor: Predictor, drawn
     assert len(everything) == len(SimilarPictures.of(predictor)) - 1
 
 
-def test_the_similar_pictures_are_loaded_once_and_let_go_with_their_version(trained: Settings) -> None:
+def test_similar_images_are_loaded_once_per_version(trained: Settings) -> None:
     predictor = Predictor(settings=trained, threads=1)
     loaded = SimilarPictures.of(predictor)
     assert SimilarPictures.of(predictor) is loaded
@@ -178,7 +178,7 @@ def test_the_similar_pictures_are_loaded_once_and_let_go_with_their_version(trai
     assert reference() is None
 
 
-def test_while_the_database_is_away_the_memory_of_the_version_serves(
+def test_while_the_database_is_unavailable_the_replay_memory_is_used(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[Settings] = []
@@ -199,7 +199,7 @@ def test_while_the_database_is_away_the_memory_of_the_version_serves(
     assert len(SimilarPictures.of(predictor)) > 40
 
 
-def test_a_database_that_does_not_answer_holds_no_prediction_and_no_second_explanation(
+def test_a_slow_database_delays_no_prediction_and_no_second_explanation(
     home: Settings, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, may_answer = threading.Event(), threading.Event()
@@ -244,7 +244,7 @@ def carry(home: Settings, replay: Replay) -> Predictor:
     return Predictor(store.save(old.metadata, write), settings=home, threads=1)
 
 
-def test_changed_pictures_find_their_originals_in_what_a_version_carries(home: Settings, predictor: Predictor) -> None:
+def test_changed_images_find_their_originals_in_the_replay_memory(home: Settings, predictor: Predictor) -> None:
     places = np.random.default_rng(9).integers(0, 113, (24, 2)).tolist()
     pictures = [on_ground(seed, (x, y)) for seed, (x, y) in enumerate(places)]
     features = np.stack([predictor.features(encode(p, quality=90)) for p in pictures]).astype(np.float16)
@@ -270,13 +270,13 @@ def test_carried_features_that_do_not_fit_are_refused(home: Settings) -> None:
             SimilarPictures(carry(home, replay))
 
 
-def test_where_nothing_is_known_the_map_is_there_all_the_same(animal_finder: Predictor) -> None:
+def test_without_training_features_there_is_still_a_heat_map(animal_finder: Predictor) -> None:
     found = explain(animal_finder, encode(on_ground(0, (0, 0))))
     assert found.similar == ()
     assert found.heat_map.max() == 1
 
 
-def test_a_picture_that_was_deleted_or_moved_is_shown_without_a_path(home: Settings, picture: bytes) -> None:
+def test_a_deleted_or_moved_image_is_shown_without_a_path(home: Settings, picture: bytes) -> None:
     store = ModelStore(home.models_dir)
     metadata = json.loads((store.folder / "1" / "metadata.json").read_text())
     metadata["data"]["root"] = str(home.home / "moved")
@@ -304,7 +304,7 @@ def test_the_rendered_map_is_transparent_where_cold_and_opaque_where_hot() -> No
     assert np.asarray(Image.open(io.BytesIO(render_heat_map(np.zeros((7, 7), np.float32), (9, 9)))))[..., 3].max() == 0
 
 
-def test_hotter_is_brighter_and_hides_more() -> None:
+def test_hotter_positions_are_brighter_and_more_opaque() -> None:
     ramp = np.tile(np.linspace(0, 1, 7, dtype=np.float32), (7, 1))
     pixels = np.asarray(Image.open(io.BytesIO(render_heat_map(ramp, (210, 30)))))[15].astype(float)
     luminance = pixels[:, :3] @ (0.2126, 0.7152, 0.0722)
@@ -313,7 +313,7 @@ def test_hotter_is_brighter_and_hides_more() -> None:
     assert (np.diff(pixels[:, 3]) >= 0).all()
 
 
-def test_the_overlay_shows_as_much_as_asked_for() -> None:
+def test_the_overlay_has_the_requested_opacity() -> None:
     ground = encode(Image.new("RGB", (320, 240), (40, 60, 200)), quality=95)
     plain = np.asarray(Image.open(io.BytesIO(ground))).astype(int)
     shown = [np.asarray(Image.open(io.BytesIO(overlay(ground, BELOW_RIGHT, o)))).astype(int) for o in (0, 0.3, 1)]

@@ -117,7 +117,7 @@ def test_each_format_states_classes_and_preprocessing(exported: Path, kind: Expo
         assert "224 x 224" in description["preprocessing"]
 
 
-def test_the_labels_of_a_litert_file_are_where_android_looks(exported: Path) -> None:
+def test_the_labels_of_a_litert_file_are_where_android_expects_them(exported: Path) -> None:
     with zipfile.ZipFile(exported / "pets.tflite") as archive:
         assert archive.read("labels.txt") == b"Cat\nDog\n"
 
@@ -149,7 +149,7 @@ def test_keras_files_load_where_catdog_is_not(
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=0.01)
 
 
-def test_onnx_runs_in_onnx_runtime_for_any_number_of_pictures(exported: Path) -> None:
+def test_onnx_runs_in_onnx_runtime_for_any_number_of_images(exported: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(exported / "pets.onnx")
@@ -160,7 +160,7 @@ def test_onnx_runs_in_onnx_runtime_for_any_number_of_pictures(exported: Path) ->
         np.testing.assert_allclose(answered.sum(axis=1), np.ones(count), rtol=1e-5)
 
 
-def test_an_export_that_answers_otherwise_fails_the_command(
+def test_an_export_with_other_predictions_fails_the_command(
     trained: Settings, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load = FORMATS["keras"].load
@@ -251,7 +251,7 @@ def test_a_missing_package_is_named_with_its_extra(
         export_version(version, "onnx", tmp_path / "pets.onnx", trained)
 
 
-def test_pictures_come_from_the_folder_the_shared_photographs_or_nowhere(tmp_path: Path) -> None:
+def test_images_come_from_the_folder_the_shared_photographs_or_nowhere(tmp_path: Path) -> None:
     photograph = tmp_path / "shared" / "cat-and-dog" / "test" / "cats" / "a.jpg"
     photograph.parent.mkdir(parents=True)
     photograph.write_bytes(b"")

@@ -42,7 +42,7 @@ def test_a_version_predicts_what_it_predicted(old_home: Settings, number: int) -
         assert found == expected
 
 
-def test_a_version_may_be_promoted_which_reads_all_of_it(old_home: Settings) -> None:
+def test_a_version_can_be_promoted(old_home: Settings) -> None:
     store = ModelStore(old_home.models_dir)
     store.promote(1, "test")
     assert store.champion() == 1

@@ -360,7 +360,7 @@ def test_the_version_that_the_hostile_ones_are_made_of_is_promoted(
     assert client.post("/api/models/rollback").json == {"champion": 1}
 
 
-def test_a_version_that_holds_no_more_than_it_must_is_shown(made: Making, served: tuple[APIFlask, Settings]) -> None:
+def test_a_minimal_version_is_shown(made: Making, served: tuple[APIFlask, Settings]) -> None:
     for name in ("replay.npz", "manifest.csv", "head.keras"):
         (made.folder / name).unlink()
         del made.metadata["checksums"][name]
@@ -376,7 +376,7 @@ def test_a_version_that_holds_no_more_than_it_must_is_shown(made: Making, served
         assert client.post("/api/models/1/promote").status_code == 200
 
 
-def test_a_head_that_went_bad_is_not_gone_back_to(made: Making, served: tuple[APIFlask, Settings]) -> None:
+def test_a_worse_head_is_not_restored(made: Making, served: tuple[APIFlask, Settings]) -> None:
     client = served[0].test_client()
     made.finish()
     history = [{"version": v, "at": "2026-01-01T00:00:00+00:00", "reason": "better"} for v in (2, 1)]
@@ -397,7 +397,7 @@ def require_sentence(home: Path, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["a backbone of NaN", "10^12 elements"])
-def test_the_command_line_refuses_it_in_a_sentence(made: Making, served: tuple[APIFlask, Settings], how: str) -> None:
+def test_the_command_line_rejects_it_in_a_sentence(made: Making, served: tuple[APIFlask, Settings], how: str) -> None:
     spoil(made, how)
     require_sentence(served[1].home, "models", "promote", "2")
     assert ModelStore(made.models).champion() == 1
@@ -475,7 +475,7 @@ def test_the_command_line_says_what_is_wrong_with_the_champion_file(
 
 
 @pytest.mark.parametrize("number", ["0", "999", "1000000000", "9" * 300, "9" * 4000])
-def test_a_number_of_no_version_is_not_found(served: tuple[APIFlask, Settings], number: str) -> None:
+def test_an_unknown_version_is_not_found(served: tuple[APIFlask, Settings], number: str) -> None:
     client = served[0].test_client()
     require_problem(client.post(f"/api/models/{number}/promote"), 404)
     require_problem(client.get(f"/api/models/{number}/download"), 404)

@@ -28,12 +28,12 @@ def counted(cats: int, dogs: int) -> dict[str, Any]:
     return {"counts": {"train": {"cats": cats, "dogs": dogs}}}
 
 
-def test_with_numbers_there_are_at_least_four() -> None:
+def test_with_figures_there_are_at_least_four_findings() -> None:
     bins = [{"n": 1000, "confidence": 0.94, "accuracy": 0.95}]
     assert len(topics(**counted(600, 400), metrics=METRICS, assessment={"reliability": bins})) >= 4
 
 
-def test_without_any_number_it_says_so_and_claims_nothing() -> None:
+def test_without_figures_it_claims_nothing() -> None:
     found = topics()
     assert set(found) == {"Balance", "Accuracy"}
     assert all(insight.needs_attention for insight in found.values())
@@ -62,7 +62,7 @@ def test_accuracy_comes_with_its_interval() -> None:
     assert not found.needs_attention
 
 
-def test_few_pictures_and_classes_without_any_are_told() -> None:
+def test_few_test_images_and_untested_classes_are_reported() -> None:
     few = {**METRICS, "n": 20, "confusion_matrix": [[10, 0], [0, 10]]}
     assert "More test images" in topics(metrics=few)["Accuracy"].text
     untested = {**METRICS, "confusion_matrix": [[1000, 0], [0, 0]]}
@@ -71,7 +71,7 @@ def test_few_pictures_and_classes_without_any_are_told() -> None:
     assert found.needs_attention
 
 
-def test_nearly_all_is_never_called_all() -> None:
+def test_almost_perfect_accuracy_is_not_rounded_to_100_percent() -> None:
     nearly = {**METRICS, "accuracy": 0.99996, "accuracy_ci": [0.9999, 0.999996]}
     said = text(topics(metrics=nearly)["Accuracy"])
     assert "99.996 %" in said
@@ -95,7 +95,7 @@ def test_confidence(confidence: float, accuracy: float, said: str, attention: bo
     assert found.needs_attention is attention
 
 
-def test_what_is_confused_with_what() -> None:
+def test_the_most_frequent_confusion_is_named() -> None:
     assert "Dog is confused with Cat: 30 of 500 (6.0 %), out of 50 mistakes" in text(
         topics(metrics=METRICS)["Mistakes"]
     )

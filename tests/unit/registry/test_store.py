@@ -44,7 +44,7 @@ def test_versions_are_numbered_and_found(store: ModelStore) -> None:
     assert version.load_head().output_bias.shape == (2,)
 
 
-def test_what_is_missing_is_named(store: ModelStore) -> None:
+def test_missing_versions_are_named(store: ModelStore) -> None:
     with pytest.raises(VersionNotFoundError, match="catdog train DATA"):
         store.get()
     save(store)
@@ -60,7 +60,7 @@ def save_in_process(folder: str) -> None:
         ModelStore(Path(folder)).save(METADATA, write_head)
 
 
-def test_trainings_at_once_give_versions_of_their_own(store: ModelStore) -> None:
+def test_concurrent_trainings_make_separate_versions(store: ModelStore) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=save_in_process, args=(str(store.folder),)) for _ in range(3)]
     for process in processes:
@@ -110,7 +110,7 @@ def test_a_damaged_version_is_refused_and_the_champion_stays(store: ModelStore, 
     assert store.get().number == 1
 
 
-def test_listing_reads_a_file_once_and_tells_of_damage(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_reads_a_file_once_and_reports_damage(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
 
     def count(path: Path) -> str:

@@ -118,7 +118,9 @@ def begin(jobs: Jobs, **arguments: bool) -> Job:
     return job
 
 
-def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_runs_in_the_foreground_without_a_worker(
+    home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     messages, report = [], Jobs.report
 
     def note(*told: Any) -> None:
@@ -161,7 +163,7 @@ def require_done_once(home: Settings, found: Job, kills: int) -> None:
     require_clean(home)
 
 
-def test_a_job_whose_workers_are_killed_is_ended_by_the_next(home: Settings, jobs: Jobs) -> None:
+def test_a_job_whose_workers_are_killed_is_finished_by_the_next(home: Settings, jobs: Jobs) -> None:
     """Kill one before the first step, the next in the middle, the next at the end."""
     job = jobs.create()
     for stage in ("queued", "fit", "promote"):
@@ -201,7 +203,7 @@ def hold(settings: Settings, seconds: float, kind: str = "IMMEDIATE") -> threadi
 
 
 @of_the_file
-def test_a_worker_that_is_asked_to_end_leaves_its_job_to_the_next(
+def test_a_stopped_worker_leaves_its_job_to_the_next(
     home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the next one finds the database locked, for far longer than SQLite waits; that only delays."""
@@ -234,7 +236,7 @@ def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.
 
 
 @of_the_file
-def test_a_database_without_room_fails_a_step_at_once(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_database_fails_a_step_at_once(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     configure = database._configure_sqlite
 
     def without_room(lock_seconds: float, connection: sqlite3.Connection, record: object) -> None:
@@ -295,7 +297,9 @@ def test_ctrl_c_cancels_within_two_seconds_and_keeps_nothing(
     require_clean(home)
 
 
-def test_a_job_that_ended_before_ctrl_c_says_so(home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ended_before_ctrl_c_is_reported(
+    home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = jobs.create()
 
     def interrupted(*_: object) -> None:
@@ -355,7 +359,7 @@ def steps_done(job: Job) -> list[str]:
     return [line.split()[1] for line in job.log if line.endswith(" done")]
 
 
-def test_a_job_goes_on_from_the_step_in_its_row(home: Settings, jobs: Jobs) -> None:
+def test_a_job_resumes_at_the_step_in_its_row(home: Settings, jobs: Jobs) -> None:
     found = finish_here(home, stop_in(home, jobs, "evaluate").id)
     assert (found.state, found.message.startswith("Version 2 is promoted")) == ("succeeded", True), found.message
     assert steps_done(found) == ["evaluate", "save", "promote"]
@@ -363,7 +367,7 @@ def test_a_job_goes_on_from_the_step_in_its_row(home: Settings, jobs: Jobs) -> N
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["results lost", "unknown step"])
-def test_a_job_that_cannot_go_on_begins_again(home: Settings, jobs: Jobs, lost: bool) -> None:
+def test_a_job_with_missing_results_starts_again(home: Settings, jobs: Jobs, lost: bool) -> None:
     job = stop_in(home, jobs, "fit")
     if lost:
         shutil.rmtree(home.jobs_dir / job.id)
@@ -375,7 +379,7 @@ def test_a_job_that_cannot_go_on_begins_again(home: Settings, jobs: Jobs, lost: 
     require_clean(home)
 
 
-def test_a_job_that_has_its_result_only_ends(home: Settings, jobs: Jobs) -> None:
+def test_a_job_with_a_result_only_ends(home: Settings, jobs: Jobs) -> None:
     job = jobs.start(jobs.create().id)
     jobs.complete_step(job.id, "promote", "promote", {"version": 1, "decision": "promoted", "reason": "better"})
     found = finish_here(home, job.id)
@@ -383,7 +387,7 @@ def test_a_job_that_has_its_result_only_ends(home: Settings, jobs: Jobs) -> None
     assert steps_done(found) == ["promote"]
 
 
-def test_there_is_one_worker_a_home(home: Settings) -> None:
+def test_there_is_one_worker_per_home(home: Settings) -> None:
     with (
         only_worker(home),
         pytest.raises(JobError, match="A worker is already running for"),
@@ -392,7 +396,7 @@ def test_there_is_one_worker_a_home(home: Settings) -> None:
         pass
 
 
-def test_a_worker_ends_with_its_parent(home: Settings, jobs: Jobs) -> None:
+def test_a_worker_exits_with_its_parent(home: Settings, jobs: Jobs) -> None:
     code = (
         "import os, subprocess, sys, time\n"
         "process = subprocess.Popen([sys.executable, '-m', 'catdog', 'worker', '--parent', str(os.getpid())])\n"
@@ -411,7 +415,7 @@ def test_a_worker_ends_with_its_parent(home: Settings, jobs: Jobs) -> None:
     assert jobs.get(job.id).state == "running"  # left to the next
 
 
-def test_pictures_that_come_in_warm_the_training_process(home: Settings) -> None:
+def test_uploads_warm_the_training_process(home: Settings) -> None:
     with only_worker(home) as lock:
         worker = Worker(home, lock)
         worker._keep_trainer_warm()

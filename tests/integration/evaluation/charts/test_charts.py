@@ -81,7 +81,7 @@ def test_the_script_is_there_from_installing() -> None:
     assert packed.stat().st_size < script.stat().st_size / 2
 
 
-def test_source_that_was_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_script_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(vega, "SCRIPT", tmp_path / "vega.js")
     with pytest.raises(ChartError, match=r"Reinstall catdog"):
         vega.script_file()

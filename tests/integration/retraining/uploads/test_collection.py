@@ -68,7 +68,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def test_pictures_are_kept_under_their_class_and_hash(uploads: Uploads, home: Settings) -> None:
+def test_images_are_kept_under_their_class_and_hash(uploads: Uploads, home: Settings) -> None:
     added = uploads.add(named(CATS), "Cat", uploader="192.0.2.7")
     assert (added.folder, added.accepted, added.duplicates, added.rejected) == ("cats", 6, 0, [])
     rows = uploads.active()
@@ -84,7 +84,7 @@ def test_pictures_are_kept_under_their_class_and_hash(uploads: Uploads, home: Se
     assert uploads.counts()["active"] == {"cats": 6, "dogs": 0}
 
 
-def test_sending_again_adds_nothing(uploads: Uploads, home: Settings) -> None:
+def test_sending_an_image_again_adds_nothing(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS), "cats")
     files = kept_files(home)
     again = uploads.add(named(CATS), "cats")
@@ -96,7 +96,7 @@ def test_sending_again_adds_nothing(uploads: Uploads, home: Settings) -> None:
     assert uploads.counts()["total"] == 6
 
 
-def test_the_same_picture_under_another_class_is_refused_and_told_how_to_move(uploads: Uploads) -> None:
+def test_the_same_image_under_another_class_is_refused_with_a_remedy(uploads: Uploads) -> None:
     uploads.add(named(CATS[:1]), "cats")
     added = uploads.add(named(CATS[:1]), "dogs")
     assert added.accepted == 0
@@ -132,7 +132,7 @@ def test_test_pictures_are_refused(uploads: Uploads, drawn: Path, home: Settings
     assert kept_files(home) == []
 
 
-def test_what_cannot_be_used_is_told_and_stops_nothing(uploads: Uploads, home: Settings) -> None:
+def test_an_unusable_collector_is_reported_and_stops_nothing(uploads: Uploads, home: Settings) -> None:
     small = Uploads(load_settings(home=home.home, max_upload_bytes=20_000), uploads.storage.engine)
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     large = encode(Image.fromarray(noise), "PNG")
@@ -158,7 +158,7 @@ def test_without_a_model_there_are_no_classes(settings: Settings) -> None:
         open_uploads(settings).add(named(CATS), "cats")
 
 
-def test_a_zip_stands_for_its_pictures(uploads: Uploads, home: Settings) -> None:
+def test_a_zip_adds_its_images(uploads: Uploads, home: Settings) -> None:
     members = {
         "a/1.jpg": CATS[0],
         "../../../2.jpg": CATS[1],
@@ -239,7 +239,7 @@ def test_removing_restoring_and_purging(uploads: Uploads, home: Settings) -> Non
     assert uploads.add(named(CATS[:1]), "cats").accepted == 1
 
 
-def test_a_removed_picture_that_is_sent_again_comes_back(uploads: Uploads) -> None:
+def test_a_removed_image_that_is_sent_again_is_restored(uploads: Uploads) -> None:
     uploads.add(named(CATS[:1]), "cats")
     uploads.remove([1])
     added = uploads.add(named(CATS[:1]), "dogs")
@@ -257,7 +257,7 @@ def test_relabelling_moves_the_file(uploads: Uploads, home: Settings) -> None:
     assert all(row.path.is_file() for row in uploads.active())
 
 
-def test_a_picture_that_a_later_champion_is_tested_on_is_left_out(uploads: Uploads, home: Settings) -> None:
+def test_a_test_image_of_a_later_champion_is_left_out(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS[:2]), "cats")
     store = ModelStore(home.models_dir)
     version = store.get()
@@ -273,7 +273,7 @@ def test_a_picture_that_a_later_champion_is_tested_on_is_left_out(uploads: Uploa
     assert [row.id for row in uploads.active()] == [2]
 
 
-def test_a_picture_whose_file_is_missing_can_be_removed(uploads: Uploads) -> None:
+def test_an_image_without_its_file_can_be_removed(uploads: Uploads) -> None:
     uploads.add(named(CATS[:2]), "cats")
     uploads.active()[0].path.unlink()
     assert uploads.remove([1, 2]) == 2
@@ -319,7 +319,7 @@ def test_restored_feedback_that_nobody_confirmed_waits_again(uploads: Uploads, h
     assert [picture.checked for picture in uploads.active()] == [True]
 
 
-def test_the_list_begins_with_what_most_needs_a_look(uploads: Uploads, home: Settings) -> None:
+def test_the_list_starts_with_the_most_urgent_uploads(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS[:5]), "cats")
     prediction = Predictor(settings=home, threads=1).predict(CATS[5])
     waiting = uploads.feedback(CATS[5], "dog", prediction, "192.0.2.7").id
@@ -336,14 +336,14 @@ def test_the_list_begins_with_what_most_needs_a_look(uploads: Uploads, home: Set
     assert uploads.counts()["kept_out"] == 1
 
 
-def test_who_confirmed_a_picture_while_the_review_ran_is_right(uploads: Uploads) -> None:
+def test_a_confirmation_during_a_review_wins(uploads: Uploads) -> None:
     uploads.add(named(CATS[:2]), "cats")
     uploads.confirm([1])
     uploads.record_review({1: {"problem": DOUBTED}, 2: {"problem": DOUBTED}, 99: {"problem": DOUBTED}})
     assert [row.id for row in uploads.active()] == [1]
 
 
-def test_a_database_that_fails_is_told_and_loses_no_picture(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_database_is_reported_and_loses_no_image(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*_: object) -> None:
         raise OperationalError("INSERT", {}, Exception("database is locked"))
 
@@ -356,9 +356,7 @@ def test_a_database_that_fails_is_told_and_loses_no_picture(uploads: Uploads, mo
     assert uploads.add(named(CATS[:1]), "cats").duplicates == 1
 
 
-def test_without_a_connection_in_time_nothing_is_kept_as_the_sender_is_told(
-    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_connection_in_time_nothing_is_stored(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_in_time(*_: object) -> None:
         raise PoolTimeoutError("QueuePool limit of size 2 overflow 5 reached")
 
@@ -423,7 +421,7 @@ def test_a_change_that_fails_half_way_changes_nothing(
     assert {row.folder for row in uploads.active()} == {"cats"}
 
 
-def test_repair_brings_files_and_rows_together(uploads: Uploads, home: Settings) -> None:
+def test_repair_makes_files_and_rows_consistent(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS), "cats")
     rows = uploads.active()
     table = tables.uploads
@@ -446,7 +444,7 @@ def test_repair_brings_files_and_rows_together(uploads: Uploads, home: Settings)
     assert len(uploads.active()) == 6
 
 
-def test_a_lost_database_loses_no_picture(uploads: Uploads, home: Settings) -> None:
+def test_a_lost_database_loses_no_image(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS), "cats")
     uploads.remove([1])
     hashes = {row.sha256 for row in uploads.active()}
@@ -480,7 +478,7 @@ def sender(home: Settings, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_kill_9_loses_nothing_that_was_acknowledged(home: Settings) -> None:
+def test_a_kill_loses_nothing_that_was_acknowledged(home: Settings) -> None:
     for delay in (0.02, 0.11, 0.23):
         process = sender(home, 500)
         assert process.stdout is not None
@@ -502,7 +500,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(home: Settings) -> None:
         uploads.storage.engine.dispose()
 
 
-def test_two_processes_that_send_the_same_keep_it_once(home: Settings) -> None:
+def test_an_image_sent_by_two_processes_is_stored_once(home: Settings) -> None:
     processes = [sender(home, 20) for _ in range(2)]
     told = [[line.split() for line in process.communicate(timeout=60)[0].splitlines()] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
