@@ -100,7 +100,7 @@ def test_the_same_image_under_another_class_is_refused_with_a_remedy(uploads: Up
     uploads.add(named(CATS[:1]), "cats")
     added = uploads.add(named(CATS[:1]), "dogs")
     assert added.accepted == 0
-    assert "under cats already, as number 1" in added.rejected[0].reason
+    assert "already stored under cats (ID 1)" in added.rejected[0].reason
     assert "relabel" in added.rejected[0].reason
     assert [row.folder for row in uploads.active()] == ["cats"]
 
@@ -302,7 +302,7 @@ def test_feedback_waits_until_it_is_confirmed(uploads: Uploads, home: Settings) 
     assert uploads.confirm([row.id]) == 1
     assert [picture.folder for picture in uploads.active()] == ["dogs"]
     uploads.remove([row.id])
-    with pytest.raises(UploadConflictError, match="restored"):
+    with pytest.raises(UploadConflictError, match="Restore it"):
         uploads.confirm([row.id])
     uploads.restore([row.id])
     with pytest.raises(UploadConflictError, match="dogs"):
