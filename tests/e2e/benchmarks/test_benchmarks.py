@@ -1,4 +1,4 @@
-"""The serving benchmark starts, reads what wrk says, and divides what it should. No time is asserted."""
+"""The serving benchmark starts, parses wrk's output and computes ratios. No time is asserted."""
 
 import importlib
 import os
@@ -34,7 +34,7 @@ Transfer/sec:    547.68KB
 
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """A function that imports a module of the benchmarks, as they do one another's."""
+    """A function that imports a module of the benchmarks."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module
 
@@ -151,7 +151,7 @@ def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
     write_dataset(tmp_path / "pets", train=150, test=0)
     options = ["--data", str(tmp_path / "pets"), "--seconds", "8", "--least", "2", "--most", "4", "--warm-up", "1"]
     done = subprocess.run([sys.executable, str(BENCHMARKS / "soak.py"), *options], capture_output=True, text=True)
-    # Its memory is not judged here: so short a run says little, and other tests run beside it.
+    # Its memory isn't judged here: so short a run says little, and other tests run beside it.
     lost = [line for line in done.stderr.splitlines() if not line.startswith(("Memory", "Files or threads"))]
     assert lost == [], done.stdout
     assert "unexplained: 0" in done.stdout

@@ -1,4 +1,4 @@
-"""The real Dockerfile, built and asked. It takes minutes and gigabytes, so it runs only with CATDOG_TEST_IMAGES=1."""
+"""The built Docker image. It takes minutes and gigabytes, so it runs only with CATDOG_TEST_IMAGES=1."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The load test reads what locust counts, and sums it up rightly. No time is asserted."""
+"""The load test sums locust's counts correctly. No time is asserted."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 def entry(name: str, times: dict[str, int], failures: int, start: float, end: float) -> dict[str, object]:
-    """Make statistics of one kind of request, as locust writes them."""
+    """Return statistics of one kind of request, as written by locust."""
     return {
         "name": name, "num_requests": sum(times.values()), "num_failures": failures, "response_times": times,
         "start_time": start, "last_request_timestamp": end,

@@ -1,4 +1,4 @@
-"""The real `deploy/nginx.conf` before three real servers: who gets what, who is let wait, and what a kill costs."""
+"""`deploy/nginx.conf` in front of three servers: routing, slow clients and kills."""
 
 import http.client
 import importlib
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Three:
-    """Three servers of one process each, by port, and nginx before them."""
+    """Three servers of one process each, by port, behind nginx."""
 
     port: int
     servers: dict[int, "subprocess.Popen[bytes]"]
@@ -37,7 +37,7 @@ class Three:
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[ModuleType]:
-    """What puts nginx before servers, for the load test and for these."""
+    """The module that runs nginx in front of servers, shared with the load test."""
     with pytest.MonkeyPatch.context() as path:
         path.syspath_prepend(str(ROOT / "benchmarks"))
         yield importlib.import_module("fleet")
@@ -85,7 +85,7 @@ def ask_or_none(port: int) -> tuple[int, bytes, http.client.HTTPMessage] | None:
 
 
 def begin(port: int) -> socket.socket:
-    """Begin to send a picture: the head of the request, and half of its body."""
+    """Start to send an image: the head of the request, and half of its body."""
     client = socket.create_connection(("127.0.0.1", port), timeout=20)
     head = f"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(CAT)}\r\n\r\n"
     client.sendall(head.encode() + CAT[: len(CAT) // 2])
@@ -93,7 +93,7 @@ def begin(port: int) -> socket.socket:
 
 
 def under_way(port: int) -> int:
-    """Count the requests that a server has in its hands, but for the one that asks."""
+    """Count the requests in a server, except this one."""
     found = re.search(rb"^catdog_request_in_progress (\d+)", ask(port, "GET", "/metrics")[1], re.MULTILINE)
     assert found
     return int(found[1]) - 1
@@ -138,7 +138,7 @@ def test_slightly_too_large_bodies_are_refused_by_catdog(three: Three) -> None:
 
 
 def test_forty_slow_clients_keep_nobody_waiting(three: Three) -> None:
-    """More than the twelve threads of all servers together: each of them would be taken, were they not kept away."""
+    """More clients than the twelve threads of all servers, which they would block."""
     slow = [begin(three.port) for _ in range(DRIPPING)]
     try:
         time.sleep(0.3)
@@ -154,7 +154,7 @@ def test_forty_slow_clients_keep_nobody_waiting(three: Three) -> None:
 
 
 def test_slow_clients_delay_nobody_without_nginx_either(three: Three) -> None:
-    """A server that is asked directly reads the slow clients' requests before a thread has anything to do with them."""
+    """A server reads slow requests completely before a thread handles them."""
     port = next(iter(three.servers))
     slow = [begin(port) for _ in range(DRIPPING)]
     try:
@@ -184,7 +184,7 @@ def test_the_load_test_finds_no_failure(three: Three, tmp_path: Path) -> None:
 
 
 def test_a_killed_server_fails_no_request(three: Three) -> None:
-    """But for one that it was just sending: gunicorn sends head and body apart, and nginx lets no head come back."""
+    """Except a response in progress: gunicorn sends head and body separately."""
     statuses: list[int] = []
     failures: list[BaseException] = []
     stopped = threading.Event()

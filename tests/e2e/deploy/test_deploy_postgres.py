@@ -1,4 +1,4 @@
-"""A real Postgres, as docker-compose.yml has it: several servers and a worker on it, and what a restart of it costs."""
+"""PostgreSQL as in docker-compose.yml, with several servers and a worker, and its restart."""
 
 import http.client
 import io
@@ -50,7 +50,7 @@ open_database(load_settings())
 
 @contextmanager
 def away(server: PostgresServer, mode: str = "fast") -> Iterator[None]:
-    """Stop the server for the block, and start it again."""
+    """Stop the server during the block, then start it again."""
     server.stop(mode)
     try:
         yield
@@ -63,7 +63,7 @@ def upload(client: FlaskClient, picture: bytes) -> Any:
 
 
 def send(port: int, *pictures: bytes, category: str = "cats") -> tuple[int, dict[str, Any]]:
-    """Upload pictures to a server."""
+    """Upload images to a server."""
     files = [(io.BytesIO(picture), "x.jpg") for picture in pictures]
     form = EnvironBuilder(method="POST", data={"category": category, "files[]": files})
     environ = form.get_environ()
@@ -164,7 +164,7 @@ def test_a_web_process_has_few_connections(client: FlaskClient, postgres: Postgr
 
 
 def test_there_is_one_worker_per_database(settings: Settings, tmp_path: Path) -> None:
-    """Two machines are two homes here: neither sees the other's file lock."""
+    """Two home folders stand for two machines, which don't see each other's file lock."""
     elsewhere = settings.model_copy(update={"home": tmp_path / "elsewhere"})
     refused = pytest.raises(JobError, match="already running for this database")
     with only_worker(settings), refused, only_worker(elsewhere, timeout=0):
@@ -244,7 +244,7 @@ def test_a_foreground_job_reports_a_takeover(home: Settings, postgres: PostgresS
 
 
 class Visitor(threading.Thread):
-    """Uploads drawing after drawing and asks about each, at one server after the other, until told to stop."""
+    """Uploads and predicts drawings, alternating between servers, until stopped."""
 
     def __init__(self, ports: list[int]) -> None:
         super().__init__()
@@ -323,5 +323,5 @@ def test_two_servers_and_a_worker_share_it_through_restarts(
 
 
 def told_total(port: int) -> int:
-    """Ask a server how many predictions there were, over all servers."""
+    """Return the number of predictions over all servers."""
     return int(ask(port, "GET", "/api/stats")[1]["predictions"]["total"])

@@ -1,4 +1,4 @@
-"""How commands end: with one sentence and an exit code, whatever they write to and whoever stops them."""
+"""Commands end with one sentence and an exit code."""
 
 import os
 import shlex
@@ -106,7 +106,7 @@ STOPPED = {
 def test_a_stopped_command_says_what_was_kept(tmp_path: Path, pets: Path, case: str, number: signal.Signals) -> None:
     command, sentence = STOPPED[case]
     home = tmp_path / "home"
-    code = (  # a slow machine: whatever reads a picture takes its time, and says that it has begun
+    code = (  # a slow machine: whatever reads an image takes its time, and says that it has begun
         "import sys, time, catdog.data.images.decoding as d\n"
         "inner = d.inspect\n"
         "def slow(*given):\n"
@@ -139,7 +139,7 @@ def test_a_stopped_command_says_what_was_kept(tmp_path: Path, pets: Path, case: 
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set that takes a while."""
+    """A data set that takes some time."""
     return write_dataset(tmp_path_factory.mktemp("pets") / "pets", 40, 10)
 
 

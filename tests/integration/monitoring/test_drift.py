@@ -1,4 +1,4 @@
-"""Drift is told where pictures are darker, blurred or of other things, and not told where they are like before."""
+"""Drift is detected for darker, blurred or unrelated images, and not for similar ones."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def features(predictor: Predictor, first: int, count: int, change: Change = lamb
 
 @pytest.fixture(scope="module")
 def reference(predictor: Predictor) -> Callable[[np.ndarray], Observed]:
-    """Observe through a novelty reference of drawn pictures."""
+    """Observe through a novelty reference of drawn images."""
     known = features(predictor, 0, 80)
     novelty = fit_novelty(known, known[:20])
     return lambda found: observe(found, predictor.head, novelty)
@@ -147,7 +147,7 @@ def test_a_class_with_few_test_images_counts_as_drift() -> None:
 
 
 def serve(settings: Settings, predictor: Predictor, found: np.ndarray) -> Counts:
-    """Count what a server would have answered."""
+    """Count predictions like a server."""
     counts = Counts(settings)
     observed = observe(found, predictor.head, predictor.novelty)
     for one, row, class_id in zip(found, observed.columns, observed.class_ids, strict=True):

@@ -57,7 +57,7 @@ def on_ground(seed: int, place: tuple[int, int] | None, side: int = 224) -> Imag
 
 @pytest.fixture(scope="module")
 def animal_finder(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """A version that tells an animal from empty ground, wherever the animal is: only the drawing can be evidence."""
+    """A version that separates an animal from empty ground, so only the drawing is evidence."""
     copy = tmp_path_factory.mktemp("finder") / "home"
     shutil.copytree(trained.home, copy)
     settings = load_settings(home=copy, tracking=False)
@@ -69,7 +69,7 @@ def animal_finder(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -
     features = np.stack([backbone.features(np.asarray(on_ground(i // 2, p))) for i, p in enumerate(places)])
     scaler = StandardScaler().fit(features)
     network = MLPClassifier((16,), alpha=1.0, max_iter=100, random_state=0)
-    with warnings.catch_warnings(action="ignore"):  # enough, though the loss is not at its lowest
+    with warnings.catch_warnings(action="ignore"):  # enough, though the loss isn't at its lowest
         network.fit(scaler.transform(features), [int(p is None) for p in places])
     hidden = network.coefs_[0] / scaler.scale_[:, np.newaxis]
     column, bias = network.coefs_[1][:, 0], network.intercepts_[1][0]
@@ -162,7 +162,7 @@ def test_a_training_image_is_not_listed_as_similar_to_itself(predictor: Predicto
     assert len(found) == 3
     assert original not in [s.path for s in found]
     assert explain(predictor, original, similar=0).similar == ()
-    # Held-out pictures are not among those that the version learnt from; all the others can be asked for.
+    # Held-out images aren't among those that the version learnt from; all the others can be asked for.
     everything = explain(predictor, original, similar=1000).similar
     assert {s.path.parent.parent.name for s in everything if s.path} == {"train"}
     assert len(everything) == len(SimilarPictures.of(predictor)) - 1
@@ -342,7 +342,7 @@ def test_the_overlay_is_upright_and_of_bounded_size() -> None:
 
 
 def run(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line, and tell on stderr whether TensorFlow was loaded."""
+    """Run the command line, and report on stderr whether TensorFlow was loaded."""
     code = (
         "import sys\nfrom catdog.cli import main\ntry: main()\n"
         "finally: print({'tensorflow', 'keras'} & set(sys.modules), file=sys.stderr)"

@@ -1,4 +1,4 @@
-"""Exports: each format is written, run in its own runtime and compared with what serves."""
+"""Exports: each format is written, run in its own runtime and compared with catdog."""
 
 import json
 import subprocess
@@ -67,7 +67,7 @@ def exported(
 
 
 def description_in(folder: Path, kind: ExportFormat) -> dict[str, Any]:
-    """Read what an export says about itself, with the format's own tools."""
+    """Read an export's description with the format's own tools."""
     path = folder / NAMES[kind]
     if kind == "h5":
         import h5py

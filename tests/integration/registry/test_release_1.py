@@ -1,4 +1,4 @@
-"""A home that release 0.1.0 wrote opens: its versions, its database, its uploads and its jobs."""
+"""A home folder of release 0.1.0 can be opened: its versions, database, uploads and jobs."""
 
 import json
 import shutil

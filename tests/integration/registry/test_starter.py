@@ -81,7 +81,7 @@ def test_its_replay_memory_measures_as_its_metadata_says(starter: Predictor) -> 
 
 
 def made_things() -> dict[str, Image.Image]:
-    """Pictures that show no animal: noise, gradients, text, plain colour, stripes."""
+    """Images that show no animal: noise, gradients, text, plain colour, stripes."""
     rng = np.random.default_rng(0)
     ramp = np.tile(np.linspace(0, 255, 256, dtype=np.uint8), (256, 1))
     page = Image.new("RGB", (400, 300), "white")
@@ -126,7 +126,7 @@ def test_a_bundle_is_a_version_without_its_report(home: Settings, tmp_path: Path
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
 def test_a_bundle_whose_writing_was_killed_is_replaced(home: Settings, tmp_path: Path, renames: int) -> None:
-    """The writing is killed before its metadata, its backbone and its version are renamed into place."""
+    """Writing is killed before metadata, backbone and version are renamed into place."""
     write = (
         "import os, pathlib, signal, sys\n"
         "from catdog.registry.starter import write_bundle\n"

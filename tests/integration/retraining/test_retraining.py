@@ -1,4 +1,4 @@
-"""Retraining learns what came in, keeps what it knew, tests on nothing it trained on, and leaves a whole version."""
+"""Retraining learns uploads, keeps old knowledge, separates test from training images, and makes a complete version."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def rows(version: ModelVersion) -> dict[str, str]:
 
 
 def surprise(settings: Settings, count: int = 12) -> tuple[str, list[Path]]:
-    """Upload pictures that the champion never saw the like of, under the class that it answers for none of them.
+    """Upload images that the champion never saw the like of, under the class that it answers for none of them.
 
     Of several colours it is the one of whose answer it is least sure.
     """
@@ -189,7 +189,7 @@ def test_flipped_labels_that_a_person_confirmed_are_refused_by_the_gate_or_do_no
     flip(home, checked=True)
     result = retrain(home)
     before, after = (result["metrics"][name]["accuracy"] for name in ("champion", "challenger"))
-    assert not result["promoted"] or after >= before - 0.05  # one of 20 pictures
+    assert not result["promoted"] or after >= before - 0.05  # one of 20 images
 
 
 def test_nothing_new_is_refused(home: Settings) -> None:
@@ -247,7 +247,7 @@ def test_a_full_disk_at_save_leaves_nothing(home: Settings, monkeypatch: pytest.
 
 
 def add_to_train_on(settings: Settings, path: Path) -> None:
-    """Upload a cat, written anew until its hash does not hold it out."""
+    """Upload a cat, re-encoded until its hash doesn't hold it out."""
     for quality in range(95, 60, -1):
         (kept,) = add_uploads(settings, "cats", [encode(Image.open(path), quality=quality)], checked=True)
         found = {upload.path: upload.held_out for upload in Uploads(settings, open_database(settings)).active()}
@@ -258,7 +258,7 @@ def add_to_train_on(settings: Settings, path: Path) -> None:
 
 @pytest.mark.shared
 def test_the_bundled_model_learns_photographs_and_forgets_none(shared: Path, tmp_path: Path) -> None:
-    """Ten retrainings with 20 cats each leave the accuracy within a point; what was wrong and trained on is right."""
+    """Ten retrainings with 20 cats each keep the accuracy within a point and fix trained mistakes."""
     settings = load_settings(home=tmp_path / "home", tracking=False)
     ensure_champion(settings.models_dir)
     start = ModelStore(settings.models_dir).get().metadata["metrics"]["accuracy"]

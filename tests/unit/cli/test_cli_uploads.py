@@ -1,4 +1,4 @@
-"""The commands about pictures for retraining."""
+"""The commands about images for retraining."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever a setting or an option is given: it is taken, or refused in one line that names it."""
+"""Any value of a setting or an option is accepted, or rejected in one line that names it."""
 
 import io
 import os
@@ -32,7 +32,7 @@ def test_every_setting_is_taken_or_refused_in_a_line(monkeypatch: pytest.MonkeyP
 
 
 def refusal() -> str:
-    """Read the settings; gives why they are refused."""
+    """Read the settings; return the error."""
     try:
         load_settings(serving=True)
     except SettingsError as error:
@@ -249,10 +249,10 @@ def test_an_empty_host_is_refused_in_plain_words(
 
 
 LEFT_OUT = {("serve",), ("worker",)}
-"""Commands that would go on for ever; their options are those of `test_what_the_server_is_told…`."""
+"""Commands that don't end; `test_invalid_server_options…` tests their options."""
 
 MINUTES = {("models", "export", "pictures"), ("data", "sample", "folder")}
-"""Parameters whose values, if they are good, make a command work long."""
+"""Parameters with valid values that make a command slow."""
 
 REQUIRED = {
     "data": "absent", "paths": "absent", "path": "absent", "folder": "out", "source": "absent", "name": "x",
@@ -280,7 +280,7 @@ CASES = [
 
 
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
-    """Run a command in this process; gives its exit code."""
+    """Run a command in this process; return its exit code."""
     monkeypatch.setenv("CATDOG_HOME", str(settings.home))
     monkeypatch.setattr("sys.argv", ["catdog", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -344,7 +344,7 @@ def test_an_empty_home_is_refused(
 
 
 def _given(other: Any, parameter: Any, value: str) -> list[str]:
-    """Give the words that set one parameter to a value, and what else must be there."""
+    """Return the arguments that set one parameter, with other required ones."""
     is_argument = not other.opts[0].startswith("-")
     if other is not parameter and not other.required:
         return []

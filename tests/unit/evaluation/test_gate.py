@@ -1,4 +1,4 @@
-"""The gate: what passes, what does not, and that each verdict has its reason in words."""
+"""The gate: versions that pass or fail, with a reason."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from catdog.evaluation.gate import Verdict, judge
 
 
 def answers(labels: NDArray[np.int64], wrong: list[int], confidence: float = 0.97) -> NDArray[np.float32]:
-    """Answer for pictures of two classes, all right but those of `wrong`."""
+    """Predict images of two classes, all correctly except those in `wrong`."""
     chosen = labels.copy()
     chosen[wrong] = 1 - chosen[wrong]
     probabilities = np.full((len(labels), 2), 1 - confidence, np.float32)

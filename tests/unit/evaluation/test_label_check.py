@@ -1,4 +1,4 @@
-"""Confident learning in NumPy finds what cleanlab finds, on a probe that fits as scikit-learn's does."""
+"""Label issues match cleanlab's, and the probe matches scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from catdog.model.head import softmax
 
 
 def clusters(classes: int, n: int = 600) -> tuple[np.ndarray, np.ndarray]:
-    """Features of unit length `(n, 64)` that tell classes apart, though not all of them, and labels `(n,)`."""
+    """Features of unit length `(n, 64)` that separate most images by class, and labels `(n,)`."""
     rng = np.random.default_rng(classes)
     labels = np.arange(n) % classes
     features = rng.normal(size=(classes, 64))[labels] + 1.5 * rng.normal(size=(n, 64))
@@ -18,7 +18,7 @@ def clusters(classes: int, n: int = 600) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flipped(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of which a share is another class, and which these are."""
+    """Labels with a share flipped, and which ones are flipped."""
     rng = np.random.default_rng(1)
     wrong = rng.random(len(labels)) < share
     return np.where(wrong, (labels + 1) % (labels.max() + 1), labels), wrong
@@ -45,7 +45,7 @@ def test_the_same_labels_look_wrong_as_in_cleanlab(classes: int, share: float) -
 
 
 def test_no_group_is_in_its_own_training_data() -> None:
-    """A group whose labels are all swapped is doubted whole, since no probe saw it."""
+    """All labels of a group with swapped labels look wrong, as no probe saw it."""
     features, labels = clusters(2)
     given, groups = labels.copy(), np.arange(len(labels))
     given[:50] = 1 - given[:50]

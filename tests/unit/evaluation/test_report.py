@@ -10,7 +10,7 @@ from catdog.evaluation.report import write_report
 
 
 class Page(HTMLParser):
-    """Collects what a page shows and what it would fetch."""
+    """Collects the text of a page and the URLs it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Fitting a head further: it learns the new and keeps the old."""
+"""Adapting a head: it learns new images and keeps old ones."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def cluster(centre: int, count: int, seed: int) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def champion() -> Head:
-    """A head that tells cluster 0 from cluster 1."""
+    """A head that separates cluster 0 from cluster 1."""
     start = Head(
         RNG.normal(size=(32, 16)).astype(np.float32) * 0.1, np.zeros(16, np.float32),
         RNG.normal(size=(16, 2)).astype(np.float32) * 0.1, np.zeros(2, np.float32),

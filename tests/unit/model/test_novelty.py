@@ -8,7 +8,7 @@ from catdog.model.novelty import NoveltyReference, fit_novelty
 
 
 def cluster(n: int, seed: int, centre: float = 0.0) -> np.ndarray:
-    """Features of one kind of thing: a few hidden causes, dimensions of very different spread."""
+    """Features with a few latent factors and very different spread per dimension."""
     rng = np.random.default_rng(seed)
     causes = np.random.default_rng(99).normal(size=(2, 6, 64))
     hidden = rng.normal(0, 1, (n, 6)) @ (causes[0] if not centre else centre * causes[1])

@@ -1,4 +1,4 @@
-"""The charts: each is drawn from its rows, without script, and a server shows them without a charting library."""
+"""Charts are drawn from their rows without a script, and shown by a server without a charting library."""
 
 import json
 import subprocess
@@ -88,7 +88,7 @@ def test_a_missing_script_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_a_fresh_server_shows_charts_without_a_process_or_a_library(tmp_path: Path) -> None:
-    """What a web process does not need for them: subprocesses, charting libraries, scikit-learn and SciPy."""
+    """Web processes need no subprocesses, charting libraries, scikit-learn or SciPy for charts."""
     code = f"""
     import subprocess, sys
     sys.addaudithook(lambda event, _: event in ("subprocess.Popen", "os.posix_spawn", "os.fork") and exit(event))

@@ -1,4 +1,4 @@
-"""The table of jobs: one at a time, whoever asks, and no job loses its state."""
+"""The table of jobs: one job at a time, and none loses its state."""
 
 import os
 import subprocess

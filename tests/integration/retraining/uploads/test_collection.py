@@ -1,4 +1,4 @@
-"""Pictures for retraining: what is kept, what is refused, and that a kill or a full disk loses nothing."""
+"""Images for retraining: storage, rejection, and no loss after a kill or on a full disk."""
 
 import errno
 import hashlib
@@ -89,7 +89,7 @@ def test_sending_an_image_again_adds_nothing(uploads: Uploads, home: Settings) -
     files = kept_files(home)
     again = uploads.add(named(CATS), "cats")
     assert (again.accepted, again.duplicates) == (0, 6)
-    # What is kept, fetched and sent back is the same picture too.
+    # What is kept, fetched and sent back is the same image too.
     back = uploads.add([("x.jpg", uploads.active()[0].path.read_bytes())], "cats")
     assert (back.accepted, back.duplicates) == (0, 1)
     assert kept_files(home) == files

@@ -1,4 +1,4 @@
-"""What the review finds: labels that look wrong, batches to keep out, copies of test pictures."""
+"""The review finds wrong labels, batches to exclude, and copies of test images."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from catdog.storage import database
 
 
 def two_kinds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make features of two classes that lie apart, `(count, 32)`, and their labels."""
+    """Return features of two separable classes, `(count, 32)`, and their labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     features = rng.normal(0, 1, (count, 32)) + np.where(labels[:, np.newaxis] == 1, 2, -2) * (np.arange(32) < 8)

@@ -1,4 +1,4 @@
-"""The tables behind the charts, and the curves and bins that an assessment holds."""
+"""Rows of the charts, and curves and bins of an assessment."""
 
 import csv
 import io

@@ -29,7 +29,7 @@ class Data(NamedTuple):
 
 
 class PowerCutError(Exception):
-    """What a test's progress callback raises in place of a power cut."""
+    """Raised by a test's progress callback to simulate a power cut."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def differ(one: Path, other: Path) -> float:
 
 
 def changed(data: Data, tuned: Path, layers: tuple[str, ...]) -> list[bool]:
-    """Say which layers compute something else: whose kernel, batch norm folded in, differs."""
+    """Return the layers whose kernel differs after folding batch norm."""
     before, after = (fold(build_keras_backbone(path, 32)) for path in (data.weights, tuned))
     kernels = [(before.get_layer(name).get_weights()[0], after.get_layer(name).get_weights()[0]) for name in layers]
     return [not np.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in kernels]
@@ -97,7 +97,7 @@ def test_progress_counts_up_to_the_end(finished: tuple[Path, list[FineTuneProgre
 def test_the_same_call_returns_at_once_and_leaves_no_cache(data: Data, finished: tuple[Path, list[Any]]) -> None:
     tuned, _ = finished
     before = tuned.stat().st_mtime_ns
-    shuffled = data._replace(pictures=data.pictures[::-1], labels=data.labels[::-1])  # order does not matter
+    shuffled = data._replace(pictures=data.pictures[::-1], labels=data.labels[::-1])  # order doesn't matter
     seen: list[FineTuneProgress] = []
     assert tune(shuffled, tuned.parent, on_progress=seen.append) == tuned
     assert seen == []
