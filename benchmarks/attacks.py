@@ -1,11 +1,11 @@
-"""Clients that send or read nothing, and images made to take long: what others wait meanwhile, and when each is ended.
+"""Attacks by slow clients and expensive images: how long other clients wait, and when connections are closed.
 
     python benchmarks/attacks.py [--only silent,slow-body] [--connections 64] [--behind both] [--seconds 30]
 
-Starts `catdog serve` with two processes on an empty home, alone and behind nginx with `deploy/nginx.conf`. For each
-attack it opens the connections, then asks for `/livez`, `/readyz` and `/api/predict` on new connections meanwhile.
-It prints the longest time of each, and after how many seconds the server had ended the last of the attack's
-connections. All of it stays on loopback. Needs Linux, and nginx for `--behind nginx` and `both`.
+Starts `catdog serve` with two processes on an empty home, alone and behind nginx with `deploy/nginx.conf`. During each
+attack it requests `/livez`, `/readyz` and `/api/predict` on new connections. It prints the longest time of each, and
+after how many seconds the server closed the last connection of the attack. Uses loopback only. Needs Linux, and nginx
+for `--behind nginx` and `both`.
 """
 
 import argparse
@@ -34,22 +34,24 @@ POST = b"POST /api/predict HTTP/1.1\r\n" + HEAD + b"Content-Type: image/jpeg\r\n
 GET = b"GET /api/openapi.json HTTP/1.1\r\n" + HEAD
 CONTINUE = b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
 VARIABLES = {"WEB_CONCURRENCY": "2", "CATDOG_WORKER": "external", "CATDOG_RATE_LIMIT": "off"}
-ASKED = ("/livez", "/readyz", "/api/predict")
+PROBED = ("/livez", "/readyz", "/api/predict")
 SMALL_BUFFER = 4096
-"""Receive buffer of a client that reads nothing: less of the answers fits on the way."""
+"""Receive buffer of a client that reads nothing, small to fill up sooner."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What each connection of an attack sends: `first` at once, then `drip` every `pause` seconds."""
+    """What each connection of an attack sends: `first` at once, then `drip` every `pause` seconds.
 
-    says: str
+    `reads` is whether it reads responses, `closes` whether it closes its sending direction and stays connected.
+    """
+
+    description: str
     first: bytes = b""
     drip: bytes = b""
     pause: float = 1.0
     reads: bool = True
     closes: bool = False
-    """Whether it says that it sends no more, and stays."""
 
 
 ATTACKS: Mapping[str, Attack] = {
@@ -58,7 +60,7 @@ ATTACKS: Mapping[str, Attack] = {
     "slow-body": Attack("send a body, byte by byte", POST + b"Content-Length: 5000000\r\n\r\n", b"a"),
     "slow-chunks": Attack("send chunks without an end", POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
     "huge-length": Attack(
-        "announce 30 MB, send 2 kB a second", POST + b"Content-Length: 30000000\r\n\r\n", b"a" * 2048
+        "announce 30 MB, send 2 kB per second", POST + b"Content-Length: 30000000\r\n\r\n", b"a" * 2048
     ),
     "continue": Attack(
         "expect 100-continue, then send nothing", POST + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
@@ -74,15 +76,15 @@ ATTACKS: Mapping[str, Attack] = {
 
 @dataclass
 class Found:
-    """The longest seconds of each route, and those after which the last connection was ended."""
+    """The longest time per route, failed requests, and when the last connection was closed, in seconds."""
 
-    longest: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ASKED, 0.0))
+    longest: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PROBED, 0.0))
     failed: int = 0
     ended: float | None = None
 
 
 class Clients:
-    """The connections of one attack, or of several. A thread keeps them going."""
+    """The connections of one or several attacks, driven by a thread."""
 
     def __init__(self, port: int, attacks: Sequence[Attack], count: int) -> None:
         self._poll = select.epoll()
@@ -98,11 +100,11 @@ class Clients:
 
     @property
     def left(self) -> int:
-        """Connections that the server has not ended."""
+        """Number of connections that the server hasn't closed."""
         return len(self._open)
 
     def close(self) -> None:
-        """End them all."""
+        """Close all connections."""
         self._stopped.set()
         self._thread.join()
         for client, *_ in self._open.values():
@@ -118,7 +120,7 @@ class Clients:
         self._send(client, attack.first)
         if attack.closes:
             client.shutdown(socket.SHUT_WR)
-        # A client that does not read is told of a reset only; all others see the other side's end too.
+        # A client that doesn't read only notices a reset; others notice the end of the stream too.
         self._poll.register(client, select.EPOLLRDHUP | (select.EPOLLIN if attack.reads else 0))
         self._open[client.fileno()] = client, attack, [time.monotonic() + attack.pause]
 
@@ -162,7 +164,7 @@ def flood(port: int, stopped: threading.Event) -> None:
 
 
 def send_again(body: bytes) -> Callable[[int, threading.Event], None]:
-    """Return a client that sends one image again and again."""
+    """Return a client that sends one image repeatedly."""
 
     def send(port: int, stopped: threading.Event) -> None:
         while not stopped.is_set():
@@ -175,7 +177,7 @@ def send_again(body: bytes) -> Callable[[int, threading.Event], None]:
 
 
 def scans(count: int, side: int = 4896) -> bytes:
-    """Draw a progressive JPEG whose last scan stands there many times."""
+    """Return a progressive JPEG that repeats its last scan many times."""
     buffer = io.BytesIO()
     Image.new("L", (side, side), 90).save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()
@@ -184,14 +186,14 @@ def scans(count: int, side: int = 4896) -> bytes:
 
 
 def padded(filler: bytes, size: int = 9_000_000) -> bytes:
-    """Draw a small JPEG with megabytes of `filler` before its first table."""
+    """Return a small JPEG with megabytes of `filler` before its first table."""
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), "brown").save(buffer, "JPEG")
     return buffer.getvalue()[:2] + filler * (size // len(filler)) + buffer.getvalue()[2:]
 
 
 def chunked_png(count: int = 300_000) -> bytes:
-    """Draw a small PNG with many empty text chunks."""
+    """Return a small PNG with many empty text chunks."""
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), "brown").save(buffer, "PNG")
     text = struct.pack(">I", 2) + b"tEXta\0"
@@ -200,7 +202,7 @@ def chunked_png(count: int = 300_000) -> bytes:
 
 
 def transparent(side: int = 4896) -> bytes:
-    """Draw a WebP of 24 megapixels of nothing: a kilobyte that takes much memory."""
+    """Return a transparent WebP of 24 megapixels: a kilobyte that decodes to much memory."""
     buffer = io.BytesIO()
     Image.new("RGBA", (side, side), (0, 0, 0, 0)).save(buffer, "WEBP", lossless=True)
     return buffer.getvalue()
@@ -218,14 +220,14 @@ BUSY_CLIENTS = 4
 
 
 def picture() -> bytes:
-    """Draw the image that is asked about meanwhile."""
+    """Return the image that other clients send."""
     buffer = io.BytesIO()
     Image.effect_noise((500, 375), 60).convert("RGB").save(buffer, "JPEG")
     return buffer.getvalue()
 
 
 def ask(port: int, path: str, body: bytes | None, timeout: float = 30) -> int:
-    """Ask once on a new connection; return the status."""
+    """Send a request on a new connection; return its status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("POST" if body else "GET", path, body, {"Content-Type": "image/jpeg"} if body else {})
@@ -237,10 +239,10 @@ def ask(port: int, path: str, body: bytes | None, timeout: float = 30) -> int:
 
 
 def watch(port: int, image: bytes, seconds: float, found: Found, goes_on: Callable[[], bool]) -> None:
-    """Ask in turn for as long as that says, and note the longest times."""
+    """Request the probed routes in turn while `goes_on`, and record the longest times."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and goes_on():
-        for path in ASKED:
+        for path in PROBED:
             began = time.monotonic()
             try:
                 found.failed += ask(port, path, image if path == "/api/predict" else None) != 200
@@ -251,7 +253,7 @@ def watch(port: int, image: bytes, seconds: float, found: Found, goes_on: Callab
 
 
 def attack_with_connections(port: int, name: str, image: bytes, options: argparse.Namespace) -> Found:
-    """Open the connections of one attack, or of all, and ask meanwhile."""
+    """Run one attack with connections, or all of them, and probe meanwhile."""
     found = Found()
     attacks = list(ATTACKS.values()) if name == "all" else [ATTACKS[name]]
     clients = Clients(port, attacks, options.connections)
@@ -264,7 +266,7 @@ def attack_with_connections(port: int, name: str, image: bytes, options: argpars
 
 
 def attack_with_work(port: int, name: str, image: bytes, options: argparse.Namespace) -> Found:
-    """Let some threads keep the server busy, and ask meanwhile."""
+    """Keep the server busy with some threads, and probe meanwhile."""
     found, stopped = Found(), threading.Event()
     work = BUSY[name]()
     threads = [threading.Thread(target=work, args=(port, stopped), daemon=True) for _ in range(BUSY_CLIENTS)]
@@ -279,7 +281,7 @@ def attack_with_work(port: int, name: str, image: bytes, options: argparse.Names
 
 @contextmanager
 def server(folder: Path, behind: str, image: bytes) -> Iterator[int]:
-    """Run catdog on an empty home, alone or behind nginx; give the port to attack."""
+    """Run catdog on an empty home, alone or behind nginx; yield the port to attack."""
     port, log = free_port(), folder / "server.log"
     command = [sys.executable, "-m", "catdog", "serve", "--host", "127.0.0.1", "--port", str(port)]
     variables = {"CATDOG_HOME": str(folder / "home"), "CATDOG_TRUSTED_PROXIES": "1" if behind == "nginx" else "0"}
@@ -292,11 +294,11 @@ def server(folder: Path, behind: str, image: bytes) -> Iterator[int]:
             yield port
 
 
-def tell(behind: str, name: str, says: str, found: Found, seconds: float) -> None:
+def print_row(behind: str, name: str, description: str, found: Found, seconds: float) -> None:
     """Print one line of the table."""
     ended = "-" if name in BUSY else f"{found.ended:.1f} s" if found.ended is not None else f"not in {seconds:.0f} s"
-    longest = " | ".join(f"{1000 * found.longest[path]:.0f} ms" for path in ASKED)
-    print(f"| {behind} | {name}: {says} | {longest} | {found.failed} | {ended} |", flush=True)
+    longest = " | ".join(f"{1000 * found.longest[path]:.0f} ms" for path in PROBED)
+    print(f"| {behind} | {name}: {description} | {longest} | {found.failed} | {ended} |", flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -307,11 +309,11 @@ def parse_arguments() -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [*ATTACKS, "all", *BUSY]
-    parser.add_argument("--only", default=",".join(names), help="attacks, with commas between (default: all of them)")
+    parser.add_argument("--only", default=",".join(names), help="comma-separated attacks (default: all)")
     parser.add_argument("--behind", choices=("nothing", "nginx", "both"), default="both")
-    parser.add_argument("--connections", type=int, default=64, help="of each attack")
-    parser.add_argument("--seconds", type=float, default=30, help="at most, for attacks with connections")
-    parser.add_argument("--busy-seconds", type=float, default=10, help="for attacks that keep the server busy")
+    parser.add_argument("--connections", type=int, default=64, help="connections per attack")
+    parser.add_argument("--seconds", type=float, default=30, help="maximum duration of attacks with connections")
+    parser.add_argument("--busy-seconds", type=float, default=10, help="duration of attacks that keep the server busy")
     options = parser.parse_args()
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(names):
@@ -320,22 +322,23 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Attack, and print the table."""
+    """Run the attacks and print a table."""
     options = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, as by Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the server, like Ctrl-C
     image = picture()
-    heads = ["Before it", "Attack", *(f"longest {path}" for path in ASKED), "failed", "last one ended"]
+    heads = ["Behind", "Attack", *(f"longest {path}" for path in PROBED), "failed", "last one closed"]
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)
     for behind in ("nothing", "nginx") if options.behind == "both" else (options.behind,):
         with tempfile.TemporaryDirectory() as folder, server(Path(folder), behind, image) as port:
             quiet = Found()
             watch(port, image, 3, quiet, lambda: True)
-            tell(behind, "none", "nobody else", quiet, 3)
+            print_row(behind, "none", "no attack", quiet, 3)
             for name in options.only:
                 is_busy = name in BUSY
                 found = (attack_with_work if is_busy else attack_with_connections)(port, name, image, options)
-                says = f"{BUSY_CLIENTS} clients" if is_busy else getattr(ATTACKS.get(name), "says", "all at once")
-                tell(behind, name, says, found, options.seconds)
+                default = f"{BUSY_CLIENTS} clients" if is_busy else "all at once"
+                description = getattr(ATTACKS.get(name), "description", default)
+                print_row(behind, name, description, found, options.seconds)
 
 
 if __name__ == "__main__":

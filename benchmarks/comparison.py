@@ -1,4 +1,4 @@
-"""What `benchmarks/serve.py` found, as rows, a table, and catdog's ratios to each rival."""
+"""Results of `benchmarks/serve.py`: rows, a table, and catdog's ratios to each rival."""
 
 import statistics
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ FIGURES = ("rate", "p50", "p95")
 class Row:
     """One server under one load in one round.
 
-    `first_answer` is the seconds from its command to its first answer, `megabytes` what its processes held under load,
-    `cpu_ms` the processor time that an answer took them, in milliseconds. A bare loop has none of these.
+    `first_answer` is the seconds from start to the first response, `megabytes` the memory of its processes under load,
+    `cpu_ms` their processor time per response in milliseconds. A bare loop has none of these.
     """
 
     round: int
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Ratio:
-    """catdog's figure (one of `FIGURES`) divided by a rival's of the same round: median, least and greatest."""
+    """catdog's figure (one of `FIGURES`) divided by a rival's of the same round: median, minimum and maximum."""
 
     rival: str
     connections: int
@@ -41,7 +41,7 @@ class Ratio:
 
 
 def compare(rows: Iterable[Row]) -> list[Ratio]:
-    """Divide catdog's figures by each rival's, and by those of the framework with the most requests/s in that round."""
+    """Divide catdog's figures by each rival's, and by those of the fastest framework of the round."""
     at = {(row.round, row.connections, row.server): row.measured for row in rows}
     found: dict[tuple[str, int, str], list[float]] = {}
     for number, connections in dict.fromkeys(key[:2] for key in at):
@@ -52,7 +52,7 @@ def compare(rows: Iterable[Row]) -> list[Ratio]:
         if frameworks := [there[name] for name in FRAMEWORKS if name in there]:
             there[BEST] = max(frameworks, key=lambda measured: measured.rate)
         for rival, measured in there.items():
-            # A bare loop has no queue in which requests wait: its latencies mean something only alone.
+            # A bare loop has no queue, so its latencies are only comparable with one connection.
             for figure in FIGURES if connections == 1 or rival not in LOOPS else FIGURES[:1]:
                 if theirs := getattr(measured, figure):
                     ratio = getattr(own, figure) / theirs
@@ -61,7 +61,7 @@ def compare(rows: Iterable[Row]) -> list[Ratio]:
 
 
 def print_rows(rows: Iterable[Row]) -> None:
-    """Print the medians over the rounds, a line for each server and number of connections; failures are added up."""
+    """Print medians over the rounds and the sum of failures, per server and number of connections."""
     print(f"\n{'server':<15}{'conn.':>6}{'req/s':>9}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}", end="")
     print(f"{'failed':>8}{'MB':>7}{'first s':>9}{'CPU ms':>8}{'load cores':>12}")
     groups: dict[tuple[str, int], list[Row]] = {}
@@ -82,7 +82,7 @@ def print_rows(rows: Iterable[Row]) -> None:
 
 
 def print_ratios(ratios: Iterable[Ratio]) -> None:
-    """Print a line for each rival and number of connections; over 1 is good for requests/s, under 1 for the others."""
+    """Print ratios per rival and number of connections; requests/s above 1 and latencies below 1 are good."""
     lines: dict[tuple[str, int], str] = {}
     for one in ratios:
         cell = f"{one.median:.3f} ({one.least:.3f} to {one.greatest:.3f})"

@@ -1,4 +1,4 @@
-"""Who takes part in `benchmarks/serve.py`, and how each is started."""
+"""The servers of `benchmarks/serve.py`, and how to start them."""
 
 import hashlib
 import subprocess
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 SERVERS = HERE / "servers"
 REQUIREMENTS = SERVERS / "requirements.txt"
 SAME_VERSIONS = ("numpy", "openvino", "pillow")
-"""What decodes and infers: rivals get the versions that catdog runs on here."""
+"""Packages for decoding and inference; rivals get the versions installed here."""
 
 CATDOG, USUAL, BARE, BARE_FEATURES = "catdog", "usual", "bare", "bare-features"
 FRAMEWORKS = ("fastapi", "litserve", "bentoml")
@@ -20,9 +20,9 @@ FRAMEWORKS = ("fastapi", "litserve", "bentoml")
 
 @dataclass(frozen=True)
 class Place:
-    """Where servers are started: port, processes, folders.
+    """Port, number of processes and folders for a server.
 
-    `home` holds the bundled model, installed; `fresh_home` nothing; `model` is the whole network as a Keras file;
+    `home` has the bundled model installed, `fresh_home` is empty, `model` is the whole network as a Keras file, and
     `environment` is the virtual environment of the frameworks.
     """
 
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Server:
-    """One that answers `POST /api/predict`. `variables` of its environment; `takes_raw`: a bare `image/jpeg` body."""
+    """A server with `POST /api/predict`; `takes_raw` is whether it accepts an `image/jpeg` body."""
 
     name: str
     command: Callable[[Place], list[str]]
@@ -49,7 +49,7 @@ def _catdog_variables(place: Place) -> dict[str, str]:
 
 
 def _rival_variables(place: Place) -> dict[str, str]:
-    # As catdog's own processes have it: matrix products of one process are not to take the other one's core.
+    # As in catdog's processes: matrix products of one process shouldn't take another's core.
     return {"CATDOG_HOME": str(place.home), "OPENBLAS_NUM_THREADS": "1", "WORKERS": str(place.workers)}
 
 
@@ -67,7 +67,7 @@ def _usual(place: Place) -> list[str]:
 
 def _usual_gunicorn(place: Place) -> list[str]:
     options = ["--workers", str(place.workers), "--bind", f"127.0.0.1:{place.port}", "--timeout", "120"]
-    # Started elsewhere, gunicorn would read the `gunicorn.conf.py` there, which may be catdog's own.
+    # gunicorn reads `gunicorn.conf.py` in the working directory, which may be catdog's own.
     return ["env", f"--chdir={SERVERS}", sys.executable, "-m", "gunicorn", *options, "usual:app"]
 
 
@@ -99,24 +99,24 @@ NAMES = (*(server.name for server in SERVING), *LOOPS)
 
 
 def prepare_home(home: Path) -> None:
-    """Install the bundled model into a home folder, for those that do not do it themselves."""
-    from catdog.registry.starter import ensure_champion  # only here, so that `--help` is quick
+    """Install the bundled model into a home folder."""
+    from catdog.registry.starter import ensure_champion  # here, to keep `--help` fast
 
     ensure_champion(home / "models")
 
 
 def save_usual_model(home: Path, target: Path) -> None:
-    """Write the bundled backbone and head as one Keras file, in a process of its own, which loads TensorFlow."""
+    """Write the bundled backbone and head as one Keras file, in a separate process that loads TensorFlow."""
     subprocess.run(
         [sys.executable, str(SERVERS / "save_usual_model.py"), str(home / "models"), str(target)], check=True
     )
 
 
 def prepare_environment(folder: Path) -> None:
-    """Make the virtual environment of the frameworks, unless it is there with what is wanted.
+    """Create the virtual environment of the frameworks unless it is up to date.
 
-    It gets `servers/requirements.txt` and this checkout of catdog, with the versions of OpenVINO, Pillow and NumPy that
-    run here.
+    It contains `servers/requirements.txt` and this checkout of catdog, with the versions of OpenVINO, Pillow and NumPy
+    installed here.
     """
     same = "".join(f"{name}=={version(name)}\n" for name in SAME_VERSIONS)
     wanted = hashlib.sha256(f"{HERE.parent}\n{same}{REQUIREMENTS.read_text()}".encode()).hexdigest()

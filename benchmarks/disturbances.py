@@ -1,4 +1,4 @@
-"""How a version stands disturbed pictures: accuracy and coverage under blur, compression, rotation, darkness.
+"""Robustness of a version: accuracy and coverage under blur, compression, rotation and darkness.
 
 python benchmarks/disturbances.py --data ../shared/cat-and-dog/test [--version V]
 """
@@ -19,25 +19,25 @@ from catdog.registry.starter import ensure_champion
 from catdog.settings import load_settings
 
 DISTURBANCES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "none": lambda picture: picture,
-    "JPEG quality 10": lambda picture: picture,
-    "blur, radius 3": lambda picture: picture.filter(ImageFilter.GaussianBlur(3)),
-    "rotated 90 degrees": lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
-    "half size": lambda picture: picture.resize((max(1, picture.width // 2), max(1, picture.height // 2))),
-    "grey": lambda picture: ImageOps.grayscale(picture).convert("RGB"),
-    "dark, a quarter of the light": lambda picture: ImageEnhance.Brightness(picture).enhance(0.25),
+    "none": lambda image: image,
+    "JPEG quality 10": lambda image: image,
+    "blur, radius 3": lambda image: image.filter(ImageFilter.GaussianBlur(3)),
+    "rotated 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "half size": lambda image: image.resize((max(1, image.width // 2), max(1, image.height // 2))),
+    "grey": lambda image: ImageOps.grayscale(image).convert("RGB"),
+    "dark, a quarter of the light": lambda image: ImageEnhance.Brightness(image).enhance(0.25),
 }
 
 
 def disturb(path: Path, name: str) -> bytes:
-    """Read a picture, disturb it and encode it again."""
+    """Read an image, apply a disturbance, and encode it."""
     with Image.open(path) as opened:
-        picture = DISTURBANCES[name](ImageOps.exif_transpose(opened).convert("RGB"))
+        image = DISTURBANCES[name](ImageOps.exif_transpose(opened).convert("RGB"))
     buffer = io.BytesIO()
     if name == "JPEG quality 10":
-        picture.save(buffer, "JPEG", quality=10)
+        image.save(buffer, "JPEG", quality=10)
     else:
-        picture.save(buffer, "PNG", compress_level=1)
+        image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
@@ -53,9 +53,9 @@ def main() -> None:
     predictor = Predictor(arguments.version, settings=settings)
     manifest = read_folder(arguments.data, settings).manifest
     labels = np.array([match_class(manifest.classes[p.label], predictor.version.classes) for p in manifest.pictures])
-    print(f"| disturbance | accuracy | 95 % interval | answered | right of these |\n|{' --- |' * 5}")
+    print(f"| disturbance | accuracy | 95 % interval | coverage | selective accuracy |\n|{' --- |' * 5}")
     for name in DISTURBANCES:
-        stream = predictor.predict_stream(disturb(picture.path, name) for picture in manifest.pictures)
+        stream = predictor.predict_stream(disturb(image.path, name) for image in manifest.pictures)
         answers = [answer for answer in stream if isinstance(answer, Prediction)]
         correct = np.array([answer.class_id for answer in answers]) == labels
         answered = np.array([answer.is_answered for answer in answers])

@@ -1,11 +1,11 @@
-"""What hostile images cost a server, and the heaviest that are accepted: seconds, memory, and what others notice.
+"""Cost of hostile images and of the largest accepted ones: time, memory, and the effect on other clients.
 
     python benchmarks/hostile.py [--at-once 4] [--way predict|explain|feedback|upload] [--only WORD]
 
 Starts `catdog serve` with one web process on an empty home and sends each image of `hostile_images`. For each it prints
-the status, the seconds of its answer, the peak of the web process's memory (VmHWM, which is reset before each), and the
-longest wait of `/livez` and of a small image that others ask for meanwhile. With `--at-once`, that many are sent
-together. Linux only. Nothing but the loopback address is asked.
+the status, the response time, the web process's peak memory (VmHWM, reset before each), and the longest response times
+of `/livez` and of a small image sent by other clients meanwhile. `--at-once` sends several at the same time. Linux
+only; uses loopback only.
 """
 
 import argparse
@@ -35,7 +35,7 @@ WAYS = {
 
 
 def ask(port: int, path: str, body: bytes | None = None, kind: str = "image/jpeg") -> tuple[int, float]:
-    """Send a request on a new connection; returns its status and seconds."""
+    """Send a request on a new connection; return its status and seconds."""
     start = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
@@ -48,7 +48,7 @@ def ask(port: int, path: str, body: bytes | None = None, kind: str = "image/jpeg
 
 
 def send(port: int, way: str, image: bytes) -> tuple[int, float]:
-    """Send an image in one of the ways in."""
+    """Send an image to one of the routes."""
     if way != "upload":
         return ask(port, WAYS[way], image)
     head = 'Content-Disposition: form-data; name="files[]"; filename="a.jpg"'
@@ -57,24 +57,24 @@ def send(port: int, way: str, image: bytes) -> tuple[int, float]:
 
 
 class Peak:
-    """The memory of a process at its highest, in megabytes."""
+    """Peak memory of a process in megabytes."""
 
     def __init__(self, process: int) -> None:
         self._folder = Path(f"/proc/{process}")
 
     def reset(self) -> None:
-        """Begin anew from what the process has now."""
+        """Reset the peak to the current memory."""
         (self._folder / "clear_refs").write_text("5")
 
     def read(self) -> float:
-        """Return the peak since then."""
+        """Return the peak since the last reset."""
         lines = (self._folder / "status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
 
 
 @contextmanager
 def waits(port: int, photo: bytes) -> Iterator[dict[str, list[float]]]:
-    """Ask for `/livez` and for a small image again and again; gives the seconds of each."""
+    """Request `/livez` and predict a small image repeatedly; yield the seconds of each."""
     found: dict[str, list[float]] = {"livez": [], "small": []}
     stop = threading.Event()
 
@@ -97,7 +97,7 @@ def waits(port: int, photo: bytes) -> Iterator[dict[str, list[float]]]:
 
 
 def measure(port: int, peak: Peak, way: str, at_once: int, name: str, make: Callable[[], bytes], photo: bytes) -> float:
-    """Send one image and print what it cost; returns the peak of memory."""
+    """Send one image and print its cost; return the peak memory."""
     image = make()
     peak.reset()
     with waits(port, photo) as found, ThreadPoolExecutor(at_once) as pool:
@@ -113,11 +113,11 @@ def measure(port: int, peak: Peak, way: str, at_once: int, name: str, make: Call
 
 
 def main() -> None:
-    """Send all of them to one server."""
+    """Send all images to one server."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at-once", type=int, default=1, help="how many of each are sent together")
+    parser.add_argument("--at-once", type=int, default=1, help="number of copies sent at the same time")
     parser.add_argument("--way", choices=list(WAYS), default="predict")
-    parser.add_argument("--only", default="", help="images whose name holds this")
+    parser.add_argument("--only", default="", help="only images whose name contains this")
     given = parser.parse_args()
     photo, port = encode(draw((640, 480))), free_port()
     with tempfile.TemporaryDirectory() as home:

@@ -1,17 +1,17 @@
--- What wrk sends and says: each picture of a list in turn, and the counts and latencies as one line of JSON.
+-- Sends the images of a list in turn with wrk; prints counts and latencies as one line of JSON.
 --
 --     wrk ... -s load.lua URL -- LIST multipart|raw
 --
--- LIST names a file with one path a line. Requests are built before the load begins, so that sending costs little.
+-- LIST is a file with one path per line. Requests are built in advance to keep the load cheap.
 
 local BOUNDARY = "catdog-benchmark-boundary"
 local requests, turn = {}, 0
 
-local function multipart(picture)
+local function multipart(image)
    return "--" .. BOUNDARY .. "\r\n"
       .. 'Content-Disposition: form-data; name="image"; filename="picture.jpg"\r\n'
       .. "Content-Type: image/jpeg\r\n\r\n"
-      .. picture .. "\r\n--" .. BOUNDARY .. "--\r\n"
+      .. image .. "\r\n--" .. BOUNDARY .. "--\r\n"
 end
 
 function init(arguments)
@@ -20,9 +20,9 @@ function init(arguments)
    wrk.headers["Content-Type"] = form and ("multipart/form-data; boundary=" .. BOUNDARY) or "image/jpeg"
    for path in io.lines(list) do
       local file = assert(io.open(path, "rb"))
-      local picture = file:read("*a")
+      local image = file:read("*a")
       file:close()
-      table.insert(requests, wrk.format(nil, nil, nil, form and multipart(picture) or picture))
+      table.insert(requests, wrk.format(nil, nil, nil, form and multipart(image) or image))
    end
 end
 

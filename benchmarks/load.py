@@ -1,7 +1,7 @@
-"""The load that `benchmarks/serve.py` puts on a server: wrk, sending real photographs in turn.
+"""The load of `benchmarks/serve.py`: wrk sends photographs in turn.
 
-wrk keeps a number of connections busy, each with one request at a time, and counts what comes back within the time.
-Requests under way at its end count for nothing. Where a server closes a connection, wrk opens another.
+wrk keeps a number of connections busy, each with one request at a time, and counts responses within the duration.
+Requests in progress at the end don't count. If a server closes a connection, wrk opens another.
 """
 
 import json
@@ -21,15 +21,15 @@ Body = Literal["multipart", "raw"]
 
 SCRIPT = Path(__file__).with_name("load.lua")
 TIMEOUT_SECONDS = 120
-"""An answer that takes longer is an error; over what the slowest server here takes with 100 connections."""
+"""Slower responses count as errors; longer than the slowest server takes with 100 connections."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came back: good answers, milliseconds until half, 95 % and 99 % of all were there, and what failed.
+    """Successful responses, latency percentiles in milliseconds, and failures.
 
-    `failed` counts statuses of 400 and over, broken connections and answers that came too late. `load_cores` says how
-    many cores the load itself kept busy: they are missing to the server on the same machine.
+    `failed` counts statuses from 400, broken connections and late responses. `load_cores` is the number of cores used
+    by the load itself, which the server on the same machine lacks.
     """
 
     answers: int
@@ -42,40 +42,40 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Good answers a second."""
+        """Successful responses per second."""
         return self.answers / self.seconds
 
 
 def require_wrk() -> None:
-    """Make sure that the load can be made; ends the program where it cannot."""
+    """Exit unless wrk is installed."""
     if shutil.which("wrk") is None:
-        raise SystemExit("wrk is needed to make the load: https://github.com/wg/wrk, or `apt install wrk`.")
+        raise SystemExit("wrk is missing: `apt install wrk`, or see https://github.com/wg/wrk.")
 
 
 def parse(output: str) -> dict[str, Any]:
-    """Read the line of JSON that `load.lua` puts behind wrk's own report.
+    """Parse the line of JSON that `load.lua` prints after wrk's report.
 
     Raises:
-        ValueError: there is none: wrk was stopped, or could not connect.
+        ValueError: there is none, as wrk was stopped or couldn't connect.
     """
     lines = [line for line in output.splitlines() if line.startswith('{"answers"')]
     if len(lines) != 1:
-        raise ValueError(f"wrk must give its counts once. Received: {output!r}")
+        raise ValueError(f"wrk didn't print its counts: {output!r}")
     document: dict[str, Any] = json.loads(lines[0])
     return document
 
 
 def measured_from(found: dict[str, Any], load_cores: float = 0.0) -> Measured:
-    """Turn the counts of `load.lua`, which are in microseconds, into what was measured."""
+    """Convert the counts of `load.lua`, in microseconds, to measurements."""
     milliseconds = {name: found[name] / 1000 for name in ("p50", "p95", "p99")}
     bad = found["statuses"] + found["late"]
     answers, failed = found["answers"] - bad, bad + found["sockets"]
     return Measured(answers, found["microseconds"] / 1e6, **milliseconds, failed=failed, load_cores=load_cores)
 
 
-def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float, body: Body) -> Measured:
-    """Send pictures in turn over a number of connections for some seconds, at least one."""
-    with _names(pictures) as names:
+def send(url: str, images: Sequence[Path], *, connections: int, seconds: float, body: Body) -> Measured:
+    """Send images in turn over some connections for at least a second."""
+    with _names(images) as names:
         busy, begun = _children_cpu(), time.perf_counter()
         command = _command(url, names, connections, seconds, body)
         finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -85,21 +85,21 @@ def send(url: str, pictures: Sequence[Path], *, connections: int, seconds: float
 
 def send_while(
     url: str,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     goes_on: Callable[[], bool],
     *,
     connections: int,
     most_seconds: float,
     body: Body,
 ) -> Measured:
-    """Send pictures as `send` does for as long as `goes_on` says, which is asked a few times a second."""
-    with _names(pictures) as names:
+    """Send images like `send` while `goes_on` returns True; it is called a few times per second."""
+    with _names(images) as names:
         command = _command(url, names, connections, most_seconds, body)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             while process.poll() is None and goes_on():
                 time.sleep(0.3)
-            process.send_signal(signal.SIGINT)  # wrk then ends and says what it counted
+            process.send_signal(signal.SIGINT)  # wrk then ends and prints its counts
             output = process.communicate()[0]
         finally:
             process.kill()
@@ -107,21 +107,21 @@ def send_while(
 
 
 @contextmanager
-def _names(pictures: Sequence[Path]) -> Iterator[str]:
+def _names(images: Sequence[Path]) -> Iterator[str]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as names:
-        names.writelines(f"{path.resolve()}\n" for path in pictures)
+        names.writelines(f"{path.resolve()}\n" for path in images)
         names.flush()
         yield names.name
 
 
 def _command(url: str, names: str, connections: int, seconds: float, body: Body) -> list[str]:
-    # One thread can send many times more than any of the servers answers; a second one would only take their time.
+    # One thread can send far more than any server handles; a second one would only take processor time.
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{round(seconds) or 1}s"]
     command += ["--timeout", f"{TIMEOUT_SECONDS}s", "--latency", "--script", str(SCRIPT), url, "--"]
     return [*command, names, body]
 
 
 def _children_cpu() -> float:
-    """Seconds of processor time that ended child processes took; a server under load has not ended."""
+    """Return processor seconds of ended child processes, which don't include the running server."""
     times = os.times()
     return times.children_user + times.children_system

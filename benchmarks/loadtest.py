@@ -1,12 +1,12 @@
-"""`locustfile.py` against one server, and against three behind nginx: a page of HTML for each, and a table.
+"""Runs `locustfile.py` against one server and against three behind nginx; writes HTML reports and prints a table.
 
-    python benchmarks/loadtest.py                                # 100 users, 10 more a second, for 60 s
+    python benchmarks/loadtest.py                                # 100 users, 10 more per second, for 60 s
     python benchmarks/loadtest.py --pictures photos --usual      # and the usual Flask + Keras app under the same load
 
-`one` is `catdog serve` with a process a core. `three` is three of them, a process each, on one home, behind nginx with
-`deploy/nginx.conf`. `compose` is `docker compose up --scale web=3`, where Docker runs. With `--usual` (and the extra
-`train`), `predict`, `usual` and `usual-gunicorn` are users who only predict and never wait, against catdog and the
-usual app: as its `app.run` starts it, and under gunicorn with a process a core.
+`one` is `catdog serve` with one process per core. `three` is three servers with one process each, on one home, behind
+nginx with `deploy/nginx.conf`. `compose` is `docker compose up --scale web=3`, if Docker is available. With `--usual`
+(and the extra `train`), `predict`, `usual` and `usual-gunicorn` are users who only predict and never wait, against
+catdog and the usual app: started by `app.run`, and under gunicorn with one process per core.
 """
 
 import argparse
@@ -33,18 +33,18 @@ from processes import free_port, running, wait_for_answer
 ROOT = Path(__file__).parents[1]
 ALL = "all requests"
 UNLIMITED = {"CATDOG_RATE_LIMIT": "off"}
-"""All users have one address. Straight over loopback they are not counted, but they are behind a proxy."""
+"""All users share one address, which counts towards rate limits behind a proxy."""
 
 LIMITS = """\
-What this cannot show on {cores} cores: load, nginx and servers share them, so that three servers are not faster than
-one, which has a process a core already; three are for machines or containers of their own. Figures are requests that
-{users} waiting users ask for, not the most that a server can answer (`benchmarks/serve.py` measures that). Loopback has
-no latency, no loss and no slow clients (`tests/e2e/deploy/test_deploy_nginx.py` has these)."""
+Limits of this test: load, nginx and servers share {cores} cores. Three servers aren't faster than one, which already
+has one process per core; they are meant for separate machines. Figures show the demand of {users} users who pause, not
+a server's capacity (see `benchmarks/serve.py`). Loopback has no latency, no loss and no slow clients (see
+`tests/e2e/deploy/test_deploy_nginx.py`)."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one line of locust's statistics says; times in milliseconds."""
+    """One line of locust's statistics; times in milliseconds."""
 
     requests: int
     failures: int
@@ -56,7 +56,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Place:
-    """What a layout is started with: an empty folder, a picture to wait for, and cores of this machine."""
+    """Resources of a layout: an empty folder, an image for the first request, and the number of cores."""
 
     folder: Path
     picture: bytes
@@ -65,7 +65,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """Servers that a load goes to: `start` gives their address while it lasts; `options` are more of locust's."""
+    """Servers under load: `start` runs them and yields their address; `options` are locust's."""
 
     title: str
     start: Callable[[Place], AbstractContextManager[str]]
@@ -74,7 +74,7 @@ class Layout:
 
 @contextmanager
 def one(place: Place) -> Iterator[str]:
-    """Run one server with a process a core."""
+    """Run one server with one process per core."""
     port = free_port()
     variables = {"WEB_CONCURRENCY": str(place.cores), **UNLIMITED}
     with catdog_servers([port], place.folder / "home", variables, place.picture, place.folder):
@@ -90,7 +90,7 @@ def three(place: Place) -> Iterator[str]:
 
 @contextmanager
 def compose(_place: Place) -> Iterator[str]:
-    """Run what docker-compose.yml says, with three web containers, and remove it with its volumes afterwards."""
+    """Run docker-compose.yml with three web containers; remove it with its volumes afterwards."""
     port, secret = free_port(), "0123456789abcdef" * 2
     variables = {
         **os.environ, **UNLIMITED, "CATDOG_API_KEY": secret, "POSTGRES_PASSWORD": secret, "GRAFANA_PASSWORD": secret,
@@ -106,7 +106,7 @@ def compose(_place: Place) -> Iterator[str]:
 
 
 def usual(name: str) -> Callable[[Place], AbstractContextManager[str]]:
-    """Give what starts the usual app, Flask and Keras `model.predict`, on the bundled model; `name` says how."""
+    """Return a function that runs the usual app, Flask with Keras `model.predict`, on the bundled model."""
 
     @contextmanager
     def start(place: Place) -> Iterator[str]:
@@ -124,20 +124,20 @@ def usual(name: str) -> Callable[[Place], AbstractContextManager[str]]:
 
 ONLY_PREDICT = ("--tags", "predict", "--max-wait", "0")
 BESIDE = ("predict", "usual", "usual-gunicorn")
-"""Only with `--usual`."""
+"""Layouts that need `--usual`."""
 
 LAYOUTS = {
     "one": Layout("one server", one),
     "three": Layout("three behind nginx", three),
     "compose": Layout("`docker compose up --scale web=3`", compose),
-    "predict": Layout("one server, only predicting, no waiting", one, ONLY_PREDICT),
-    "usual": Layout("the usual Flask + Keras app, the same", usual("usual"), ONLY_PREDICT),
-    "usual-gunicorn": Layout("the usual app under gunicorn, the same", usual("usual-gunicorn"), ONLY_PREDICT),
+    "predict": Layout("one server, predictions only, no pauses", one, ONLY_PREDICT),
+    "usual": Layout("the usual Flask + Keras app, same load", usual("usual"), ONLY_PREDICT),
+    "usual-gunicorn": Layout("the usual app under gunicorn, same load", usual("usual-gunicorn"), ONLY_PREDICT),
 }
 
 
 def main() -> None:
-    """Run the layouts one after another, and print what came out."""
+    """Run the layouts one after another and print a table."""
     options = _options()
     left_out = ([] if has_compose() else ["compose"]) + ([] if options.usual else list(BESIDE))
     names = options.only.split(",") if options.only else [name for name in LAYOUTS if name not in left_out]
@@ -146,16 +146,16 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     found = {name: measure(name, options) for name in names}
     cores = len(os.sched_getaffinity(0))
-    print(f"\n{table(found)}\n\n{LIMITS.format(cores=cores, users=options.users)}\n\nPages: {options.out}/*.html")
+    print(f"\n{table(found)}\n\n{LIMITS.format(cores=cores, users=options.users)}\n\nReports: {options.out}/*.html")
     if "compose" not in names:
-        print("No Docker engine with compose runs here, so that `docker compose up --scale web=3` was not measured.")
+        print("`docker compose up --scale web=3` was not measured, as Docker with compose isn't available.")
     failures = sum(figures[ALL].failures for name, figures in found.items() if not name.startswith("usual"))
     if failures:
-        raise SystemExit(f"{failures} requests failed; the pages say which.")
+        raise SystemExit(f"{failures} requests failed; see the reports.")
 
 
 def has_compose() -> bool:
-    """Tell whether a Docker engine runs here, with compose."""
+    """Return whether Docker with compose is available."""
     if shutil.which("docker") is None:
         return False
     checks = (["docker", "compose", "version"], ["docker", "info"])
@@ -163,7 +163,7 @@ def has_compose() -> bool:
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Figures]:
-    """Put the load on a layout; gives the figures of each kind of request, and of all as `ALL`."""
+    """Put the load on a layout; return figures per kind of request, and of all as `ALL`."""
     layout = LAYOUTS[name]
     command = [
         sys.executable, "-m", "locust", "--locustfile", str(ROOT / "locustfile.py"), "--headless", "--only-summary",
@@ -181,20 +181,20 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Figures]:
             with log.open("wb") as output:
                 done = subprocess.run([*command, "--host", address], stdout=output, stderr=output, check=False)
     if done.returncode:
-        raise SystemExit(f"locust ended with {done.returncode}.\n{log.read_text(errors='replace')[-2000:]}")
+        raise SystemExit(f"locust exited with code {done.returncode}.\n{log.read_text(errors='replace')[-2000:]}")
     return read((options.out / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def read(document: str) -> dict[str, Figures]:
-    """Read the statistics that locust writes with `--json-file`: for each kind of request, and for `ALL`."""
+    """Parse locust's `--json-file`: figures per kind of request, and of all as `ALL`."""
     entries = json.loads(document)
     return {entry["name"]: _figures([entry]) for entry in entries} | {ALL: _figures(entries)}
 
 
 def table(found: dict[str, dict[str, Figures]]) -> str:
-    """Write the figures as a table in Markdown, a row a layout."""
+    """Return the figures as a Markdown table, one row per layout."""
     lines = [
-        "| Load on | Requests/s | Predictions/s | Prediction p50 | p95 | p99 | Failed |",
+        "| Layout | Requests/s | Predictions/s | Prediction p50 | p95 | p99 | Failed |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, figures in found.items():
@@ -207,7 +207,7 @@ def table(found: dict[str, dict[str, Figures]]) -> str:
 
 
 def _figures(entries: Sequence[dict[str, Any]]) -> Figures:
-    """Sum up some of locust's entries, which count requests by milliseconds, rounded to two digits from 100 on."""
+    """Sum locust's entries, which count requests by milliseconds, rounded to two digits from 100."""
     times: Counter[float] = Counter()
     for entry in entries:
         times.update({float(time): count for time, count in entry["response_times"].items()})
@@ -219,7 +219,7 @@ def _figures(entries: Sequence[dict[str, Any]]) -> Figures:
 
 
 def _picture() -> bytes:
-    """Make a picture to wait for the first answer with."""
+    """Return an image for the first request."""
     buffer = io.BytesIO()
     Image.effect_noise((320, 240), 60).convert("RGB").save(buffer, "JPEG")
     return buffer.getvalue()
@@ -227,16 +227,16 @@ def _picture() -> bytes:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=100, help="users at the same time")
-    parser.add_argument("--rate", type=float, default=10, help="users that come a second")
-    parser.add_argument("--seconds", type=int, default=60, help="length of each load, the coming of users included")
-    parser.add_argument("--pictures", type=Path, help="folder of photographs; otherwise as locustfile.py finds them")
-    parser.add_argument("--usual", action="store_true", help="also the usual app, and catdog under the same load")
-    parser.add_argument("--only", help=f"layouts, with commas between: {', '.join(LAYOUTS)}")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "loadtest", help="folder for pages and figures")
+    parser.add_argument("--users", type=int, default=100, help="concurrent users")
+    parser.add_argument("--rate", type=float, default=10, help="new users per second")
+    parser.add_argument("--seconds", type=int, default=60, help="duration of each load, including ramp-up")
+    parser.add_argument("--pictures", type=Path, help="folder of photographs; by default as in locustfile.py")
+    parser.add_argument("--usual", action="store_true", help="also measure the usual app and catdog under its load")
+    parser.add_argument("--only", help=f"comma-separated layouts: {', '.join(LAYOUTS)}")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "loadtest", help="folder for reports and figures")
     options = parser.parse_args()
     if unknown := set((options.only or "one").split(",")) - LAYOUTS.keys():
-        parser.error(f"--only takes {', '.join(LAYOUTS)}. Received: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown in --only: {', '.join(sorted(unknown))}; use {', '.join(LAYOUTS)}")
     return options
 
 

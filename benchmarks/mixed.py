@@ -1,10 +1,10 @@
-"""What web processes take of memory under mixed load, minute by minute: predictions of all sizes, and everything else.
+"""Memory of web processes over time under mixed load: predictions of all sizes, and all other requests.
 
     python benchmarks/mixed.py [--seconds 1200] [--clients 8]
 
-Starts `catdog serve` with two web processes and the worker on an empty home, and lets clients do in turn what is asked
-of it: predictions of small and large JPEG, PNG and WebP images, batches, explanations, the V2 protocol, statistics, the
-page, charts, metrics, uploads and feedback. Prints the private memory of each web process (USS) every 30 seconds.
+Starts `catdog serve` with two web processes and the worker on an empty home. Clients send a mix of requests:
+predictions of small and large JPEG, PNG and WebP images, batches, explanations, the V2 protocol, statistics, the page,
+metrics, uploads and feedback. Prints the private memory of each web process (USS) every 30 seconds.
 """
 
 import argparse
@@ -32,7 +32,7 @@ EVERY = 30.0
 
 
 def draw(generator: np.random.Generator, size: tuple[int, int], form: str) -> bytes:
-    """Draw an image that differs from all others."""
+    """Return a random image."""
     small = generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(small).resize(size, Image.Resampling.BILINEAR).save(buffer, form)
@@ -52,7 +52,7 @@ def form_of(pictures: list[bytes], field: str, **fields: str) -> tuple[bytes, st
 
 
 class Client(threading.Thread):
-    """Asks for one thing after another until it is told to stop."""
+    """Sends random requests until stopped."""
 
     def __init__(self, port: int, seed: int, stopped: threading.Event, statuses: Counter[str]) -> None:
         super().__init__(daemon=True)
@@ -62,7 +62,7 @@ class Client(threading.Thread):
         self._pictures = [(draw(self._generator, size, form), kind) for size in SIZES for form, kind in FORMATS]
 
     def run(self) -> None:
-        """Ask."""
+        """Send requests."""
         works: list[tuple[Callable[[], None], int]] = [
             (self.predict, 40), (self.batch, 5), (self.explain, 8), (self.infer, 5), (self.read, 25), (self.upload, 4),
             (self.feedback, 4),
@@ -71,29 +71,29 @@ class Client(threading.Thread):
             self._random.choices([work for work, _ in works], [weight for _, weight in works])[0]()
 
     def predict(self) -> None:
-        """Ask about one image."""
+        """Predict one image."""
         picture, kind = self._random.choice(self._pictures)
         self.ask("/api/predict", picture, kind)
 
     def batch(self) -> None:
-        """Ask about six."""
+        """Predict six images in one request."""
         self.ask(
             "/api/predict/batch", *form_of([one for one, _ in self._random.sample(self._pictures[:12], 6)], "images")
         )
 
     def explain(self) -> None:
-        """Ask why."""
+        """Request an explanation."""
         picture, kind = self._random.choice(self._pictures)
         self.ask("/api/explain", picture, kind)
 
     def infer(self) -> None:
-        """Ask by the V2 protocol."""
+        """Predict by the V2 protocol."""
         data = self._generator.integers(0, 256, (1, 224, 224, 3)).ravel().tolist()
         given = {"inputs": [{"name": "image", "shape": [1, 224, 224, 3], "datatype": "UINT8", "data": data}]}
         self.ask("/v2/models/catdog/infer", json.dumps(given).encode(), "application/json")
 
     def read(self) -> None:
-        """Ask for a page or figures."""
+        """Request a page or figures."""
         paths = (
             "/",
             "/api/stats",
@@ -106,17 +106,17 @@ class Client(threading.Thread):
         self.ask(self._random.choice(paths))
 
     def upload(self) -> None:
-        """Add six images."""
+        """Upload six images."""
         pictures = [draw(self._generator, (640, 480), "JPEG") for _ in range(6)]
         self.ask("/api/retrain/upload", *form_of(pictures, "images", label=self._random.choice(("cats", "dogs"))))
 
     def feedback(self) -> None:
-        """Correct an answer."""
+        """Send feedback."""
         picture = draw(self._generator, (640, 480), "JPEG")
         self.ask("/api/feedback", *form_of([picture], "image", correct_class=self._random.choice(("cats", "dogs"))))
 
     def ask(self, path: str, body: bytes | None = None, kind: str = "") -> None:
-        """Send one request on a new connection, and count its status."""
+        """Send a request on a new connection, and count its status."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         try:
             connection.request("POST" if body else "GET", path, body, {"Content-Type": kind} if body else {})
@@ -130,7 +130,7 @@ class Client(threading.Thread):
 
 
 def private_megabytes(process: int) -> float:
-    """What a process has for itself alone, in megabytes."""
+    """Return the private memory of a process in megabytes."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -140,7 +140,7 @@ def private_megabytes(process: int) -> float:
 
 
 def resident_megabytes(process: int) -> float:
-    """What a process has in memory, shared pages too, in megabytes."""
+    """Return the resident memory of a process in megabytes, including shared pages."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
     except OSError:
@@ -148,7 +148,7 @@ def resident_megabytes(process: int) -> float:
 
 
 def web_processes(root: int) -> list[int]:
-    """List the processes that answer: children of gunicorn's first that are still it."""
+    """List the web processes: gunicorn's children."""
     found = []
     for process in tree(root)[1:]:
         try:
@@ -160,13 +160,13 @@ def web_processes(root: int) -> list[int]:
 
 
 def main() -> None:
-    """Load a server, and print what its processes take."""
+    """Load a server and print the memory of its processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1200)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, as by Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the server, like Ctrl-C
     with tempfile.TemporaryDirectory() as folder:
         port, log = free_port(), Path(folder, "log")
         variables = {"CATDOG_HOME": f"{folder}/home", "WEB_CONCURRENCY": "2", "CATDOG_RATE_LIMIT": "off"}
@@ -179,7 +179,7 @@ def main() -> None:
             for client in clients:
                 client.start()
             began = time.monotonic()
-            print("| Seconds | Answers | Private MB | Resident MB | Threads |\n|" + " --- |" * 5, flush=True)
+            print("| Seconds | Responses | Private MB | Resident MB | Threads |\n|" + " --- |" * 5, flush=True)
             while (passed := time.monotonic() - began) < options.seconds:
                 found = web_processes(process.pid)
                 private = ", ".join(f"{private_megabytes(one):.0f}" for one in found)

@@ -1,9 +1,8 @@
-"""Whether what serves agrees with what was trained: Predictor against the whole Keras network, on labelled photographs.
+"""Parity of serving and training: `Predictor` against the whole Keras network, on labelled photographs.
 
     python benchmarks/parity.py --data ../shared/cat-and-dog/test [--version V]
 
-Prints the share of equal labels and the largest difference of probability, and for comparison the same with f32
-arithmetic in the served path.
+Prints the share of equal labels and the largest difference of a probability, also with f32 arithmetic in `Predictor`.
 """
 
 import argparse
@@ -26,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--version", type=int)
-    parser.add_argument("--most", type=int, help="pictures; all where not given")
+    parser.add_argument("--most", type=int, help="maximum number of images; default: all")
     arguments = parser.parse_args()
 
     settings = load_settings()

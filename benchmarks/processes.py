@@ -1,4 +1,4 @@
-"""A server as a process with children: started, waited for, weighed, stopped. Reads `/proc`, so it needs Linux."""
+"""Runs servers as process trees and measures them by `/proc`, so it needs Linux."""
 
 import http.client
 import os
@@ -17,7 +17,7 @@ STOP_SECONDS = 20
 
 
 def free_port() -> int:
-    """Give a port of the loopback address that nobody listens on."""
+    """Return a free port on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -25,12 +25,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in a session of its own until the block ends, then end it and whatever it started.
+    """Run a command in a new session during the block, then end it and its descendants.
 
     Args:
         command: the program and its arguments.
-        variables: of the environment, beside those of this process.
-        log: where its output goes.
+        variables: more variables of its environment.
+        log: file for its output.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -42,38 +42,38 @@ def running(command: Sequence[str], variables: Mapping[str, str], log: Path) -> 
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        # Children that outlived it, or all of it where it would not end.
+        # Remaining descendants, or the process itself if it didn't end.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def wait_for_answer(process: subprocess.Popen[bytes], url: str, picture: bytes, log: Path) -> None:
-    """Ask until a picture is answered with 200, a hundred times a second.
+def wait_for_answer(process: subprocess.Popen[bytes], url: str, image: bytes, log: Path) -> None:
+    """Send an image until the status is 200, a hundred times per second.
 
     Raises:
-        SystemExit: the server ended, or did not answer within two minutes; shows the end of its output.
+        SystemExit: the server exited, or wasn't ready within two minutes; shows the end of its output.
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if _ask(url, picture) == 200:
+            if _ask(url, image) == 200:
                 return
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.01)
     end = log.read_text(errors="replace")[-3000:]
-    raise SystemExit(f"The server did not answer a picture. Received: {' '.join(map(str, process.args))}\n{end}")
+    raise SystemExit(f"The server made no prediction: {' '.join(map(str, process.args))}\n{end}")
 
 
 def memory(root: int) -> float:
-    """Megabytes of a process and all below it, pages that several share counted once (proportional set size)."""
+    """Return megabytes of a process and its descendants, counting shared pages once (proportional set size)."""
     return usage(tree(root)).megabytes
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What processes take together: proportional set size in megabytes, open file descriptors, threads."""
+    """Resources of several processes: proportional set size in megabytes, open file descriptors, threads."""
 
     megabytes: float
     files: int
@@ -81,7 +81,7 @@ class Usage:
 
 
 def usage(processes: Sequence[int]) -> Usage:
-    """Look at what some processes take now; those that have ended take nothing."""
+    """Return the current resources of some processes; ended ones count as zero."""
     counts = {"fd": 0, "task": 0}
     for process in processes:
         for name in counts:
@@ -91,7 +91,7 @@ def usage(processes: Sequence[int]) -> Usage:
 
 
 def cpu_seconds(root: int) -> float:
-    """Seconds of processor time that a process and all below it have taken."""
+    """Return processor seconds of a process and its descendants."""
     ticks = 0
     for process in tree(root):
         try:
@@ -103,9 +103,9 @@ def cpu_seconds(root: int) -> float:
 
 
 def tree(root: int) -> list[int]:
-    """List a process and all below it."""
+    """List a process and its descendants."""
     found = [root]
-    for process in found:  # grows while it is read
+    for process in found:  # grows during the loop
         for children in Path(f"/proc/{process}/task").glob("*/children"):
             try:
                 found += map(int, children.read_text().split())
@@ -122,10 +122,10 @@ def _shared_out(process: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-def _ask(url: str, picture: bytes) -> int:
+def _ask(url: str, image: bytes) -> int:
     boundary = "catdog-first-answer"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="picture.jpg"\r\n'
-    body = head.encode() + b"Content-Type: image/jpeg\r\n\r\n" + picture + f"\r\n--{boundary}--\r\n".encode()
+    body = head.encode() + b"Content-Type: image/jpeg\r\n\r\n" + image + f"\r\n--{boundary}--\r\n".encode()
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.netloc, timeout=START_SECONDS)
     try:

@@ -1,9 +1,9 @@
-"""Where the time of one prediction goes: decoding, resizing, network, head, novelty, form, Flask, JSON, counting.
+"""Time of each part of a prediction: decoding, resizing, network, head, novelty, form, and the whole request.
 
     python benchmarks/request.py --pictures ../shared/photos [--rounds 5]
 
-In one process and one thread, on the processor's time of this thread alone, so that other work on the machine counts
-little; milliseconds a picture, median of the rounds. gunicorn and the system are not in it: `serve.py` measures these.
+Measures the processor time of one thread, which other load affects little, in milliseconds per image (median of the
+rounds). gunicorn and the system aren't included; `serve.py` measures them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Form = tuple[bytes, str]
 
 
 def milliseconds(work: Callable[[Any], object], given: Sequence[Any]) -> float:
-    """Processor time of `work` for each of what is given, on average."""
+    """Return the mean processor time of `work` per item, in milliseconds."""
     start = time.thread_time()
     for one in given:
         work(one)
@@ -40,20 +40,20 @@ def milliseconds(work: Callable[[Any], object], given: Sequence[Any]) -> float:
 
 
 def decompress(picture: bytes, size: int) -> None:
-    """Decode a picture as `preprocessing.decode` does, and do not resize it."""
+    """Decode an image like `preprocessing.decode`, without resizing."""
     image = Image.open(io.BytesIO(picture))
     image.draft("RGB", (size, size))
     image.load()
 
 
 def make_form(picture: bytes) -> Form:
-    """Give the body and the Content-Type of a form with one picture."""
+    """Return the body and the Content-Type of a form with one image."""
     environ = EnvironBuilder(method="POST", data={"image": (io.BytesIO(picture), "picture.jpg")}).get_environ()
     return environ["wsgi.input"].read(), environ["CONTENT_TYPE"]
 
 
 def ask(app: Any, environ: dict[str, Any], form: Form) -> None:
-    """Send a form through the whole application, in the environment of a request without a body."""
+    """Send a form through the whole application."""
     body, kind = form
     own = {"wsgi.input": io.BytesIO(body), "CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body))}
     status: list[str] = []
@@ -66,7 +66,7 @@ def ask(app: Any, environ: dict[str, Any], form: Form) -> None:
 def main() -> None:
     """Measure each part and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEG pictures")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEG files")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     pictures = [path.read_bytes() for path in find_pictures([given.pictures], recursive=True)]

@@ -1,8 +1,8 @@
-"""From 100 uploaded pictures and a trigger to a new version in every web process, against the usual way.
+"""Time from triggering a retraining on 100 images to a new version in every web process, against the usual way.
 
 The usual way: start Python, import TensorFlow, load the whole model from an .h5 file, fit its head for 5 epochs on the
-same pictures, save it, load it again. Both start cold; the pictures come in `--pause` seconds before the trigger, as a
-person would press a button, and the trigger starts the clock.
+same images, save it, load it again. Both start cold. Images are uploaded `--pause` seconds before the trigger, which
+starts the clock.
 
     python benchmarks/retrain.py --data pets --rounds 3
 
@@ -30,7 +30,7 @@ from werkzeug.test import EnvironBuilder
 
 PICTURES = 50
 PROCESSES = 2
-IN_A_ROW = 20  # answers of a new version one after another: with two processes, all by one of them has odds of 1 : 10^6
+IN_A_ROW = 20  # responses of the new version in a row; with two processes, all from one of them has odds of 1 : 10^6
 
 USUAL = """
 import sys
@@ -57,14 +57,14 @@ def main() -> None:
     ratios = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        pictures = choose(arguments.data, folder / "pictures")
+        images = choose(arguments.data, folder / "pictures")
         model = folder / "model.h5"
         environment = os.environ | {"CATDOG_HOME": str(folder / "export"), "TF_CPP_MIN_LOG_LEVEL": "3"}
         export = [sys.executable, "-m", "catdog", "models", "export", "1", "--format", "h5", "--out", str(model)]
         subprocess.run(export, env=environment, check=True, stdout=subprocess.DEVNULL)
         for number in range(arguments.rounds):
-            ours, result = retrain(folder / f"home-{number}", pictures, arguments.pause)
-            usual = usual_way(pictures, model, folder / f"usual-{number}.h5")
+            ours, result = retrain(folder / f"home-{number}", images, arguments.pause)
+            usual = usual_way(images, model, folder / f"usual-{number}.h5")
             ratios.append(ours / usual)
             accuracies = [result["metrics"][name]["accuracy"] for name in ("champion", "challenger")]
             print(f"catdog {ours:.1f} s / usual {usual:.1f} s = {ratios[-1]:.2f}; {result['decision']}")
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def choose(data: Path, target: Path) -> Path:
-    """Copy the first pictures of each class, with a byte more, so that the starter does not know them by their hash."""
+    """Copy the first images of each class, adding a byte to change their hash, which the bundled model knows."""
     for name in ("cats", "dogs"):
         (target / name).mkdir(parents=True)
         for path in sorted((data / "train" / name).glob("*.jpg"))[:PICTURES]:
@@ -82,17 +82,17 @@ def choose(data: Path, target: Path) -> Path:
     return target
 
 
-def usual_way(pictures: Path, model: Path, target: Path) -> float:
-    """Give the seconds that the usual way takes."""
+def usual_way(images: Path, model: Path, target: Path) -> float:
+    """Return the seconds of the usual way."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", USUAL, str(pictures), str(model), str(target)]
+    command = [sys.executable, "-c", USUAL, str(images), str(model), str(target)]
     started = time.perf_counter()
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
-def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, Any]]:
-    """Serve the starter, put the pictures in, trigger; give the seconds until every process serves, and the result."""
+def retrain(home: Path, images: Path, pause: float) -> tuple[float, dict[str, Any]]:
+    """Serve the bundled model, upload, trigger; return the seconds until every process has it, and the result."""
     port = free_port()
     environment = os.environ | {"CATDOG_HOME": str(home), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
     environment |= {"CATDOG_HOST": "127.0.0.1", "CATDOG_TRACKING": "false"}
@@ -100,7 +100,7 @@ def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, 
     try:
         wait_for(lambda: ask(port, "/readyz")["status"] == "ready")
         time.sleep(5)
-        for folder in sorted(pictures.iterdir()):
+        for folder in sorted(images.iterdir()):
             upload(port, folder)
         time.sleep(pause)
         started = time.perf_counter()
@@ -121,7 +121,7 @@ def retrain(home: Path, pictures: Path, pause: float) -> tuple[float, dict[str, 
 
 
 def upload(port: int, folder: Path) -> None:
-    """Send the pictures of one class as a form."""
+    """Upload the images of one class."""
     files = [(io.BytesIO(path.read_bytes()), path.name) for path in sorted(folder.iterdir())]
     builder = EnvironBuilder(method="POST", data={"category": folder.name, "files[]": files})
     environ = builder.get_environ()
@@ -132,7 +132,7 @@ def upload(port: int, folder: Path) -> None:
 
 
 def ask(port: int, path: str, method: str = "GET") -> dict[str, Any]:
-    """Send a request on a connection of its own, so that any process may answer."""
+    """Send a request on a new connection, which any process may accept."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path)
@@ -143,7 +143,7 @@ def ask(port: int, path: str, method: str = "GET") -> dict[str, Any]:
 
 
 def wait_for(condition: Any) -> None:
-    """Wait until a condition holds; a server that does not listen yet counts as no."""
+    """Wait until a condition holds; a server that doesn't listen yet counts as False."""
     for _ in range(1200):
         try:
             if condition():
@@ -151,7 +151,7 @@ def wait_for(condition: Any) -> None:
         except (OSError, KeyError):
             pass
         time.sleep(0.1)
-    raise TimeoutError("waited in vain for two minutes")
+    raise TimeoutError("The condition didn't hold within two minutes")
 
 
 if __name__ == "__main__":

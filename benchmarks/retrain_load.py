@@ -1,10 +1,10 @@
-"""What a retraining costs those who ask meanwhile: predictions over 16 connections, idle and during it, in turns.
+"""Effect of a retraining on predictions: 16 connections, before and during it.
 
     python benchmarks/retrain_load.py --data pets --pictures photos [--rounds 3] [--seconds 10]
 
-Each round starts `catdog serve` on an empty home and loads it with wrk; then 100 pictures come in, a retraining is
-triggered, and the load goes on until its new version serves. What counts are the ratios within a round. `--data` is a
-data set with `train/cats` and `train/dogs`, `--pictures` are folders of JPEG files that are asked about.
+Each round starts `catdog serve` on an empty home and loads it with wrk; then it uploads 100 images, triggers a
+retraining, and continues the load until the new version is in use. Compare ratios within a round. `--data` is a data
+set with `train/cats` and `train/dogs`, `--pictures` are folders of JPEG files for the load.
 """
 
 import argparse
@@ -23,27 +23,27 @@ from serve import find_pictures
 CONNECTIONS = 16
 WARM_UP_SECONDS = 3
 PAUSE = 3.0
-"""Seconds between the upload and the trigger, as a person takes to press a button; the training process starts."""
+"""Seconds between upload and trigger, in which the training process starts."""
 
 MOST_SECONDS = 300
 
 
 def main() -> None:
-    """Measure both in each round, and print the ratios."""
+    """Measure both in each round and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pictures", type=Path, nargs="+", required=True)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10, help="of the load without a retraining")
+    parser.add_argument("--seconds", type=float, default=10, help="duration of the load without a retraining")
     options = parser.parse_args()
     require_wrk()
-    pictures = find_pictures(options.pictures, 1000)
+    images = find_pictures(options.pictures, 1000)
     print(f"{os.cpu_count()} cores; load average of the last minute: {os.getloadavg()[0]:.1f}", flush=True)
     rounds = []
     with tempfile.TemporaryDirectory() as temporary:
         uploads = choose(options.data, Path(temporary, "uploads"))
         for number in range(options.rounds):
-            idle, during = measure(Path(temporary, f"home-{number}"), uploads, pictures, options.seconds)
+            idle, during = measure(Path(temporary, f"home-{number}"), uploads, images, options.seconds)
             rounds.append((during.rate / idle.rate, during.p99 / idle.p99))
             for name, one in (("idle", idle), ("retraining", during)):
                 print(
@@ -55,20 +55,20 @@ def main() -> None:
         print(f"{name}, retraining / idle: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
-def measure(home: Path, uploads: Path, pictures: list[Path], seconds: float) -> tuple[Measured, Measured]:
-    """Load a server of its own before and during a retraining.
+def measure(home: Path, uploads: Path, images: list[Path], seconds: float) -> tuple[Measured, Measured]:
+    """Load a new server before and during a retraining.
 
     Raises:
-        SystemExit: the retraining did not succeed.
+        SystemExit: the retraining failed.
     """
     port, log = free_port(), home.with_suffix(".log")
     url = f"http://127.0.0.1:{port}/api/predict"
     variables = {"CATDOG_HOME": str(home), "PORT": str(port), "WEB_CONCURRENCY": str(PROCESSES)}
     variables |= {"CATDOG_HOST": "127.0.0.1", "CATDOG_TRACKING": "false"}
     with running([sys.executable, "-m", "catdog", "serve"], variables, log) as process:
-        wait_for_answer(process, url, pictures[0].read_bytes(), log)
-        send(url, pictures, connections=CONNECTIONS, seconds=WARM_UP_SECONDS, body="raw")
-        idle = send(url, pictures, connections=CONNECTIONS, seconds=seconds, body="raw")
+        wait_for_answer(process, url, images[0].read_bytes(), log)
+        send(url, images, connections=CONNECTIONS, seconds=WARM_UP_SECONDS, body="raw")
+        idle = send(url, images, connections=CONNECTIONS, seconds=seconds, body="raw")
         for folder in sorted(uploads.iterdir()):
             upload(port, folder)
         time.sleep(PAUSE)
@@ -79,10 +79,10 @@ def measure(home: Path, uploads: Path, pictures: list[Path], seconds: float) -> 
             served = status["state"] != "succeeded" or ask(port, "/api/model/status")["version"] > 1
             return bool(status["in_progress"]) or not served
 
-        during = send_while(url, pictures, goes_on, connections=CONNECTIONS, most_seconds=MOST_SECONDS, body="raw")
+        during = send_while(url, images, goes_on, connections=CONNECTIONS, most_seconds=MOST_SECONDS, body="raw")
         status = ask(port, "/api/retrain/status")
     if status["state"] != "succeeded":
-        raise SystemExit(f"The retraining must succeed. Received: {status['state']}, {status['message']}")
+        raise SystemExit(f"The retraining didn't succeed: {status['state']}, {status['message']}")
     return idle, during
 
 

@@ -1,17 +1,17 @@
-"""How fast catdog serves: against the usual Flask + Keras app, against frameworks with the same model, against none.
+"""Speed of serving: catdog against the usual Flask + Keras app, frameworks with the same model, and a bare loop.
 
     python benchmarks/serve.py --pictures ../shared/photos ../shared/cat-and-dog/test [--rounds 3] [--seconds 10]
     python benchmarks/serve.py --pictures PHOTOS --only catdog,bare --rounds 1 --seconds 5     # quickly
     python benchmarks/serve.py --pictures PHOTOS --only catdog,bare --body raw                 # without multipart
 
-One server is up at a time, on loopback; each round starts every one of them anew, waits for its first answer, warms it
-up and loads it with wrk at each number of connections. What counts are the ratios within a round. The load runs on the
-same cores: what it takes is printed, and is missing to a server and not to the bare loops, which need none.
+Each round starts the servers one after another on loopback, waits for the first response, warms up, and loads each with
+wrk at each number of connections. Compare ratios within a round. The load uses the same cores, which servers lack but
+bare loops don't; its share is printed.
 
     catdog           `catdog serve` on an empty home
     usual            Flask + Keras `model.predict`, started by `app.run`; usual-gunicorn: by gunicorn
-    fastapi, litserve, bentoml   the same model, precision and decode behind each framework
-    bare             decode and answer in memory in as many processes; bare-features: without head and novelty
+    fastapi, litserve, bentoml   the same model, precision and decoding behind each framework
+    bare             decoding and prediction in memory in as many processes; bare-features: without head and novelty
 """
 
 import argparse
@@ -47,13 +47,13 @@ from processes import cpu_seconds, free_port, memory, running, wait_for_answer
 WARM_UP_SECONDS = 3
 WARM_UP_CONNECTIONS = 16
 TURNS = 4
-"""Answers that each connection should get: a slow server is loaded for longer than `--seconds`, until it gave them."""
+"""Minimum responses per connection; a slow server is loaded for longer than `--seconds` to reach it."""
 
 MOST_SECONDS = 90
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "catdog-benchmark"
 
 
-def load_server(server: Server, place: Place, pictures: list[Path], options: argparse.Namespace) -> list[Row]:
+def load_server(server: Server, place: Place, images: list[Path], options: argparse.Namespace) -> list[Row]:
     """Start a server, load it at each number of connections, and stop it."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -61,23 +61,23 @@ def load_server(server: Server, place: Place, pictures: list[Path], options: arg
         url, log = f"http://127.0.0.1:{place.port}/api/predict", Path(folder, "output.log")
         begun = time.perf_counter()
         with running(server.command(place), server.variables(place), log) as process:
-            wait_for_answer(process, url, pictures[0].read_bytes(), log)
+            wait_for_answer(process, url, images[0].read_bytes(), log)
             first = time.perf_counter() - begun
-            warm = send(url, pictures, connections=WARM_UP_CONNECTIONS, seconds=WARM_UP_SECONDS, body=options.body)
+            warm = send(url, images, connections=WARM_UP_CONNECTIONS, seconds=WARM_UP_SECONDS, body=options.body)
             for connections in options.connections:
                 enough = TURNS * connections / max(warm.rate, 1)
                 seconds = max(options.seconds, min(enough, MOST_SECONDS))
-                rows.append(watch(process.pid, server.name, url, pictures, connections, seconds, options.body, first))
+                rows.append(watch(process.pid, server.name, url, images, connections, seconds, options.body, first))
     return rows
 
 
 def watch(
-    process: int, name: str, url: str, pictures: list[Path], connections: int, seconds: float, body: Body, first: float
+    process: int, name: str, url: str, images: list[Path], connections: int, seconds: float, body: Body, first: float
 ) -> Row:
-    """Load a server that runs, and look halfway at its memory."""
+    """Load a running server, and measure its memory halfway."""
     busy = cpu_seconds(process)
     with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(send, url, pictures, connections=connections, seconds=seconds, body=body)
+        sending = pool.submit(send, url, images, connections=connections, seconds=seconds, body=body)
         time.sleep(seconds / 2)
         megabytes = memory(process)
         measured = sending.result()
@@ -85,11 +85,11 @@ def watch(
     return Row(0, name, connections, measured, first, megabytes, cpu_ms)
 
 
-def run_loop(name: str, place: Place, pictures: list[Path], options: argparse.Namespace) -> list[Row]:
-    """Run a bare loop in as many processes as could work at each number of connections."""
+def run_loop(name: str, place: Place, images: list[Path], options: argparse.Namespace) -> list[Row]:
+    """Run a bare loop at each number of connections, with at most as many processes."""
     rows = []
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as names:
-        names.writelines(f"{path.resolve()}\n" for path in pictures)
+        names.writelines(f"{path.resolve()}\n" for path in images)
         names.flush()
         for connections in options.connections:
             processes = min(connections, place.workers)
@@ -102,28 +102,26 @@ def run_loop(name: str, place: Place, pictures: list[Path], options: argparse.Na
 
 
 def find_pictures(places: Sequence[Path], most: int) -> list[Path]:
-    """List the JPEG files of folders, mixed as a generator with a fixed seed mixes them.
+    """List the JPEG files of folders, shuffled with a fixed seed.
 
     Raises:
         SystemExit: there are none.
     """
     found = [sorted(place.rglob("*.jp*g")) for place in places]
     if not all(found):
-        raise SystemExit(f"Each of --pictures must be a folder with JPEG files. Received: {' '.join(map(str, places))}")
-    pictures = [path for paths in found for path in paths]
-    random.Random(0).shuffle(pictures)
-    return pictures[:most]
+        raise SystemExit(f"Each folder in --pictures must have JPEG files: {' '.join(map(str, places))}")
+    images = [path for paths in found for path in paths]
+    random.Random(0).shuffle(images)
+    return images[:most]
 
 
-def measure(place: Place, pictures: list[Path], options: argparse.Namespace) -> list[Row]:
-    """Run all rounds, and say after each load what it gave."""
+def measure(place: Place, images: list[Path], options: argparse.Namespace) -> list[Row]:
+    """Run all rounds, and print the result of each load."""
     rows: list[Row] = []
     for number in range(1, options.rounds + 1):
         for name in options.only:
             server = next((server for server in SERVING if server.name == name), None)
-            given = (
-                load_server(server, place, pictures, options) if server else run_loop(name, place, pictures, options)
-            )
+            given = load_server(server, place, images, options) if server else run_loop(name, place, images, options)
             for row in given:
                 rows.append(replace(row, round=number))
                 print(
@@ -138,37 +136,37 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line.
 
     Raises:
-        SystemExit: a name in `--only` is none of the servers, or one of them cannot be sent a raw body.
+        SystemExit: a name in `--only` is unknown, or one of the servers doesn't accept a raw body.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders of JPEG files, sent in turn")
-    parser.add_argument("--most", type=int, default=1000, help="pictures to send in turn, at most")
-    parser.add_argument("--only", default=",".join(NAMES), help="servers, with commas between (default: %(default)s)")
+    parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders of JPEG files to send")
+    parser.add_argument("--most", type=int, default=1000, help="maximum number of images")
+    parser.add_argument("--only", default=",".join(NAMES), help="comma-separated servers (default: %(default)s)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 100])
-    parser.add_argument("--workers", type=int, default=2, help="processes of each server")
+    parser.add_argument("--workers", type=int, default=2, help="processes per server")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10, help="of each load, at least")
+    parser.add_argument("--seconds", type=float, default=10, help="minimum duration of each load")
     parser.add_argument("--body", choices=("multipart", "raw"), default="multipart", help="raw: an image/jpeg body")
     parser.add_argument("--environment", type=Path, default=CACHE, help="virtual environment for the frameworks")
     parser.add_argument("--json", type=Path, help="file for all rows and ratios")
     options = parser.parse_args()
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(NAMES):
-        parser.error(f"--only must name some of {', '.join(NAMES)}. Received: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown in --only: {', '.join(sorted(unknown))}; use {', '.join(NAMES)}")
     rawless = [server.name for server in SERVING if server.name in options.only and not server.takes_raw]
     if options.body == "raw" and rawless:
-        parser.error(f"--body raw is not for all servers; leave some out by --only. Received: {', '.join(rawless)}")
+        parser.error(f"--body raw doesn't work with {', '.join(rawless)}; use --only to leave them out")
     return options
 
 
 def main() -> None:
-    """Measure, and print the table and the ratios."""
+    """Measure, and print a table and ratios."""
     options = parse_arguments()
     require_wrk()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a server that is up is stopped, as by Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops a running server, like Ctrl-C
     busy = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores; {busy:.1f} processes wanted one in the last minute (load average)", flush=True)
-    pictures = find_pictures(options.pictures, options.most)
+    print(f"{os.cpu_count()} cores; load average of the last minute: {busy:.1f}", flush=True)
+    images = find_pictures(options.pictures, options.most)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         place = Place(0, options.workers, home, home, home / "usual.keras", options.environment)
@@ -177,7 +175,7 @@ def main() -> None:
             save_usual_model(home, place.model)
         if set(FRAMEWORKS) & set(options.only):
             prepare_environment(options.environment)
-        rows = measure(place, pictures, options)
+        rows = measure(place, images, options)
     ratios = compare(rows)
     print_rows(rows)
     if ratios:

@@ -1,8 +1,8 @@
-"""What a swap costs: loading and trying a version whose backbone is loaded already, against loading all of it.
+"""Cost of a swap: loading and checking a version whose backbone is already loaded, against loading everything.
 
     python benchmarks/swap.py [--rounds 15]
 
-On the champion of the settings' home, one thread as in a web process, in alternation; what counts is the ratio.
+Alternates both on the champion of the home folder, with one thread as in a web process; compare the ratio.
 """
 
 import argparse

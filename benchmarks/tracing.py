@@ -1,10 +1,10 @@
-"""What traces cost a request: the same application without them, with all of them, and with one in a hundred, in turns.
+"""Cost of tracing per request: the same application without traces, with all, and with one in a hundred.
 
     python benchmarks/tracing.py --pictures ../shared/photos [--rounds 20]
 
-In one process and one thread, with a collector in another process that takes spans and throws them away. Each round
-asks all three for the same, in another order each time. What is compared is the processor's time of all threads of the
-process, so that sending counts too, and other work on the machine counts little. gunicorn is not in it.
+Runs in one process and one thread, with a collector in another process that discards spans. Each round sends the same
+requests to all three, in changing order. Compares the processor time of all threads, which includes sending spans and
+which other load affects little. gunicorn isn't included.
 """
 
 import argparse
@@ -30,38 +30,38 @@ from catdog.web.app import create_app
 from catdog.web.telemetry.tracing import EXTENSION
 
 LIVE_REQUESTS = 2000
-"""Requests a round to a route that does nothing, whose whole time is the server's own."""
+"""Requests per round to a route that does nothing, to measure the server's own time."""
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes spans and says yes."""
+    """Accepts and discards spans."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Read all of it."""
+        """Read the body and accept it."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def make_app(settings: Settings, **variables: str) -> Any:
-    """Make an application under variables of OpenTelemetry, with traces where there are any."""
+    """Create an application with variables of OpenTelemetry, and with traces if there are any."""
     os.environ |= variables
     app = create_app(settings)
     for name in variables:
         del os.environ[name]
     if (EXTENSION in app.extensions) is not bool(variables):
-        raise SystemExit("Traces are not as they should be: pip install 'catdog[telemetry]'")
+        raise SystemExit("Tracing doesn't work: pip install 'catdog[telemetry]'")
     return app
 
 
 def microseconds(work: Callable[[Any], object], app: Any, times: int) -> float:
-    """Processor time of the whole process for one call of `work`, on average."""
+    """Return the mean processor time of the process per call of `work`, in microseconds."""
     start = time.process_time()
     for _ in range(times):
         work(app)
@@ -69,7 +69,7 @@ def microseconds(work: Callable[[Any], object], app: Any, times: int) -> float:
 
 
 def compare(name: str, work: Callable[[Any], object], apps: dict[str, Any], rounds: int, times: int) -> None:
-    """Print what `work` costs in each application, and the ratio to the one without traces in the same round."""
+    """Print the cost of `work` in each application, and its ratio to the one without traces in the same round."""
     found: dict[str, list[float]] = {kind: [] for kind in apps}
     for number in range(rounds + 1):
         turn = number % len(apps)
@@ -88,7 +88,7 @@ def compare(name: str, work: Callable[[Any], object], apps: dict[str, Any], roun
 
 
 def main() -> None:
-    """Start a collector, and measure."""
+    """Start a collector and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=Path, help="folder of photographs")
     parser.add_argument("--rounds", type=int, default=20)
@@ -98,8 +98,8 @@ def main() -> None:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
         print(server.server_port, flush=True)
         server.serve_forever()
-    pictures = [path.read_bytes() for path in find_pictures([given.pictures], recursive=True)][:30]
-    forms = [make_form(picture) for picture in pictures]
+    images = [path.read_bytes() for path in find_pictures([given.pictures], recursive=True)][:30]
+    forms = [make_form(image) for image in images]
     get = EnvironBuilder(path="/livez").get_environ()
     post = EnvironBuilder(method="POST", path="/api/predict").get_environ()
     empty = (b"", "text/plain")

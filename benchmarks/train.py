@@ -1,12 +1,12 @@
-"""How fast training is: embedding against a bare pass, and the whole of `catdog train` against the usual way.
+"""Speed of training: embedding against a bare loop, and the whole of `catdog train` against the usual way.
 
     python benchmarks/train.py --data ../shared/cat-and-dog --weights PATH.weights.h5 [--views 4] [--pictures 2000]
 
-Everything runs in the same minutes on the same machine, in alternation; what counts are the ratios.
+Everything runs alternately on the same machine; compare the ratios.
 
-- embed / bare: `features.embed` with its scan, hashes and cache, against decode and inference alone, one view.
-- usual / catdog: Keras with a frozen MobileNetV2, augmentation layers and 20 epochs with the same callbacks. Of that,
-  a part of an epoch is timed and extrapolated to the whole.
+- embed / bare: `features.embed` with its cache, against decoding and inference alone, with one view.
+- usual / catdog: Keras with a frozen MobileNetV2, augmentation layers and 20 epochs, extrapolated from part of an
+  epoch.
 """
 
 import argparse
@@ -31,31 +31,31 @@ USUAL_EPOCHS = 20
 USUAL_BATCH = 32
 
 
-def time_embed(pictures: list[Picture], backbone: Backbone, settings: Settings) -> float:
-    """Seconds to embed `pictures` into an empty cache."""
+def time_embed(images: list[Picture], backbone: Backbone, settings: Settings) -> float:
+    """Return the seconds for embedding images into an empty cache."""
     with tempfile.TemporaryDirectory() as home:
         engine = open_database(load_settings(home=home))
         start = time.perf_counter()
-        embed(pictures, backbone, FeatureCache(engine, backbone.info.id), threads=settings.resolved_threads)
+        embed(images, backbone, FeatureCache(engine, backbone.info.id), threads=settings.resolved_threads)
         spent = time.perf_counter() - start
         engine.dispose()
     return spent
 
 
-def time_bare(pictures: list[Picture], backbone: Backbone, settings: Settings) -> float:
-    """Seconds of reading, decoding and inference, with nothing around them."""
+def time_bare(images: list[Picture], backbone: Backbone, settings: Settings) -> float:
+    """Return the seconds for reading, decoding and inference alone."""
     start = time.perf_counter()
 
-    def one(picture: Picture) -> object:
-        return backbone.features(decode(picture.path.read_bytes()))
+    def one(image: Picture) -> object:
+        return backbone.features(decode(image.path.read_bytes()))
 
-    for _ in bounded_map(one, pictures, settings.resolved_threads + 1):
+    for _ in bounded_map(one, images, settings.resolved_threads + 1):
         pass
     return time.perf_counter() - start
 
 
 def time_usual_way(data: Path, weights: Path, steps: int) -> float:
-    """Seconds that the usual Keras training would take, from a timed part of an epoch; runs in a process of its own."""
+    """Return the estimated seconds of the usual Keras training; runs it in a separate process."""
     code = Path(__file__).with_name("usual_training.py")
     command = [sys.executable, str(code), str(data), str(weights), str(USUAL_EPOCHS), str(USUAL_BATCH), str(steps)]
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -63,7 +63,7 @@ def time_usual_way(data: Path, weights: Path, steps: int) -> float:
 
 
 def time_catdog(data: Path, weights: Path, views: int) -> tuple[float, dict[str, object]]:
-    """Seconds of the whole `catdog train` command on an empty home, and the document it prints."""
+    """Return the seconds of `catdog train` on an empty home, and the document it prints."""
     with tempfile.TemporaryDirectory() as home:
         start = time.perf_counter()
         answer = subprocess.run(
@@ -84,21 +84,21 @@ def main() -> None:
     parser.add_argument("--views", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=30, help="timed steps of the usual way, each round")
+    parser.add_argument("--steps", type=int, default=30, help="timed steps of the usual way per round")
     arguments = parser.parse_args()
 
     settings = load_settings()
-    pictures = scan(arguments.data, settings).manifest.select("train")[: arguments.pictures]
+    images = scan(arguments.data, settings).manifest.select("train")[: arguments.pictures]
     with tempfile.TemporaryDirectory() as models:
         folder = install_backbone(arguments.weights, Path(models))
         backbone = Backbone(folder, precision=settings.precision, threads=settings.resolved_threads)
-        time_bare(pictures[:200], backbone, settings)
+        time_bare(images[:200], backbone, settings)
         ratios = []
         for _ in range(arguments.rounds):
-            bare, embedding = (f(pictures, backbone, settings) for f in (time_bare, time_embed))
+            bare, embedding = (f(images, backbone, settings) for f in (time_bare, time_embed))
             ratios.append(embedding / bare)
-            speed = len(pictures) / bare
-            print(f"embed {embedding:.1f} s / bare {bare:.1f} s ({speed:.0f} pictures/s) = {ratios[-1]:.2f}")
+            speed = len(images) / bare
+            print(f"embed {embedding:.1f} s / bare {bare:.1f} s ({speed:.0f} images/s) = {ratios[-1]:.2f}")
     print(f"embed / bare: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})\n")
 
     for views in arguments.views:

@@ -1,8 +1,7 @@
-"""The usual way to train this classifier with Keras, timed in part: what `benchmarks/train.py` compares with.
+"""The usual way to train this classifier with Keras, for `benchmarks/train.py`.
 
-Frozen MobileNetV2, augmentation layers, the same head and callbacks, pictures decoded anew in each epoch by
-`image_dataset_from_directory`. Prints the seconds that all of it would take, extrapolated from some steps of training
-and of validation, behind a warm-up that is not counted.
+Frozen MobileNetV2, augmentation layers and the same head; `image_dataset_from_directory` decodes images in every epoch.
+Prints the seconds of the whole training, extrapolated from some steps of training and validation after a warm-up.
 """
 
 import json
@@ -18,7 +17,7 @@ import keras  # noqa: E402
 
 
 def copy_without_junk(data: Path, target: Path) -> None:
-    """Link the pictures into a folder that Keras can read: it stops at a file that is none."""
+    """Link the images into a folder without other files, at which Keras would fail."""
     for path in data.glob("*/*/*.jpg"):
         link = target / path.relative_to(data)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +61,7 @@ def main() -> None:
 
 
 def time_steps(run, batches, steps: int) -> float:  # type: ignore[no-untyped-def]
-    """Seconds a step, of `steps` steps behind three that warm up."""
+    """Return the mean seconds per step, after three steps of warm-up."""
     iterator = iter(batches)
     for images, labels in islice(iterator, 3):
         run(images, labels)

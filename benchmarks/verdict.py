@@ -1,8 +1,8 @@
-"""What the verdict costs: time of a prediction with novelty and verdict against the same without.
+"""Cost of the verdict: time of a prediction with novelty and verdict against one without.
 
     python benchmarks/verdict.py --pictures ../shared/photos [--rounds 7]
 
-One thread, in alternation; what counts is the ratio.
+Alternates both in one thread; compare the ratio.
 """
 
 import argparse
@@ -27,16 +27,16 @@ def main() -> None:
     settings = load_settings()
     ensure_champion(settings.models_dir)
     predictor = Predictor(settings=settings, threads=1)
-    pictures = [path.read_bytes() for path in find_pictures([arguments.pictures], recursive=True)]
+    images = [path.read_bytes() for path in find_pictures([arguments.pictures], recursive=True)]
 
-    def without(picture: bytes) -> object:
-        return predictor.head.probabilities(predictor.features(picture))
+    def without(image: bytes) -> object:
+        return predictor.head.probabilities(predictor.features(image))
 
     def spent(function: Callable[[bytes], object]) -> float:
         start = time.perf_counter()
-        for picture in pictures:
-            function(picture)
-        return (time.perf_counter() - start) / len(pictures)
+        for image in images:
+            function(image)
+        return (time.perf_counter() - start) / len(images)
 
     spent(predictor.predict)
     ratios = []

@@ -1,4 +1,4 @@
-"""What clients of a server saw: requests that were answered, that failed, and whether a kill explains those."""
+"""Records a server's responses and failed requests, and whether a kill explains the failures."""
 
 import http.client
 import json
@@ -13,12 +13,12 @@ from typing import Any
 from processes import tree
 
 CLOCK_SECONDS = 0.1
-"""A kill is dated by another thread than the request that it breaks."""
+"""Tolerance, as kills and requests are timed by different threads."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as its client saw it: when it began and ended, and its status, or the error in place of one."""
+    """A request from its client's view: its start and end, and its status or error."""
 
     path: str
     began: float
@@ -29,7 +29,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Kill:
-    """A process that was killed: when, and which of `web` and `worker` it was."""
+    """The kill of a process: its time, and the kind of process (`web` or `worker`)."""
 
     at: float
     kind: str
@@ -37,7 +37,7 @@ class Kill:
 
 @dataclass
 class Record:
-    """What happened: requests that were answered and that failed, kills, jobs that were accepted, pictures kept."""
+    """A record of successful and failed requests, kills, accepted jobs and stored images."""
 
     answered: Counter[str] = field(default_factory=Counter)
     failed: list[Request] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Record:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, request: Request) -> None:
-        """Count a request that was answered, and keep one that was not."""
+        """Count a successful request, or keep a failed one."""
         with self.lock:
             if request.status is not None and request.status < 400:
                 self.answered[request.path] += 1
@@ -56,7 +56,7 @@ class Record:
 
 
 def unexplained(failed: Sequence[Request], kills: Sequence[Kill]) -> list[Request]:
-    """Give the failures that no kill of a web process explains: those with a status, or not under way at any kill."""
+    """Return failures with a status, or that weren't in progress when a web process was killed."""
     times = [kill.at for kill in kills if kill.kind == "web"]
     return [
         request
@@ -67,7 +67,7 @@ def unexplained(failed: Sequence[Request], kills: Sequence[Kill]) -> list[Reques
 
 
 class Server:
-    """The server that is tried: asks it things, knows its processes."""
+    """The server under test: sends requests and finds its processes."""
 
     def __init__(self, port: int, root: int, record: Record) -> None:
         self.port, self.root, self.record = port, root, record
@@ -75,9 +75,9 @@ class Server:
     def send(
         self, method: str, path: str, body: bytes | None = None, kind: str = "", expected: str = ""
     ) -> dict[str, Any] | None:
-        """Send a request on a connection of its own and record it; gives the answer, or None where none came.
+        """Send a request on a new connection and record it; return the response, or None if there was none.
 
-        A refusal whose sentence holds `expected` is an answer, too.
+        An error that contains `expected` counts as success.
         """
         began = time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
@@ -99,13 +99,13 @@ class Server:
     def insist(
         self, method: str, path: str, body: bytes | None = None, kind: str = "", expected: str = ""
     ) -> dict[str, Any]:
-        """Send a request again until it is answered, as a careful client does; its failures are recorded too."""
+        """Repeat a request until there is a response; failures are recorded too."""
         while (answer := self.send(method, path, body, kind, expected)) is None:
             time.sleep(0.2)
         return answer
 
     def processes(self) -> dict[str, list[int]]:
-        """Tell the processes apart: the `first`, those of the `web`, the `worker`, and the `trainer` below it."""
+        """Return the processes by kind: `first`, `web`, `worker`, and the worker's `trainer`."""
         found: dict[str, list[int]] = {"first": [self.root], "web": [], "worker": [], "trainer": []}
         for process in tree(self.root)[1:]:
             try:
@@ -118,7 +118,7 @@ class Server:
 
 
 def parent(process: int) -> int:
-    """Give the process that started one; 0 where it has ended."""
+    """Return the parent of a process; 0 if it has ended."""
     try:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:

@@ -1,10 +1,10 @@
-"""No server: decode and inference of pictures in memory, in as many processes, with nothing around them.
+"""No server: decoding and inference of images in memory, in several processes.
 
     python benchmarks/servers/bare.py LIST --processes 2 --seconds 10 --part predict|features
 
-What `benchmarks/serve.py` takes as the most that a server with the same model could do. `predict` gives the whole
-answer (decode, inference, head, novelty), `features` only decodes and runs the backbone. Prints one line of JSON:
-answers, seconds, and percentiles in milliseconds.
+An upper bound for servers with the same model, used by `benchmarks/serve.py`. `predict` is a whole prediction
+(decoding, inference, head, novelty), `features` only decodes and runs the backbone. Prints one line of JSON: answers,
+seconds, and percentiles in milliseconds.
 """
 
 import argparse
@@ -24,10 +24,10 @@ READY_SECONDS = 120
 
 
 def repeat(list_path: Path, part: str, seconds: float, barrier: Barrier) -> tuple[list[float], float]:
-    """Answer for pictures in turn, one at a time, from the moment that all processes are ready.
+    """Predict images one at a time, starting when all processes are ready.
 
     Returns:
-        The seconds that each took, and the seconds of all.
+        The seconds of each image, and the total.
     """
     pictures = [Path(line).read_bytes() for line in list_path.read_text().splitlines()]
     predictor = Predictor(threads=1)
@@ -47,15 +47,15 @@ def repeat(list_path: Path, part: str, seconds: float, barrier: Barrier) -> tupl
 
 
 def main() -> None:
-    """Run the processes and print what all of them did."""
+    """Run the processes and print their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("list", type=Path, help="file with one path of a picture a line")
+    parser.add_argument("list", type=Path, help="file with one path of an image per line")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--part", choices=("predict", "features"), default="predict")
     arguments = parser.parse_args()
 
-    # Each loads its model itself, as a server's processes do: OpenVINO's threads do not survive a fork.
+    # Each process loads its own model, as in a server; OpenVINO's threads don't survive a fork.
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(arguments.processes) as pool:
         barrier = manager.Barrier(arguments.processes + 1)

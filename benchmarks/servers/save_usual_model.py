@@ -1,4 +1,4 @@
-"""Write the champion of a models folder, backbone and head, as the one Keras file that the usual app loads.
+"""Writes the champion of a models folder, backbone and head, as a Keras file for the usual app.
 
 python save_usual_model.py MODELS TARGET.keras
 """
@@ -12,7 +12,7 @@ from catdog.registry.store import ModelStore
 
 
 def main() -> None:
-    """Build the network, put both parts' weights in, and save it."""
+    """Build the network with its weights, and save it."""
     version = ModelStore(Path(sys.argv[1])).get()
     weights = version.backbone_path / WEIGHTS
     network = create_model(len(version.classes), image_size=version.metadata["image_size"], weights=weights)

@@ -1,9 +1,9 @@
 """The usual app: Flask, a saved Keras model, `model.predict`.
 
-    python usual.py PORT                # with the server that `app.run` starts, a thread a request
+    python usual.py PORT                # with the server of `app.run`, one thread per request
     gunicorn --workers 2 usual:app      # with processes
 
-`$MODEL` names the model file (see `save_usual_model.py`), which scales pixels itself.
+`$MODEL` is the path of the model file (see `save_usual_model.py`), which scales pixels itself.
 """
 
 import os
@@ -24,7 +24,7 @@ size = model.input_shape[1:3]
 
 @app.post("/api/predict")
 def predict() -> dict[str, Any]:
-    """Say what a picture shows."""
+    """Predict an image."""
     image = Image.open(request.files["image"].stream).convert("RGB").resize(size)
     pixels = np.expand_dims(np.asarray(image, dtype="float32"), axis=0)
     probabilities = model.predict(pixels, verbose=0)[0]

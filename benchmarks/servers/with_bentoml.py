@@ -1,7 +1,7 @@
 """BentoML with catdog's model: `bentoml serve with_bentoml:Classifier`, with `$WORKERS` processes.
 
-As BentoML's documentation has it: the service loads the model in `__init__`, once a worker, takes a file as a `Path`,
-and computes in as many threads as the model serves at once.
+As in BentoML's documentation: the service loads the model in `__init__`, once per worker, takes a file as a `Path`, and
+uses as many threads as the model supports.
 """
 
 import os
@@ -24,5 +24,5 @@ class Classifier:
 
     @bentoml.api(route="/api/predict")
     def predict(self, image: Path) -> dict[str, Any]:
-        """Say what a picture shows."""
+        """Predict an image."""
         return self.predictor.predict(image).as_dict()

@@ -1,7 +1,7 @@
 """FastAPI with catdog's model: uvicorn starts it, `uvicorn with_fastapi:app --workers 2`.
 
-As FastAPI's documentation has it: the model is loaded in the lifespan, once a process, and a route that computes is a
-plain `def`, run in a thread, so that the event loop goes on reading requests.
+As in FastAPI's documentation: the model is loaded in the lifespan, once per process, and the route is a plain `def`,
+which runs in a thread to keep the event loop free.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ models: dict[str, Predictor] = {}
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    """Load the model while the process starts."""
+    """Load the model when the process starts."""
     models["catdog"] = Predictor(threads=1)
     yield
     models.clear()
@@ -28,5 +28,5 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/api/predict")
 def predict(image: UploadFile) -> dict[str, Any]:
-    """Say what a picture shows."""
+    """Predict an image."""
     return models["catdog"].predict(image.file.read()).as_dict()

@@ -1,7 +1,7 @@
-"""LitServe with catdog's model: `python with_litserve.py PORT`, with `$WORKERS` processes that infer.
+"""LitServe with catdog's model: `python with_litserve.py PORT`, with `$WORKERS` processes for inference.
 
-As LitServe's documentation has it: `setup` loads the model, once a worker, and processes that speak HTTP hand requests
-over to the workers by a queue.
+As in LitServe's documentation: `setup` loads the model, once per worker, and HTTP processes pass requests to the
+workers through a queue.
 """
 
 import os
@@ -15,23 +15,23 @@ from catdog.prediction.predictor import Prediction, Predictor
 
 
 class Classifier(litserve.LitAPI):
-    """The steps of an answer, which LitServe calls in turn."""
+    """The steps of a prediction, which LitServe calls in turn."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002  # LitServe gives it
+    def setup(self, device: str) -> None:  # noqa: ARG002  # passed by LitServe
         """Load the model."""
         self.predictor = Predictor(threads=1)
 
     def decode_request(self, request: Request) -> bytes:
-        """Take the picture out of the form, which LitServe gives where it says `Request`."""
-        picture: bytes = request["image"].file.read()
-        return picture
+        """Return the image in the form, which LitServe passes for the annotation `Request`."""
+        image: bytes = request["image"].file.read()
+        return image
 
-    def predict(self, picture: bytes) -> Prediction:
-        """Decode and infer."""
-        return self.predictor.predict(picture)
+    def predict(self, image: bytes) -> Prediction:
+        """Decode and predict."""
+        return self.predictor.predict(image)
 
     def encode_response(self, prediction: Prediction) -> dict[str, Any]:
-        """Give what becomes JSON."""
+        """Return the response, which becomes JSON."""
         return prediction.as_dict()
 
 
@@ -41,7 +41,7 @@ if __name__ == "__main__":
         accelerator="cpu",
         workers_per_device=int(os.environ["WORKERS"]),
         timeout=120,
-        fast_queue=True,  # what LitServe recommends for many requests; it also was the faster one
+        fast_queue=True,  # recommended by LitServe for many requests, and faster here
     )
     port = int(sys.argv[1])
     server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)

@@ -1,4 +1,4 @@
-"""catdog: from folders of photographs to a measured classifier that answers, on one machine."""
+"""catdog: trains, evaluates and serves an image classifier on one machine."""
 
 from importlib.metadata import version as _version
 

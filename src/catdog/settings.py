@@ -338,13 +338,13 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(), **overrides: Any) -> Settings:
+def load_settings(*, serving: bool = False, overridden: Set[str] = frozenset(), **overrides: Any) -> Settings:
     """Read the settings; `overrides` (by field name) win over variables, and those over `.env`.
 
     Args:
         serving: whether the server reads them. Otherwise an invalid `PORT` or `WEB_CONCURRENCY` is ignored: it may be
             meant for another server.
-        passed_over: settings, by field name, that an option overrides; invalid values of these are ignored.
+        overridden: settings, by field name, that options override; their invalid values are ignored.
         overrides: settings by field name; None means not given.
 
     Raises:
@@ -359,7 +359,7 @@ def load_settings(*, serving: bool = False, passed_over: Set[str] = frozenset(),
     except ValidationError as error:
         problems = error.errors()
     wrong = {_field_of(problem) for problem in problems}
-    if wrong <= (passed_over if serving else SERVING) - given.keys():
+    if wrong <= (overridden if serving else SERVING) - given.keys():
         return Settings(**given, **{name: Settings.model_fields[name].default for name in wrong})
     raise SettingsError("; ".join(map(_explain, problems)))
 

@@ -12,7 +12,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 120, pause: float = 
     """Wait until a condition holds, and give what it found; it is asked every `pause` seconds."""
     until = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < until, "waited in vain"
+        assert time.monotonic() < until, "the condition did not hold in time"
         time.sleep(pause)
     return found
 

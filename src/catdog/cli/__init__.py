@@ -1,4 +1,4 @@
-"""The command line: one command a stage. Commands translate, call one function, translate back."""
+"""The command line. Each command parses its arguments, calls one function and prints the result."""
 
 from catdog.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The commands of the main job: train, evaluate, predict."""
+"""The main commands: train, evaluate, predict, doctor."""
 
 import logging
 import os
@@ -129,12 +129,12 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train on a folder of images: import, embed, fit, evaluate, save, promote."""
-    from catdog.training.backbones import parse_tuning, require_backbone_name
+    from catdog.training.backbones import parse_fine_tuning, require_backbone_name
     from catdog.training.pipeline import TrainOptions
     from catdog.training.pipeline import train as run_training
 
     try:
-        tuning = parse_tuning(fine_tune, tune_epochs, seed, image_size)
+        tuning = parse_fine_tuning(fine_tune, tune_epochs, seed, image_size)
     except BackboneError as error:
         raise typer.BadParameter(str(error)) from error
     require_backbone_name(backbone)
@@ -149,7 +149,10 @@ def train(
     console.list_rejected((str(item.path), item.reason) for item in result.rejected)
     console.note_all(result.trained.manifest.remarks)
     console.show_metrics(f"Version {result.version.number}", result.metrics, result.trained.manifest.classes)
-    fitted = {**result.images, "train": result.images["train"] - result.images["validation"]}  # as `data check` counts
+    fitted = {
+        **result.images,
+        "train": result.images["train"] - result.images["validation"],
+    }  # as in `data check`
     images = ", ".join(f"{count:,} {name}" for name, count in fitted.items())
     say(f"Images: {images}; {result.embedded} embedded, the rest from the cache")
     say("Seconds: " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items()))
@@ -207,16 +210,16 @@ def evaluate(
         return
     console.list_rejected(result.rejected)
     if result.seen_in_training:
-        seen = counted(result.seen_in_training, "of these images was", "of these images were")
-        console.note(f"{seen} in the training data, so these metrics are too good.", style="yellow")
+        seen = counted(result.seen_in_training, "image was", "images were")
+        console.note(f"{seen} in the training data, so these metrics are too optimistic.", style="yellow")
     console.note_all(result.remarks)
     console.show_metrics(f"Version {result.model_version} on {data}", result.metrics, result.classes)
     if result.other:
         accepted = f"{console.percent(result.other.accepted_share)} wrongly assigned a class"
-        say(f"Other things: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}")
+        say(f"Other images: {result.other.n}; {accepted}; AUROC of novelty {result.other.auroc:.4f}")
     rows = [(m.path, m.true, m.predicted, console.percent(m.confidence)) for m in result.mistakes[:10]]
     if rows:
-        out.print(console.table("Most confident mistakes", ("Image", "Actual", "Predicted", "Confidence"), rows))
+        out.print(console.table("Most confident mistakes", ("Image", "True class", "Predicted", "Confidence"), rows))
 
 
 @app.command()
@@ -241,9 +244,9 @@ def predict(
     failed, count = False, 0
     with stoppable("The predictions so far are complete."):
         predictor = console.open_predictor(load_settings(), version)
-        sources, asked = tee(find_pictures(paths, recursive=recursive))
+        sources, images = tee(find_pictures(paths, recursive=recursive))
         with csv_writer(csv_file, predictor.keys) as write:
-            for path, outcome in zip(sources, predictor.predict_stream(asked), strict=True):
+            for path, outcome in zip(sources, predictor.predict_stream(images), strict=True):
                 row = {"path": str(path), **_as_row(outcome)}
                 failed, count = failed or isinstance(outcome, PictureError), count + 1
                 write(row)
@@ -256,7 +259,7 @@ def predict(
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Check this machine and installation: what works, what is missing, how to get it."""
+    """Check this machine and installation, and report problems with their solutions."""
     from catdog.cli.doctor import diagnose
 
     settings = load_settings()
@@ -283,8 +286,8 @@ def _as_row(outcome: "Prediction | PictureError") -> dict[str, Any]:
 
 
 def _show_prediction(row: dict[str, Any]) -> None:
-    answer = row.get("error") or f"{row['verdict']}  ({row['class']} {console.percent(row['confidence'])})"
-    say(f"{row['path']}: {answer}")
+    outcome = row.get("error") or f"{row['verdict']}  ({row['class']} {console.percent(row['confidence'])})"
+    say(f"{row['path']}: {outcome}")
 
 
 def _flatten(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

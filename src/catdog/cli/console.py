@@ -1,4 +1,4 @@
-"""Output shared by all commands: tables, progress, JSON, notes; and common options."""
+"""Output of all commands (tables, progress, JSON, notes) and common options."""
 
 import json
 import math
@@ -48,7 +48,7 @@ notes: Final = Console(stderr=True)
 _STAGES: Final = {
     "draw": "Drawing",
     "import": "Reading images",
-    "fine_tune": "Tuning the backbone",
+    "fine_tune": "Fine-tuning the backbone",
     "embed": "Computing features",
     "fit": "Fitting the head",
     "evaluate": "Evaluating",
@@ -57,21 +57,21 @@ _STAGES: Final = {
 
 
 def finite(value: float | None) -> float | None:
-    """Validate that an option is a finite number: ranges don't reject NaN."""
+    """Validate that an option is a finite number, as ranges don't reject NaN."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
 def path(value: str) -> Path:
-    """Parse the path of an argument or option. An empty one would mean the current folder, so it is rejected."""
+    """Parse the path of an argument or option; an empty one is rejected, as it would mean the current folder."""
     if not value:
         raise typer.BadParameter("The path is empty. Use a dot for the current folder.")
     return Path(value)
 
 
 def new_file(value: str) -> Path:
-    """Parse the path of an output file, and check before the work that it can be written."""
+    """Parse the path of an output file, and check that its folder exists."""
     found = path(value)
     if found.is_dir():
         raise typer.BadParameter(f"{value} is a folder. Give a file name in it.")
@@ -81,7 +81,7 @@ def new_file(value: str) -> Path:
 
 
 def open_predictor(settings: Settings, version: int | None, threads: int | None = None) -> "Predictor":
-    """Load a version, by default the champion; installs the bundled model if there is no version yet."""
+    """Load a version, by default the champion; install the bundled model if there is no version yet."""
     from catdog.prediction.predictor import Predictor
     from catdog.registry.starter import ensure_champion
 
@@ -122,7 +122,7 @@ def print_json_line(document: Any) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar per stage on stderr if it is a terminal; yields the function to report progress."""
+    """Show a progress bar per stage on stderr if it is a terminal; yield the function to report progress."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
         bars: dict[str, Any] = {}
@@ -217,13 +217,13 @@ def confusions_table(matrix: list[list[int]], names: Sequence[str], *, most: int
     found = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
     rows = [(names[i], names[j], n) for n, i, j in sorted(found, key=lambda item: (-item[0], *item[1:]))[:most]]
     title = f"Confusions, top {most} of {len(found):,}" if len(found) > most else "Confusions"
-    return table(title, ("Class", "Predicted", "Images"), rows) if rows else None
+    return table(title, ("True class", "Predicted", "Images"), rows) if rows else None
 
 
 def list_rejected(
     rejected: Iterable[tuple[str, str]], *, most: int = 20, write: Callable[[str], None] | None = None
 ) -> None:
-    """Print which files were rejected and why: the first few, then the number of others by reason.
+    """Print the first rejected files with their reasons, then the number of others by reason.
 
     Args:
         rejected: path and reason of each.

@@ -1,4 +1,4 @@
-"""Commands about images: import, check, count, download, draw."""
+"""Commands for data sets: import, download, check, stats."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Diagnosis of the machine and the installation: what works, what is missing, how to get it."""
+"""Diagnosis of the machine and the installation."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""How commands end: turns errors into one sentence and an exit code."""
+"""Ends commands: turns errors into one sentence and an exit code."""
 
 import atexit
 import errno
@@ -41,8 +41,8 @@ def run(command: Callable[[], Any]) -> None:
         code = _exit_code(error)
     _close(sys.stdout)
     if code in (STOPPED, TERMINATED):
-        atexit._run_exitfuncs()  # which remove temporary folders that a second signal kept from being removed
-        os._exit(code)  # in Python's own ending, threads that still compute in C++ would abort the process
+        atexit._run_exitfuncs()  # remove temporary folders, even after a second signal
+        os._exit(code)  # a normal exit would abort while threads still compute in C++
     sys.exit(code)
 
 
@@ -131,8 +131,8 @@ def _print_error(message: str) -> None:
 
 
 def _prepare_streams() -> None:
-    """Make sure that all three streams exist, and that each accepts any text."""
-    for number in range(3):  # otherwise the next file opened would take its place
+    """Make sure that the three standard streams exist and accept any text."""
+    for number in range(3):  # otherwise the next opened file would get the number
         try:
             os.fstat(number)
         except OSError:
@@ -156,7 +156,7 @@ def _can_be_written(stream: Any) -> bool:
 
 
 def _close(stream: Any) -> None:
-    """Discard unwritable output, for which Python would print a traceback on exit."""
+    """Discard unwritable output, which would cause a traceback on exit."""
     if not _can_be_written(stream):
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

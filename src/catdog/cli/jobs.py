@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 job_commands = typer.Typer(help="List, show and cancel jobs.", no_args_is_help=True)
 
-JobArgument = Annotated[str, typer.Argument(help="Job id.", metavar="ID")]
+JobArgument = Annotated[str, typer.Argument(help="Job ID.", metavar="ID")]
 
 
 def worker(
@@ -28,7 +28,7 @@ def worker(
     from catdog.retraining.jobs.worker import work
 
     settings = load_settings()
-    configure_log(settings, anew=settings.log == "json")  # JSON lines must not be wrapped or coloured
+    configure_log(settings, force=settings.log == "json")  # JSON lines must not be wrapped or coloured
     work(settings, parent)
 
 
@@ -41,7 +41,7 @@ def retrain(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Retrain the champion on new images, compare, and promote the result if it isn't worse."""
+    """Retrain the champion on new images and promote the result if it passes the gate."""
     from catdog.registry.starter import ensure_champion
     from catdog.retraining.dataset import require_new
     from catdog.retraining.jobs.table import Jobs

@@ -1,4 +1,4 @@
-"""Commands about model versions: list, show, promote, roll back, export."""
+"""Commands for model versions: list, show, promote, roll back, export, bundle."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,7 +69,7 @@ def promote(version: VersionArgument, as_json: JsonOption = False) -> None:
 def rollback(as_json: JsonOption = False) -> None:
     """Roll back to the previous champion."""
     version = _store().rollback()
-    _report(f"Rolled back: version {version} is the champion now.", version, as_json)
+    _report(f"Rolled back: version {version} is now the champion.", version, as_json)
 
 
 @model_commands.command()
@@ -96,13 +96,13 @@ def export(
 ) -> None:
     """Export a version to another format, run it there, and compare its predictions with catdog's.
 
-    Classes and preprocessing are stored in and beside the export, and the comparison in parity.json. Exit code 1 if
-    fewer than 99.5 % of the labels agree.
+    Classes and preprocessing are stored in and next to the export, the comparison in parity.json. Exit code 1 if fewer
+    than 99.5 % of the labels agree.
     """
     from catdog.prediction.export import export_version
-    from catdog.prediction.parity import choose_pictures
+    from catdog.prediction.parity import choose_images
 
-    chosen = choose_pictures(pictures, shared)
+    chosen = choose_images(pictures, shared)
     with stoppable("The export is incomplete."):
         made = export_version(_store().get(version), kind, target, load_settings(), chosen)
     if as_json:
@@ -147,7 +147,7 @@ def _report(message: str, champion: int, as_json: bool) -> None:
 
 
 def _formatted(value: object) -> object:
-    """Shorten what has an entry for each class: --json gives all of it."""
+    """Format a value of the metadata, shortening long lists."""
     if isinstance(value, list):
         return f"{len(value):,}: {listed(map(str, value))}" if len(value) > 10 else listed(map(str, value))
     if isinstance(value, dict):

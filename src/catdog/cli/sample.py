@@ -37,5 +37,5 @@ def sample(
         return
     rows = [(name, data.counts["train"][name], data.counts["test"][name]) for name in data.counts["train"]]
     out.print(console.table(f"Drawn in {folder}", ("Class", "Train", "Test"), rows))
-    say(f"{data.other} images of other things: {folder / 'other'}")
+    say(f"{data.other} images of other objects: {folder / 'other'}")
     say(f"Next: catdog train {folder}")

@@ -25,8 +25,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the web page and the API, by default at http://127.0.0.1:5000. Stop with Ctrl-C."""
-    overruled = frozenset({"port"} if port else ())
-    settings = load_settings(serving=True, passed_over=overruled, host=host, workers=workers)
+    overridden = frozenset({"port"} if port else ())
+    settings = load_settings(serving=True, overridden=overridden, host=host, workers=workers)
     host, port = settings.resolved_host, port or settings.resolved_port
     _require_free(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
@@ -43,7 +43,7 @@ def serve(
 
 
 def _require_free(host: str, port: int) -> None:
-    """Check now whether the address is free: gunicorn would retry for five seconds."""
+    """Check that the address is free; gunicorn would retry for five seconds."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as listener:

@@ -1,4 +1,4 @@
-"""Commands about images for retraining: add, list, review, purge."""
+"""Commands for the images for retraining: add, list, review, purge."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -54,7 +54,7 @@ def add(
     uploads = _open()
     added = uploads.begin(category, batch)
     try:
-        with stoppable("What was added so far is kept; run the same command to add the rest."):
+        with stoppable("Images added so far are kept; run the same command to add the rest."):
             uploads.add_to(added, _opened(find_pictures(paths, recursive=recursive), added))
     except BaseException:
         if added.files:  # the error follows; with --json, stdout is for JSON only
@@ -81,7 +81,7 @@ def _print_result(added: "Added", as_json: bool) -> None:
 
 
 def _summary(added: "Added") -> str:
-    """Return what was added, with the batch's name if it isn't empty."""
+    """Return what was added, and the batch if it isn't empty."""
     return f"{added}; batch {added.batch}." if added.accepted else f"{added}."
 
 
@@ -99,10 +99,10 @@ def list_command(
     """List images for retraining, those that need review first."""
     found, total = _open().page(limit=10**9 if as_json else LISTED, state=state)
     if as_json:
-        print_json({"total": total, "images": [picture.as_dict() for picture in found]})
+        print_json({"total": total, "images": [upload.as_dict() for upload in found]})
         return
     rows = [(p.id, p.folder, p.state, p.batch, p.predicted or "", p.verdict or "", p.problem or "") for p in found]
-    headings = ("Id", "Class", "State", "Batch", "Predicted", "Verdict", "Problem")
+    headings = ("ID", "Class", "State", "Batch", "Predicted", "Verdict", "Problem")
     out.print(console.table(f"{len(found)} of {counted(total, 'image')} for retraining", headings, rows))
 
 

@@ -1,4 +1,4 @@
-"""How good a version is: metrics with intervals, the gate, charts and the report."""
+"""Evaluation of a version: metrics with intervals, the promotion gate, charts and the report."""
 
 from typing import TYPE_CHECKING, Any
 

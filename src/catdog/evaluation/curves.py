@@ -1,4 +1,4 @@
-"""Curves over test pictures: ROC, precision against recall, reliability; thinned, with intervals, ready for JSON."""
+"""Curves on test images: ROC, precision-recall and reliability, thinned for JSON."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from catdog.evaluation.histograms import SHARE_BINS
 from catdog.evaluation.metrics import Labels, calibration_bins, roc_auc, wilson_interval
 
 MOST_POINTS: Final = 200
-"""Of a curve: more than a chart of 400 pixels can show, and few enough for a page."""
+"""Maximum points of a curve; more wouldn't show in a chart of 400 pixels."""
 
 Rows = list[dict[str, Any]]
 
@@ -18,8 +18,8 @@ def roc(probabilities: NDArray[np.float64], labels: Labels, class_id: int) -> di
     """Return the ROC curve of a class against the rest.
 
     Returns:
-        `points`, at most 200 pairs of false and true positive rate from (0, 0) to (1, 1), and the area `auc` under all
-        of them; None if all pictures are of the class or none is.
+        `points`, at most 200 pairs of false and true positive rate from (0, 0) to (1, 1), and the `auc`, from all
+        points; None if all images are of the class or none is.
     """
     positive = labels == class_id
     if positive.all() or not positive.any():
@@ -35,8 +35,8 @@ def precision_recall(probabilities: NDArray[np.float64], labels: Labels, class_i
     """Return the precision-recall curve of a class against the rest.
 
     Returns:
-        `points`, at most 200 pairs of recall and precision, recall rising, and the `average_precision`; None if no
-        picture is of the class.
+        `points`, at most 200 pairs of recall and precision by rising recall, and the `average_precision`; None if no
+        image is of the class.
     """
     positive = labels == class_id
     if not positive.any():
@@ -49,7 +49,7 @@ def precision_recall(probabilities: NDArray[np.float64], labels: Labels, class_i
 
 
 def reliability(probabilities: NDArray[np.float64], labels: Labels) -> Rows:
-    """Return the bins of `metrics.calibration_bins`, with `low` and `high`: Wilson's 95 % interval of the accuracy."""
+    """Return `metrics.calibration_bins` with Wilson's 95 % interval of the accuracy, `low` and `high`."""
     rows: Rows = []
     for found in calibration_bins(probabilities, labels):
         low, high = wilson_interval(round(found["accuracy"] * found["n"]), int(found["n"]))
@@ -58,7 +58,7 @@ def reliability(probabilities: NDArray[np.float64], labels: Labels) -> Rows:
 
 
 def confidence_histogram(probabilities: NDArray[np.float64], labels: Labels) -> dict[str, Any]:
-    """Count `right` and `wrong` answers in 20 equal bins of confidence, as the server counts its answers."""
+    """Count `right` and `wrong` predictions in the 20 bins of confidence that the server uses too."""
     numbers = np.clip((probabilities.max(axis=1) * SHARE_BINS).astype(int), 0, SHARE_BINS - 1)
     is_right = probabilities.argmax(axis=1) == labels
     return {
@@ -70,7 +70,7 @@ def confidence_histogram(probabilities: NDArray[np.float64], labels: Labels) -> 
 def class_rates(matrix: NDArray[np.int64]) -> Rows:
     """Return precision and recall of each class with Wilson's 95 % interval, from the confusion matrix `(C, C)`.
 
-    A class without pictures has no recall, one that is never answered no precision.
+    A class without images has no recall; one that is never predicted has no precision.
     """
     rows: Rows = []
     for class_id, right in enumerate(np.diag(matrix).tolist()):
@@ -82,7 +82,7 @@ def class_rates(matrix: NDArray[np.int64]) -> Rows:
 
 
 def _counts(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count positives and negatives down to each distinct score, the highest first."""
+    """Return cumulative counts of positives and negatives at each distinct score, highest first."""
     order = np.argsort(-scores, kind="stable")
     last_of_equals = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
     found = np.cumsum(positive[order])[last_of_equals]
@@ -90,10 +90,8 @@ def _counts(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[N
 
 
 def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[list[float]]:
-    """Keep at most 200 points, evenly along the curve, with both ends.
-
-    Along the curve, not by number: nearly all points of a good classifier lie in a corner.
-    """
+    """Keep at most 200 points, evenly spaced along the curve, with both ends."""
+    # By length, not by number: nearly all points of a good classifier lie in a corner.
     steps = np.hypot(np.diff(x), np.diff(y)) + 1 / (10 * len(x))
     along = np.concatenate([[0.0], np.cumsum(steps)])
     kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], MOST_POINTS)).clip(0, len(x) - 1))

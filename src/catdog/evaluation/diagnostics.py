@@ -1,7 +1,7 @@
-"""What a version's answers on its test pictures show beyond the metrics: curves, bins, and which pictures went wrong.
+"""The assessment of a version's test predictions: curves, bins and example images.
 
-A version holds it as `assessment.json`, made when it was saved. If it was saved before there were assessments,
-`assess_version` computes it from the features that the version keeps of its test pictures.
+It is saved with a version as `assessment.json`. For older versions, `assess_version` computes it from the test features
+in the replay memory.
 """
 
 import threading
@@ -17,8 +17,8 @@ from catdog.evaluation import curves
 from catdog.evaluation.metrics import confusion_matrix
 from catdog.registry.store import ModelVersion
 
-EXAMPLES_A_CELL: Final = 24
-"""Pictures that are listed for a cell of the confusion matrix."""
+EXAMPLES_PER_CELL: Final = 24
+"""Images listed per cell of the confusion matrix."""
 
 MOST_EXAMPLES: Final = 500
 
@@ -26,20 +26,20 @@ Assessment = dict[str, Any]
 
 
 def assess(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], pictures: Sequence[tuple[str, str]]
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], images: Sequence[tuple[str, str]]
 ) -> Assessment:
-    """Describe answers against labels, ready for JSON.
+    """Compare predictions with labels, ready for JSON.
 
     Args:
         probabilities: `(N, C)`, rows sum to 1; N at least 1.
         labels: `(N,)` in [0, C).
-        pictures: of each the SHA-256 and the path in its data set.
+        images: SHA-256 and path in the data set of each image.
 
     Returns:
-        `n`; `rates`: precision and recall by class with intervals; `roc`, `precision_recall`: a curve a class, or None;
-        `reliability`: bins of confidence; `confidence`: a histogram of right and of wrong answers; `examples`: pictures
-        of each cell of the confusion matrix, wrong answers first, of these the surest first, of right ones the
-        least sure.
+        `n`; `rates`: precision and recall by class with intervals; `roc`, `precision_recall`: a curve per class, or
+        None; `reliability`: bins of confidence; `confidence`: histograms of correct and wrong predictions; `examples`:
+        images of each cell of the confusion matrix, first wrong predictions by falling confidence, then correct ones
+        by rising confidence.
     """
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
@@ -51,15 +51,15 @@ def assess(
         "precision_recall": [curves.precision_recall(exact, labels, class_id) for class_id in numbers],
         "reliability": curves.reliability(exact, labels),
         "confidence": curves.confidence_histogram(exact, labels),
-        "examples": _examples(exact, labels, pictures),
+        "examples": _examples(exact, labels, images),
     }
 
 
 def assess_version(version: ModelVersion) -> Assessment | None:
-    """Assess a version on the test pictures whose features it keeps; None if it keeps none.
+    """Assess a version on the test features in its replay memory; None if it has none.
 
     Raises:
-        VersionCorruptError: its head cannot be read.
+        VersionCorruptError: its head can't be read.
     """
     try:
         replay = version.replay()
@@ -69,24 +69,24 @@ def assess_version(version: ModelVersion) -> Assessment | None:
     if tested is None or not len(tested.labels):
         return None
     paths = {row["sha256"]: row["path"] for row in version.manifest()}
-    pictures = [(sha256, paths.get(sha256, "")) for sha256 in tested.sha256.tolist()]
-    return assess(version.load_head().probabilities(tested.features), tested.labels, pictures)
+    images = [(sha256, paths.get(sha256, "")) for sha256 in tested.sha256.tolist()]
+    return assess(version.load_head().probabilities(tested.features), tested.labels, images)
 
 
 class Assessments:
-    """The assessment of the version that was asked for last, read or computed once. For any number of threads."""
+    """Caches the assessment of the last requested version; thread-safe."""
 
     def __init__(self) -> None:
         self._last: tuple[ModelVersion, Assessment] | None = None
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def get(self, version: ModelVersion) -> Assessment:
-        """Return what a version holds, or what its kept features give; empty if it has neither.
+        """Return a version's stored or computed assessment; empty if it has neither.
 
         Raises:
-            VersionCorruptError: the version needs to be assessed and cannot be read.
+            VersionCorruptError: the version can't be read for computing it.
         """
-        with self._turn:
+        with self._lock:
             if self._last is None or self._last[0] != version:
                 held = version.assessment()
                 if held is None and version.has_replay:
@@ -96,7 +96,7 @@ class Assessments:
 
 
 def _examples(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], pictures: Sequence[tuple[str, str]]
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], images: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
     answered, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     is_right = answered == labels
@@ -105,11 +105,11 @@ def _examples(
     examples: list[dict[str, Any]] = []
     for i in order.tolist():
         cell = int(labels[i]), int(answered[i])
-        if listed[cell] < EXAMPLES_A_CELL and len(examples) < MOST_EXAMPLES:
+        if listed[cell] < EXAMPLES_PER_CELL and len(examples) < MOST_EXAMPLES:
             listed[cell] += 1
-            sha256, path = pictures[i]
+            sha256, path = images[i]
             shares = probabilities[i].round(5).tolist()
-            path = path.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes, JSON may not
+            path = path.encode("utf-8", "backslashreplace").decode()  # file names may be any bytes
             found = {"sha256": sha256, "path": path, "true": cell[0], "answered": cell[1], "probabilities": shares}
             examples.append(found)
     return examples

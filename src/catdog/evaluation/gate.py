@@ -1,4 +1,4 @@
-"""The gate: whether a new version may take the champion's place."""
+"""The promotion gate: decides whether a new version replaces the champion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from catdog.settings import Settings
 from catdog.text import listed
 
 RECALL_LOSS: Final = 0.02
-"""Most of a class's recall that may be lost. One picture may always be: of fewer than 50 it is more than that."""
+"""Maximum loss of a class's recall; one image may always be lost, which is more in classes of fewer than 50."""
 
 CALIBRATION_LOSS: Final = 0.02
 MAX_CALIBRATION_ERROR: Final = 0.05
-"""The expected calibration error may grow by 0.02, and to 0.05 in any case."""
+"""The expected calibration error may grow by 0.02, or up to 0.05."""
 
 MIN_CALIBRATED: Final = 100
-"""Fewest test pictures on which the calibration error says more than chance does."""
+"""Minimum test images for comparing calibration errors."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the challenger may be promoted, why, and how both compare on the same pictures."""
+    """Whether the challenger may be promoted, the reason, and the comparison."""
 
     passed: bool
     reason: str
@@ -45,17 +45,17 @@ def judge(
     classes: Sequence[str],
     name: str,
 ) -> Verdict:
-    """Compare two versions by their answers for the same test pictures, which neither was fitted on.
+    """Compare two versions by their predictions for the same test images, which neither was trained on.
 
-    The challenger passes when it is not significantly worse (McNemar's exact test, p < 0.05), no class lost more than 2
-    points of its recall, and its confidence is about as right as the champion's.
+    The challenger passes if it isn't significantly worse (McNemar's exact test, p < 0.05), no class loses more than 2
+    points of recall, and it is about as well calibrated as the champion.
 
     Args:
         champion: probabilities `(N, C)`.
         challenger: probabilities `(N, C)`.
         labels: `(N,)` in [0, C), N at least 1.
         classes: C folder names.
-        name: what the champion is called in the reason, such as `version 3`.
+        name: of the champion in the reason, such as `version 3`.
     """
     before, after = champion.argmax(axis=1) == labels, challenger.argmax(axis=1) == labels
     comparison = compare(before, after)
@@ -68,12 +68,12 @@ def judge(
         if lost > max(1, RECALL_LOSS * members.sum()):
             recalls = f"{before[members].mean():.1%} to {after[members].mean():.1%}"
             faults.append(
-                f"recall of {probability_key(folder)} falls from {recalls}; {100 * RECALL_LOSS:.0f} points may go"
+                f"recall of {probability_key(folder)} falls from {recalls}, by more than {100 * RECALL_LOSS:.0f} points"
             )
     if len(labels) >= MIN_CALIBRATED:
         errors = [expected_calibration_error(answers, labels) for answers in (champion, challenger)]
         if errors[1] > max(MAX_CALIBRATION_ERROR, errors[0] + CALIBRATION_LOSS):
-            faults.append(f"confidence is less right: calibration error {errors[0]:.3f} before, {errors[1]:.3f} now")
+            faults.append(f"the calibration error rises from {errors[0]:.3f} to {errors[1]:.3f}")
     return Verdict(not faults, "; ".join(faults) or f"not significantly worse than {name}: {comparison}", comparison)
 
 
@@ -87,56 +87,55 @@ def decide(
     wanted: bool | None = None,
     backbone: Backbone | None = None,
 ) -> tuple[bool, str]:
-    """Say whether a newly trained version is to be promoted, and why.
+    """Return whether to promote a new version, and the reason.
 
-    It is when it is the first, or passes `judge` beside the champion on the test pictures that the champion was not
-    trained on.
+    It is promoted if it is the first, or passes `judge` on the test images that the champion wasn't trained on.
 
     Args:
         classes: the new version's.
-        test: N test pictures.
-        probabilities: the new version's answers for them, `(N, C)`.
+        test: N test images.
+        probabilities: the new version's predictions for them, `(N, C)`.
         engine: database of cached features.
-        settings: where models lie, arithmetic, threads.
+        settings: the settings.
         wanted: True or False decides without a comparison.
-        backbone: the new version's, as loaded; used for the champion too where that is on the same.
+        backbone: the new version's, loaded; reused if the champion has the same.
     """
     if wanted is not None:
-        return wanted, "as asked for"
+        return wanted, "as requested"
     store = ModelStore(settings.models_dir)
     if store.champion() is None:
         return True, "the first version"
     champion = store.get()
-    name = f"version {champion.number}, the champion,"
+    name = f"version {champion.number}"
     if champion.classes != classes:
         known = listed(champion.classes)
-        return False, f"{name} knows other classes ({known}); promote this one by hand to replace it"
+        return False, f"{name}, in use, has other classes ({known}); promote this version by hand to replace it"
     seen = champion.training_hashes()
-    pictures = [picture for picture in test.pictures if picture.sha256 not in seen]
-    if not pictures:
-        return False, f"{name} was trained on these test pictures, so that no comparison would be fair"
-    answers = _embed(pictures, champion, engine, settings, backbone)
-    rows = {picture.sha256: index for index, picture in enumerate(test.pictures)}
-    challenger = probabilities[[rows[picture.sha256] for picture in answers.pictures]]
+    images = [image for image in test.pictures if image.sha256 not in seen]
+    if not images:
+        return False, f"{name}, in use, was trained on all of these test images, so a comparison would be unfair"
+    answers = _embed(images, champion, engine, settings, backbone)
+    rows = {image.sha256: index for index, image in enumerate(test.pictures)}
+    challenger = probabilities[[rows[image.sha256] for image in answers.pictures]]
     verdict = judge(
         champion.load_head().probabilities(answers.vectors[:, 0]),
         challenger,
         answers.labels,
         classes,
-        f"version {champion.number}",
+        name,
     )
     return verdict.passed, verdict.reason
 
 
 def _embed(
-    pictures: Sequence[Picture], champion: ModelVersion, engine: Engine, settings: Settings, loaded: Backbone | None
+    images: Sequence[Picture], champion: ModelVersion, engine: Engine, settings: Settings, loaded: Backbone | None
 ) -> Embedded:
-    """Give the champion's features; its backbone is loaded only where some are not cached."""
+    """Return the champion's features; loads its backbone only if some aren't cached."""
     folder, threads = champion.backbone_path, settings.resolved_threads
     cache = FeatureCache(engine, read_info(folder).id)
-    known = read_embedded(pictures, cache)
-    if len(known.pictures) == len(pictures):
+    known = read_embedded(images, cache)
+    if len(known.pictures) == len(images):
         return known
     backbone = load_backbone(folder, precision=settings.precision, threads=threads, loaded=loaded)
     limits = limits_of(settings)
-    return embed(pictures, backbone, cache, threads=threads, limits=limits)
+    return embed(images, backbone, cache, threads=threads, limits=limits)

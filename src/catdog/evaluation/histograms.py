@@ -1,4 +1,4 @@
-"""Bins that values are counted in: fixed, so that counts of several processes and hours can be added up."""
+"""Fixed bins for counting values, so counts of several processes and hours can be added."""
 
 import math
 from collections.abc import Mapping
@@ -11,38 +11,38 @@ SHARE_BINS: Final = 20
 
 LATENCY_FROM_MS: Final = 0.1
 LATENCY_GROWTH: Final = 1.05
-"""Each bin of latency is 5 % wider than the one before: its middle is within 2.5 % of all that lies in it."""
+"""Each latency bin is 5 % wider than the one before, so its middle is within 2.5 % of its values."""
 
 LATENCY_BINS: Final = 300
-"""Up to 0.1 ms * 1.05^300 = 227 seconds; what takes longer is counted as that."""
+"""Up to 0.1 ms * 1.05^300 = 227 seconds; the last bin includes longer ones."""
 
 PERCENTILES: Final = (50, 95, 99)
 _STEP: Final = math.log(LATENCY_GROWTH)
 
 
 def share_bin(value: float) -> int:
-    """Number the bin of a value in [0, 1]; what lies outside is counted at the end."""
+    """Return the bin of a value in [0, 1]; values outside are counted in the first or last."""
     return min(max(int(value * SHARE_BINS), 0), SHARE_BINS - 1)
 
 
 def latency_bin(milliseconds: float) -> int:
-    """Number the bin of a latency."""
+    """Return the bin of a latency."""
     if milliseconds <= LATENCY_FROM_MS:
         return 0
     return min(int(math.log(milliseconds / LATENCY_FROM_MS) / _STEP), LATENCY_BINS - 1)
 
 
 def share_histogram(counts: Mapping[int, int]) -> dict[str, list[Any]]:
-    """Give `edges`, one more than bins, and `counts` of values in [0, 1], ready for JSON."""
+    """Return `edges`, one more than bins, and `counts` of values in [0, 1], ready for JSON."""
     edges = [round(number / SHARE_BINS, 4) for number in range(SHARE_BINS + 1)]
     return {"edges": edges, "counts": [counts.get(number, 0) for number in range(SHARE_BINS)]}
 
 
 def latency_percentiles(counts: Mapping[int, int]) -> dict[str, float | int]:
-    """Give `n` and, where that is not 0, `p50`, `p95` and `p99` in milliseconds, each within 2.5 %.
+    """Return `n` and, unless it is 0, `p50`, `p95` and `p99` in milliseconds, each within 2.5 %.
 
     Args:
-        counts: how many latencies lie in each bin of `latency_bin`.
+        counts: number of latencies by `latency_bin`.
     """
     n = sum(counts.values())
     if n == 0:
@@ -51,7 +51,7 @@ def latency_percentiles(counts: Mapping[int, int]) -> dict[str, float | int]:
 
 
 def _percentile(counts: Mapping[int, int], rank: float) -> float:
-    """Give the middle of the bin in which the value of that rank lies."""
+    """Return the middle of the bin with the value of a rank."""
     reached = np.cumsum([count for _, count in sorted(counts.items())])
     number = sorted(counts)[int(np.searchsorted(reached, rank))]
     return float(LATENCY_FROM_MS * LATENCY_GROWTH ** (number + 0.5))

@@ -1,7 +1,7 @@
-"""Which labels the features contradict: confident learning on probabilities of a probe that never saw the image.
+"""Finds label issues by confident learning, on out-of-sample probabilities of a linear probe.
 
-In NumPy, since retraining needs it wherever a server runs. cleanlab does the same, but takes scikit-learn, SciPy and
-pandas along, 280 MB together. Tests compare the two.
+In NumPy, as every server needs it for retraining. cleanlab does the same, but requires scikit-learn, SciPy and pandas,
+280 MB together. Tests compare the two.
 """
 
 from typing import Any, Final
@@ -13,22 +13,22 @@ from catdog.model.head import softmax
 
 FOLDS: Final = 5
 STRENGTH: Final = 3.0
-"""Inverse of the probe's L2 penalty on features of unit length; 3 and 10 found the same flips, 3 in less time."""
+"""Inverse of the probe's L2 penalty on features of unit length; 3 and 10 find the same flips, 3 faster."""
 
 MOST_STEPS: Final = 1000
 TOLERANCE: Final = 3e-2
-"""Largest entry of the gradient at which a probe is fitted; at the start it is over 100 for 1,000 images."""
+"""Largest entry of the gradient at convergence; it starts above 100 for 1,000 images."""
 
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
 def find_label_issues(labels: Labels, probabilities: Probabilities) -> NDArray[np.bool_]:
-    """Tell which of N labels look wrong: pruning by noise rate (https://arxiv.org/abs/1911.00068).
+    """Return which of N labels look wrong, by pruning by noise rate (https://arxiv.org/abs/1911.00068).
 
     Args:
         labels: `(N,)` in [0, C), some of each class.
-        probabilities: `(N, C)`, of models that did not see the image.
+        probabilities: `(N, C)`, out of sample.
     """
     noise = _count_noise(labels, probabilities)
     given = probabilities[np.arange(len(labels)), labels]
@@ -42,9 +42,9 @@ def find_label_issues(labels: Labels, probabilities: Probabilities) -> NDArray[n
 
 
 def _count_noise(labels: Labels, probabilities: Probabilities) -> Labels:
-    """Estimate how many images of each label, down, show another class, across: `(C, C)`, 0 on the diagonal."""
+    """Estimate the number of images by label and true class, `(C, C)`, with 0 on the diagonal."""
     classes = probabilities.shape[1]
-    # An image counts for a class that it is as probably of as images with that label are on average.
+    # An image counts for a class if its probability reaches the mean of images with that label.
     thresholds = np.array([probabilities[labels == c, c].mean() for c in range(classes)])
     confident = np.where(probabilities >= thresholds - 1e-6, probabilities, -1)
     counted = confident.max(axis=1) >= 0
@@ -58,7 +58,7 @@ def _count_noise(labels: Labels, probabilities: Probabilities) -> Labels:
 
 
 def out_of_sample(features: NDArray[Any], labels: Labels, groups: Labels) -> Probabilities:
-    """Return probabilities `(N, C)`, each from a probe that was fitted without the image's group.
+    """Return probabilities `(N, C)`, each from a probe fitted without the image's group.
 
     Args:
         features: `(N, D)`, of unit length.
@@ -77,11 +77,11 @@ def out_of_sample(features: NDArray[Any], labels: Labels, groups: Labels) -> Pro
 
 
 def _assign_folds(labels: Labels, groups: Labels, classes: int) -> Labels:
-    """Return the fold of each image `(N,)`: groups stay together, classes are spread as evenly as that allows."""
+    """Return the fold of each image `(N,)`; groups stay together, and classes are spread evenly."""
     counts = np.zeros((groups.max() + 1, classes))
     np.add.at(counts, (groups, labels), 1)
     shares = counts / np.maximum(counts.sum(axis=0), 1)
-    # Large groups first, while there is room to balance them; the rest in a drawn order.
+    # Large groups first, which are harder to balance; equal ones in random order.
     order = np.random.default_rng(0).permutation(len(counts))
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     filled, fold_of = np.zeros((FOLDS, classes)), np.zeros(len(counts), np.int64)
@@ -92,16 +92,16 @@ def _assign_folds(labels: Labels, groups: Labels, classes: int) -> Labels:
 
 
 def fit_probe(features: NDArray[Any], labels: Labels, classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fit a multinomial logistic regression with an L2 penalty; returns weights `(D, C)` and bias `(C,)`.
+    """Fit a multinomial logistic regression with an L2 penalty; return weights `(D, C)` and bias `(C,)`.
 
-    Nesterov's accelerated gradient with restarts (https://arxiv.org/abs/1204.3982), on centred features.
+    By Nesterov's accelerated gradient with restarts (https://arxiv.org/abs/1204.3982), on centred features.
     """
     centre = features.mean(axis=0)
     centred = features - centre
     scale = _largest_singular_value(centred)
     constant = np.full((len(centred), 1), scale / len(centred) ** 0.5, centred.dtype)
     inputs = np.hstack([centred, constant])
-    # Of two classes both columns of weights draw one boundary: it is penalised once.
+    # With two classes, both columns of weights define one boundary, which is penalised once.
     strength = np.float32(STRENGTH / 2 if classes == 2 else STRENGTH)
     penalty = np.ones((inputs.shape[1], 1), np.float32)
     penalty[-1] = 0  # the bias
@@ -123,7 +123,7 @@ def fit_probe(features: NDArray[Any], labels: Labels, classes: int) -> tuple[NDA
 
 
 def _largest_singular_value(matrix: NDArray[Any]) -> np.float32:
-    """Bound it from above, closely, by iterating the power of the matrix."""
+    """Return a close upper bound, by power iteration."""
     vector = np.ones(matrix.shape[1], np.float32) / matrix.shape[1] ** 0.5
     length = 0.0
     for _ in range(30):

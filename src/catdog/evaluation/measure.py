@@ -1,4 +1,4 @@
-"""How good a version is on labelled pictures, measured through the path that serves."""
+"""Measures a version on labelled images, with the server's predictor."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MISTAKES_SHOWN: Final = 50
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that was answered wrongly: its true and its given class, by shown name, and the confidence."""
+    """A misclassified image: the display names of its true and predicted class, and the confidence."""
 
     path: str
     true: str
@@ -34,9 +34,13 @@ class Mistake:
 
 @dataclass(frozen=True)
 class OtherThings:
-    """How pictures of other things fared: N of them, AUROC of novelty against pictures of the classes, share accepted.
+    """Results on `n` images that show none of the classes.
 
-    `accepted_ci` is Wilson's 95 % interval; `accepted` lists the path and verdict of each that got a class.
+    Attributes:
+        auroc: of novelty, against images of the classes.
+        accepted_share: share that got a class.
+        accepted_ci: its 95 % interval (Wilson).
+        accepted: path and verdict of each image that got a class.
     """
 
     n: int
@@ -46,17 +50,18 @@ class OtherThings:
     accepted: tuple[tuple[str, str], ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the figures in their public form, ready for JSON."""
+        """Return the figures in their public form, ready for JSON."""
         accepted = [{"path": path, "verdict": verdict} for path, verdict in self.accepted]
         return {**vars(self), "accepted": accepted}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What measuring a version on labelled pictures gave.
+    """Results of a version on labelled images.
 
-    `seen_in_training` counts pictures that the version was fitted on: they say nothing about new ones. `remarks` tell
-    how the folders were read, and which classes have no pictures.
+    Attributes:
+        seen_in_training: number of images that the version was trained on, which bias the metrics.
+        remarks: how the folders were read, and which classes have no images.
     """
 
     model_version: int
@@ -69,7 +74,7 @@ class Evaluation:
     remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the evaluation in its public form, ready for JSON."""
+        """Return the evaluation in its public form, ready for JSON."""
         return {
             "n": self.metrics["n"],
             "model_version": self.model_version,
@@ -85,7 +90,7 @@ class Evaluation:
 def surest_mistakes(
     probabilities: Probabilities, labels: Labels, paths: Sequence[str], classes: Sequence[str]
 ) -> tuple[Mistake, ...]:
-    """List the wrong answers, the surest first, at most 50."""
+    """List at most 50 wrong predictions, most confident first."""
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN].tolist()
@@ -102,40 +107,44 @@ def evaluate(
     other: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Evaluation, Probabilities, Labels]:
-    """Measure a version on a labelled folder, through the path that serves.
+    """Measure a version on a labelled folder: on its test split, or on all images if it has none.
 
-    Of a folder with a test split, that is measured; of any other, all of it. `layout` is what a person says about the
-    folders. `other` is a folder of pictures that show
-    none of the classes: given that, the evaluation says how many of them were answered all the same.
+    Args:
+        predictor: the version to measure.
+        data: the folder.
+        settings: the settings.
+        layout: how to read the folders.
+        other: folder of images that show none of the classes, to measure how many get a class anyway.
+        on_progress: called with the number of images done and their total.
 
     Returns:
-        The evaluation, and what it was computed from: probabilities `(N, C)` and labels `(N,)`.
+        The evaluation, with its probabilities `(N, C)` and labels `(N,)`.
 
     Raises:
-        DatasetError: no usable pictures, or of classes that the version does not know.
+        DatasetError: no usable images, or classes that the version doesn't have.
     """
     manifest = read_folder(data, settings, layout=layout).manifest
     labels_of = _match_classes(manifest, predictor.version.classes)
-    pictures = manifest.select("test") or list(manifest.pictures)
-    if not pictures:
+    images = manifest.select("test") or list(manifest.pictures)
+    if not images:
         raise DatasetError(
-            f"At least one usable picture in a class folder is needed. Received: {manifest.root}, with "
-            f"{counted(len(manifest.rejected), 'file')} that cannot be used."
+            f"No usable images in class folders in {manifest.root}; "
+            f"{counted(len(manifest.rejected), 'file')} can't be used."
         )
     answers, kept = [], []
     rejected = [(str(item.path), item.reason) for item in manifest.rejected]
-    stream = predictor.predict_stream(picture.path for picture in pictures)
-    for done, (picture, outcome) in enumerate(zip(pictures, stream, strict=True), 1):
+    stream = predictor.predict_stream(image.path for image in images)
+    for done, (image, outcome) in enumerate(zip(images, stream, strict=True), 1):
         if isinstance(outcome, PictureError):
-            rejected.append((str(picture.path), str(outcome)))
+            rejected.append((str(image.path), str(outcome)))
         else:
             answers.append(outcome)
-            kept.append(picture)
+            kept.append(image)
         if on_progress:
-            on_progress(done, len(pictures))
+            on_progress(done, len(images))
     classes = predictor.version.classes
     probabilities = np.array([list(answer.probabilities.values()) for answer in answers], np.float32)
-    truth = np.array([labels_of[picture.label] for picture in kept], np.int64)
+    truth = np.array([labels_of[image.label] for image in kept], np.int64)
     answered = np.array([answer.is_answered for answer in answers], bool)
     metrics = compute_metrics(probabilities, truth, classes)
     metrics |= coverage_metrics(answered, probabilities.argmax(axis=1) == truth)
@@ -153,21 +162,21 @@ def evaluate(
 
 
 def measure_other(predictor: Predictor, folder: Path, familiar: Sequence[float]) -> OtherThings:
-    """Measure how well pictures of other things are told apart from pictures of the classes.
+    """Measure how well images that show none of the classes are recognised.
 
     Args:
         predictor: the version to measure.
-        folder: pictures that show none of the classes, in it or in folders in it; what cannot be read is passed over.
-        familiar: novelty of pictures of the classes.
+        folder: their folder, searched recursively; unusable files are skipped.
+        familiar: novelty of images of the classes.
 
     Raises:
-        DatasetError: no picture that can be read.
+        DatasetError: no usable image.
     """
     found = list(find_pictures([folder], recursive=True))
     pairs = zip(found, predictor.predict_stream(found), strict=True)
     answers = [(path, answer) for path, answer in pairs if not isinstance(answer, PictureError)]
     if not answers:
-        raise DatasetError(f"At least one picture of other things is needed. Received: {folder}, with none usable.")
+        raise DatasetError(f"No usable images of other objects in {folder}.")
     novelty = [answer.novelty for _, answer in answers]
     accepted = [(str(path), answer.verdict) for path, answer in answers if answer.is_answered]
     is_other = np.repeat([False, True], [len(familiar), len(novelty)])
@@ -185,9 +194,8 @@ def _match_classes(manifest: Manifest, classes: Sequence[str]) -> list[int]:
     unknown = [name for name, found in zip(manifest.classes, matched, strict=True) if found is None]
     if unknown:
         raise DatasetError(
-            f"The class folders must be among {listed(classes)}, which the model knows. "
-            f"Received: {listed(unknown)}, in {manifest.root}. `catdog data check` shows how the folders are read; "
-            "--layout and --split-names say how to read them."
+            f"{manifest.root} has classes that the model doesn't know: {listed(unknown)}. It knows {listed(classes)}. "
+            "`catdog data check` shows how the folders are read; use --layout and --split-names to change that."
         )
     return [found for found in matched if found is not None]
 
@@ -195,9 +203,9 @@ def _match_classes(manifest: Manifest, classes: Sequence[str]) -> list[int]:
 def _not_measured(labels: Labels, classes: Sequence[str]) -> list[str]:
     present = set(labels.tolist())
     without = [name for i, name in enumerate(classes) if i not in present]
-    return [f"Not measured, since there are no images of them: {listed(without)}."] if without else []
+    return [f"Not measured, as there are no images: {listed(without)}."] if without else []
 
 
-def _count_seen(predictor: Predictor, pictures: Sequence[Picture]) -> int:
+def _count_seen(predictor: Predictor, images: Sequence[Picture]) -> int:
     seen = predictor.version.training_hashes()
-    return sum(picture.sha256 in seen for picture in pictures)
+    return sum(image.sha256 in seen for image in images)

@@ -1,4 +1,4 @@
-"""Figures of merit: metrics with intervals, calibration, coverage, and one version against another."""
+"""Metrics with intervals, calibration, coverage, and the comparison of two versions."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from catdog.text import counted
 ECE_BINS: Final = 15
 SIGNIFICANCE: Final = 0.05
 _QUANTILE: Final = 1.959963984540054
-"""Of the normal distribution, for 95 % around its middle."""
+"""Quantile of the normal distribution for a central 95 % interval."""
 
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -22,10 +22,10 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions on the same pictures: how many only the champion, and only the challenger, got right.
+    """Two versions on `n` images: how many only the champion, and only the challenger, classified correctly.
 
-    `p_value` is that of McNemar's exact test (https://doi.org/10.1007/BF02295996); None of `champion` and
-    `challenger` being better is its null hypothesis.
+    `p_value` is from McNemar's exact test (https://doi.org/10.1007/BF02295996), whose null hypothesis is that neither
+    is better.
     """
 
     n: int
@@ -35,19 +35,19 @@ class Comparison:
 
     @property
     def significantly_worse(self) -> bool:
-        """Whether the challenger is worse by more than chance explains, at the 5 % level."""
+        """Whether the challenger is significantly worse, at the 5 % level."""
         return self.only_champion > self.only_challenger and self.p_value < SIGNIFICANCE
 
     def __str__(self) -> str:
         return (
-            f"on {counted(self.n, 'test picture')} the challenger alone is right on {self.only_challenger}, "
-            f"the champion alone on {self.only_champion} (McNemar's exact test, p = {self.p_value:.3g})"
+            f"fixes {self.only_challenger} and breaks {self.only_champion} of {counted(self.n, 'test image')} "
+            f"(McNemar's exact test, p = {self.p_value:.3g})"
         )
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of merit of a version, its 95 % interval where it is a share of `n` pictures, and what it says."""
+    """A metric with its meaning and, if it is a share of `n` images, its 95 % interval."""
 
     name: str
     value: float
@@ -57,7 +57,7 @@ class Measure:
 
 
 def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
-    """Measure answers against labels.
+    """Compute metrics of predictions.
 
     Args:
         probabilities: `(N, C)`, rows sum to 1.
@@ -65,19 +65,18 @@ def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Seque
         classes: C folder names.
 
     Returns:
-        `n`, `accuracy`, `accuracy_ci` (Wilson, 95 %), `precision`, `recall`, `f1_score` (macro over the classes that
-        occur), `per_class`, `loss` (cross-entropy, nats), `brier` (squared distance of the probabilities from the
-        truth, in [0, 2]; halved for two classes, where that is the usual form), `ece` (expected calibration error,
-        15 bins), `roc_auc` (macro, one against the rest; None where a class is missing), `confusion_matrix` (rows:
-        true classes).
+        `n`, `accuracy`, `accuracy_ci` (Wilson, 95 %), `precision`, `recall`, `f1_score` (macro over present classes),
+        `per_class`, `loss` (cross-entropy, nats), `brier` (in [0, 2]; for two classes halved, as is usual), `ece`
+        (expected calibration error, 15 bins), `roc_auc` (macro, one against the rest; None if a class is missing),
+        `confusion_matrix` (rows: true classes).
 
     Raises:
-        ValueError: no pictures, or shapes that do not fit.
+        ValueError: no images, or shapes that don't fit.
     """
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise ValueError(
-            f"At least one picture and (N, {len(classes)}) probabilities are needed. "
-            f"Received: {len(labels)} labels and {probabilities.shape}"
+            f"Metrics need at least one image and (N, {len(classes)}) probabilities, got {len(labels)} labels and "
+            f"{probabilities.shape}"
         )
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
@@ -112,17 +111,13 @@ def compute_metrics(probabilities: Probabilities, labels: Labels, classes: Seque
 
 
 def coverage_metrics(answered: NDArray[np.bool_], correct: NDArray[np.bool_]) -> dict[str, Any]:
-    """Say how many of N pictures get a class for a verdict, and how right these are.
-
-    Returns:
-        `coverage`, the share answered, in [0, 1], and `selective_accuracy`, the accuracy on them; None where none is.
-    """
+    """Return `coverage`, the share of images whose verdict is a class, and `selective_accuracy`, their accuracy."""
     selective = float(correct[answered].mean()) if answered.any() else None
     return {"coverage": float(answered.mean()), "selective_accuracy": selective}
 
 
 def wilson_interval(successes: int, n: int) -> list[float]:
-    """Give Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
+    """Return Wilson's 95 % interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
     share, weight = successes / n, _QUANTILE**2 / n
     middle = (share + weight / 2) / (1 + weight)
     reach = (weight * (share * (1 - share) + weight / 4)) ** 0.5 / (1 + weight)
@@ -130,23 +125,21 @@ def wilson_interval(successes: int, n: int) -> list[float]:
 
 
 def measures(metrics: Mapping[str, Any]) -> list[Measure]:
-    """List what a version's `metrics` hold, shares with Wilson's interval; what is missing is left out."""
+    """List a version's metrics, shares with Wilson's interval; missing ones are left out."""
     n = int(metrics.get("n", 0))
     answered = round(metrics.get("coverage", 0) * n)
     found = [
-        _share("accuracy", metrics, "accuracy", n, "test pictures whose likeliest class is right"),
-        _share("coverage", metrics, "coverage", n, "test pictures that get a class, and not neither or unsure"),
-        _share(
-            "accuracy where answered", metrics, "selective_accuracy", answered, "the same, of those that get a class"
-        ),
+        _share("accuracy", metrics, "accuracy", n, "test images whose most probable class is correct"),
+        _share("coverage", metrics, "coverage", n, "test images with a class as verdict, not neither or unsure"),
+        _share("selective accuracy", metrics, "selective_accuracy", answered, "accuracy on images with such a verdict"),
         *_by_class(metrics),
     ]
     rest = {
-        "roc_auc": ("ROC AUC", "1 where every picture of a class is put above all others"),
+        "roc_auc": ("ROC AUC", "1 if every image of a class ranks above all others"),
         "f1_score": ("F1, mean of classes", "harmonic mean of precision and recall"),
-        "ece": ("calibration error", "how far confidence is from the share that is right; 0 is best"),
-        "brier": ("Brier score", "mean squared distance of the probabilities; 0 is best"),
-        "loss": ("cross-entropy", "what training makes small; 0 is best"),
+        "ece": ("calibration error", "mean difference between confidence and accuracy; 0 is best"),
+        "brier": ("Brier score", "mean squared error of the probabilities; 0 is best"),
+        "loss": ("cross-entropy", "loss minimised in training; 0 is best"),
     }
     found += [
         Measure(name, metrics[key], meaning) for key, (name, meaning) in rest.items() if metrics.get(key) is not None
@@ -162,13 +155,13 @@ def _share(name: str, metrics: Mapping[str, Any], key: str, n: int, meaning: str
 
 
 def _by_class(metrics: Mapping[str, Any]) -> Iterator[Measure]:
-    """Give recall and precision of each class, from the confusion matrix: true classes down, answered ones across."""
+    """Yield recall and precision of each class, from the confusion matrix (rows: true classes)."""
     matrix = np.array(metrics.get("confusion_matrix", []), np.int64).reshape(-1, len(metrics.get("per_class", {})) or 1)
     for i, name in enumerate(metrics.get("per_class", {}) if len(matrix) else {}):
         right, true, answered = int(matrix[i, i]), int(matrix[i].sum()), int(matrix[:, i].sum())
         for kind, n, meaning in (
-            ("recall", true, f"test pictures of {name} that are called so"),
-            ("precision", answered, f"test pictures called {name} that are"),
+            ("recall", true, f"test images of {name} predicted as {name}"),
+            ("precision", answered, f"test images predicted as {name} that are {name}"),
         ):
             if n:
                 low, high = wilson_interval(right, n)
@@ -176,14 +169,14 @@ def _by_class(metrics: Mapping[str, Any]) -> Iterator[Measure]:
 
 
 def brier_score(probabilities: NDArray[np.float64], labels: Labels) -> float:
-    """Give the mean squared distance of probabilities `(N, C)` from the truth; halved for two classes."""
+    """Return the mean squared error of probabilities `(N, C)`, halved for two classes."""
     truth = np.eye(probabilities.shape[1])[labels]
     score = float(((probabilities - truth) ** 2).sum(axis=1).mean())
     return score / 2 if probabilities.shape[1] == 2 else score
 
 
 def calibration_bins(probabilities: NDArray[Any], labels: Labels, bins: int = ECE_BINS) -> list[dict[str, float]]:
-    """Sort answers by confidence into equal bins; of each non-empty one: from, to, n, mean confidence, accuracy."""
+    """Return the non-empty bins of confidence: from, to, n, mean confidence, accuracy."""
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     numbers = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -200,23 +193,20 @@ def calibration_bins(probabilities: NDArray[Any], labels: Labels, bins: int = EC
 
 
 def expected_calibration_error(probabilities: NDArray[Any], labels: Labels) -> float:
-    """Average, over 15 equal bins of confidence, how far confidence and accuracy are apart.
-
-    https://arxiv.org/abs/1706.04599
-    """
+    """Return the mean difference of confidence and accuracy over 15 bins (https://arxiv.org/abs/1706.04599)."""
     bins = calibration_bins(probabilities, labels)
     return sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(labels)
 
 
 def compare(champion_correct: NDArray[np.bool_], challenger_correct: NDArray[np.bool_]) -> Comparison:
-    """Compare two versions by McNemar's exact test on the same pictures, `(N,)` each.
+    """Compare two versions by McNemar's exact test on the same images, `(N,)` each.
 
     Raises:
-        ValueError: not as many answers of one as of the other.
+        ValueError: the shapes differ.
     """
     if champion_correct.shape != challenger_correct.shape:
         raise ValueError(
-            f"Both need answers for the same pictures. Received: {champion_correct.shape}, {challenger_correct.shape}"
+            f"Both need predictions for the same images, got {champion_correct.shape} and {challenger_correct.shape}"
         )
     only_champion = int((champion_correct & ~challenger_correct).sum())
     only_challenger = int((challenger_correct & ~champion_correct).sum())
@@ -225,7 +215,7 @@ def compare(champion_correct: NDArray[np.bool_], challenger_correct: NDArray[np.
 
 
 def _sign_test(one: int, other: int) -> float:
-    """Return the chance that fair coins fall at least as unevenly, to either side."""
+    """Return the two-sided p-value of an exact sign test."""
     n = one + other
     tail = sum(math.comb(n, k) for k in range(min(one, other) + 1))
     chance: float = 2 * tail / 2**n
@@ -233,19 +223,19 @@ def _sign_test(one: int, other: int) -> float:
 
 
 def confusion_matrix(probabilities: NDArray[Any], labels: Labels) -> NDArray[np.int64]:
-    """Count images `(C, C)` by true class, down, and by the likeliest of their probabilities `(N, C)`, across."""
+    """Count images `(C, C)` by true class (rows) and predicted class, from probabilities `(N, C)`."""
     classes = probabilities.shape[1]
     cells = labels * classes + probabilities.argmax(axis=1)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
 def roc_auc(positive: NDArray[np.bool_], scores: NDArray[Any]) -> float:
-    """Return how often a positive has a higher score than a negative; a tie counts half.
+    """Return the probability that a positive scores higher than a negative; ties count half. Both must be present.
 
-    https://doi.org/10.1148/radiology.143.1.7063747. There must be some of each.
+    See https://doi.org/10.1148/radiology.143.1.7063747.
     """
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2  # equal scores share the mean of their ranks
+    ranks = np.cumsum(counts) - (counts - 1) / 2  # equal scores have the mean of their ranks
     above = int(positive.sum())
     pairs = above * (len(positive) - above)
     return float((ranks[place][positive].sum() - above * (above + 1) / 2) / pairs)
@@ -261,5 +251,5 @@ def _mean_roc_auc(probabilities: NDArray[np.float64], labels: Labels) -> float |
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Divide counts; 0 if there is nothing to divide by."""
+    """Divide counts; the result is 0 for a zero denominator."""
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

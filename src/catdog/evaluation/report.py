@@ -1,4 +1,4 @@
-"""One self-contained HTML page about how good a version is; opens anywhere, loads nothing from elsewhere."""
+"""The evaluation report, a self-contained HTML file."""
 
 import base64
 import io
@@ -24,9 +24,9 @@ from catdog.evaluation.metrics import calibration_bins
 from catdog.storage.files import write_atomically
 
 THUMBNAIL: Final = 128
-MISTAKES_PICTURED: Final = 24
-WRITTEN: Final = ("confusion",)
-"""Charts that the template writes as a table."""
+MISTAKES_SHOWN: Final = 24
+AS_TABLES: Final = ("confusion",)
+"""Charts that the template shows as tables."""
 
 
 def write_report(
@@ -47,12 +47,12 @@ def write_report(
         path: the HTML file.
         title: its heading.
         classes: C folder names.
-        metrics: as `evaluation.compute_metrics` gives them.
-        probabilities: `(N, C)`; for the reliability diagram.
+        metrics: from `metrics.compute_metrics`.
+        probabilities: `(N, C)`.
         labels: `(N,)` in [0, C).
-        mistakes: the surest first; the first 24 are shown, as thumbnails inside the page.
-        facts: what else to say, name -> value or table.
-        made_from: `metadata.json` of the version, for the charts of its data and its learning.
+        mistakes: most confident first; the first 24 are shown as thumbnails.
+        facts: more details, name -> value or table.
+        made_from: `metadata.json` of the version, for charts of its data and training.
     """
     environment = Environment(
         loader=PackageLoader("catdog.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -60,7 +60,7 @@ def write_report(
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
     assessment = assess(probabilities, labels, [("", "")] * len(labels))
     figures = Figures.of_version({**(made_from or {}), "classes": classes, "metrics": metrics}, assessment)
-    charts = [chart for chart in fill(figures) if chart.rows and chart.name not in WRITTEN]
+    charts = [chart for chart in fill(figures) if chart.rows and chart.name not in AS_TABLES]
     matrix = np.array(metrics["confusion_matrix"])
     page = environment.get_template("report.html").render(
         title=title,
@@ -70,7 +70,7 @@ def write_report(
         matrix=matrix.tolist(),
         row_sums=np.maximum(matrix.sum(axis=1), 1).tolist(),
         bins=calibration_bins(probabilities, labels),
-        mistakes=[(mistake, _thumbnail(mistake.path)) for mistake in mistakes[:MISTAKES_PICTURED]],
+        mistakes=[(mistake, _thumbnail(mistake.path)) for mistake in mistakes[:MISTAKES_SHOWN]],
         insights=insights(figures),
         charts=charts,
         specifications=[{**chart.specification(config=PAPER), "name": chart.name} for chart in charts],
@@ -81,7 +81,7 @@ def write_report(
 
 
 def _thumbnail(path: str) -> str:
-    """Make a data URL of a small copy; empty where the picture is gone."""
+    """Return a thumbnail as a data URL; empty if the image can't be read."""
     try:
         pixels = decode(read_picture(path), THUMBNAIL)
     except PictureError:

@@ -1,6 +1,6 @@
 """The classifier: a head on the backbone's features, calibration, and novelty.
 
-`create_model` and `train_model` are for people who program; they load on first use, since `network` may load Keras.
+`create_model` and `train_model` are public; they are imported on first use because `network` may load Keras.
 """
 
 from typing import TYPE_CHECKING, Any

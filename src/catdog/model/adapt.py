@@ -1,13 +1,11 @@
-"""Fitting a head that exists already to new pictures, so that it keeps what it knows; without TensorFlow.
+"""Adapts the champion's head to new images without forgetting the old ones; in NumPy.
 
-`model.train_model` fits a new head from nothing, in Keras. Here the champion's head is the start, and a thousand or ten
-thousand cached features are all there is: importing TensorFlow would take longer than this whole fit in NumPy. Network
-and training are the same: dropout 0.5 and 0.3, Adam, early stopping with patience 5, the learning rate halved after 3
-epochs without progress, the best epoch kept.
+`train_model` fits a new head in Keras. This fit starts from the champion's head and has at most ten thousand cached
+features; importing TensorFlow would take longer than the fit. Network and training are the same: dropout 0.5 and 0.3,
+Adam, early stopping with patience 5, the learning rate halved after 3 epochs without progress, the best epoch kept.
 
-What is kept in memory of the old pictures is pulled towards the champion's answers rather than to the labels alone
-(learning without forgetting, https://arxiv.org/abs/1606.09282; with stored examples, https://arxiv.org/abs/1904.07734),
-which also keeps its calibration.
+Targets of old images are mostly the champion's predictions rather than labels, which also preserves its calibration
+(learning without forgetting, https://arxiv.org/abs/1606.09282; with replay, https://arxiv.org/abs/1904.07734).
 """
 
 from collections.abc import Callable
@@ -21,11 +19,11 @@ from catdog.model.head import Floats, Head, softmax
 from catdog.model.network import DROPOUT, PLATEAU_FACTOR, PLATEAU_PATIENCE, STOP_PATIENCE, History
 
 LEARNING_RATE: Final = 3e-4
-"""Adam's at the start. With the starter, 1,000 features of its memory and 100 new pictures, of which 10 were answered
-wrongly: at 1e-4 it learnt 8 of the 10, at 3e-4 all; either way one of 983 test pictures was lost."""
+"""Adam's initial rate. With the bundled model, 1,000 replayed features and 100 new images, 10 of them misclassified:
+1e-4 fixed 8 of the 10, 3e-4 all; both lost one of 983 test images."""
 
 DISTILLED: Final = 0.9
-"""Share of the champion's answer in what an old picture is to be answered; the rest is its label."""
+"""Share of the champion's prediction in the target of an old image; the rest is its label."""
 
 BATCH: Final = 256
 _DECAY: Final = (0.9, 0.999)  # Adam's, as in Keras
@@ -34,7 +32,7 @@ _EPSILON: Final = 1e-7
 
 @dataclass(frozen=True)
 class Examples:
-    """Features `(N, D)` and labels `(N,)` of pictures; `is_new` `(N,)` marks those that the head was not fitted on."""
+    """Features `(N, D)` and labels `(N,)` of images; `is_new` `(N,)` marks images the champion wasn't trained on."""
 
     features: NDArray[Any]
     labels: NDArray[np.int64]
@@ -50,27 +48,26 @@ def adapt(
     seed: int = 42,
     on_epoch: Callable[[int], None] | None = None,
 ) -> tuple[Head, History]:
-    """Fit `head` to old and new pictures, each class with the same weight; repeatable by `seed`.
+    """Fit `head` to old and new images, with equal weight per class; repeatable by `seed`.
 
-    An epoch is as good as its loss on old validation pictures plus its loss on the new training pictures: what is to be
-    kept, and what is to be learnt. Epoch 0, the head as it is, is the start and is never the best.
+    The best epoch has the lowest sum of the loss on old validation images and the loss on new training images.
 
     Args:
         head: the champion's.
-        train: pictures to fit on; at least one new one.
-        validation: pictures that are in no gradient; their old ones judge what is kept.
-        epochs: most epochs.
+        train: images to fit on; at least one new one.
+        validation: images not used for gradients; the old ones measure forgetting.
+        epochs: maximum epochs.
         seed: of shuffling and dropout.
         on_epoch: called with the epoch's number, from 1.
 
     Raises:
-        ValueError: no new picture.
+        ValueError: no new image.
     """
     if not train.is_new.any():
-        raise ValueError(f"At least one new picture is needed. Received: {len(train.labels)} old ones")
+        raise ValueError(f"Adapting needs at least one new image, got {len(train.labels)} old ones")
     features, targets = train.features.astype(np.float32), _targets(head, train)
     weights, optimizer = _balance(train.labels, len(head.output_bias)), _Adam(head)
-    judge = _Judge(head, train, validation)
+    criterion = _Criterion(head, train, validation)
     history, best = History(), head
     stalled = since_reduction = 0
     for epoch in range(epochs):
@@ -80,7 +77,7 @@ def adapt(
             chosen = order[start : start + BATCH]
             rng = np.random.default_rng([seed, epoch, start])
             loss += optimizer.step(features[chosen], targets[chosen], weights[chosen], rng)
-        figures = judge.measure(optimizer.head)
+        figures = criterion.measure(optimizer.head)
         is_best = figures["val_loss"] < min((e["val_loss"] for e in history.epochs), default=np.inf)
         history.epochs.append({"loss": loss / len(order), **figures, "learning_rate": optimizer.rate})
         if on_epoch:
@@ -97,27 +94,27 @@ def adapt(
 
 
 def _targets(head: Head, examples: Examples) -> Floats:
-    """Say what each picture is to be answered, `(N, C)`: its label; where the head was right, mostly as it did."""
-    truth = np.eye(len(head.output_bias), dtype=np.float32)[examples.labels]
-    answers = head.probabilities(examples.features)
-    known = ~examples.is_new & (answers.argmax(axis=1) == examples.labels)
-    truth[known] = DISTILLED * answers[known] + (1 - DISTILLED) * truth[known]
-    return truth
+    """Return target probabilities `(N, C)`: labels, blended with correct predictions of `head` for old images."""
+    targets = np.eye(len(head.output_bias), dtype=np.float32)[examples.labels]
+    predicted = head.probabilities(examples.features)
+    known = ~examples.is_new & (predicted.argmax(axis=1) == examples.labels)
+    targets[known] = DISTILLED * predicted[known] + (1 - DISTILLED) * targets[known]
+    return targets
 
 
 def _balance(labels: NDArray[np.int64], classes: int) -> Floats:
-    """Weigh pictures `(N,)` so that each class that occurs counts the same, 1 on average."""
+    """Return weights of images `(N,)`, 1 on average, that give each present class the same total."""
     counts = np.bincount(labels, minlength=classes)
     weights: Floats = (len(labels) / (np.count_nonzero(counts) * counts[labels])).astype(np.float32)
     return weights
 
 
-class _Judge:
-    """Measures a head: what it keeps on old validation pictures, and what it learnt of the new training pictures."""
+class _Criterion:
+    """Measures a head by its loss on old validation images and on new training images."""
 
     def __init__(self, head: Head, train: Examples, validation: Examples) -> None:
         old = ~validation.is_new
-        kept = validation if old.any() else train  # without any old picture apart, those that are fitted on
+        kept = validation if old.any() else train  # no old validation images: use the training images
         rows = ~kept.is_new
         self._parts = [
             (kept.features[rows].astype(np.float32), _targets(head, kept)[rows], kept.labels[rows]),
@@ -125,19 +122,19 @@ class _Judge:
         ]
 
     def measure(self, head: Head) -> dict[str, float]:
-        """Give `val_loss`, the sum of both losses, and `val_accuracy` on the old pictures."""
+        """Return `val_loss`, the sum of both losses, and `val_accuracy` on the old images."""
         figures = {"val_loss": 0.0, "val_accuracy": 1.0}
         for features, targets, labels in self._parts:
             if len(features):
-                answers = head.probabilities(features)
-                figures["val_loss"] += _cross_entropy(answers, targets)
+                predicted = head.probabilities(features)
+                figures["val_loss"] += _cross_entropy(predicted, targets)
                 if labels is not None:
-                    figures["val_accuracy"] = float((answers.argmax(axis=1) == labels).mean())
+                    figures["val_accuracy"] = float((predicted.argmax(axis=1) == labels).mean())
         return figures
 
 
 class _Adam:
-    """A head under training, by Adam (https://arxiv.org/abs/1412.6980) on the weighted cross-entropy."""
+    """Trains a head by Adam (https://arxiv.org/abs/1412.6980) on the weighted cross-entropy."""
 
     def __init__(self, head: Head) -> None:
         self.rate = LEARNING_RATE
@@ -148,23 +145,23 @@ class _Adam:
 
     @property
     def head(self) -> Head:
-        """The head as it is now, a copy."""
+        """A copy of the current head."""
         return Head(*(array.copy() for array in self._weights))
 
     def step(self, features: Floats, targets: Floats, weights: Floats, rng: np.random.Generator) -> float:
-        """Take one step on a batch, `(B, D)`, `(B, C)` and `(B,)`; gives the sum of its losses."""
+        """Take one step on a batch, `(B, D)`, `(B, C)` and `(B,)`; return the sum of its losses."""
         hidden_weights, hidden_bias, output_weights, output_bias = self._weights
-        # Which features are dropped: a bit each, since half of them are (drawing floats takes as long as the step).
+        # Dropout at 0.5 needs one random bit per feature; drawing floats would take as long as the step.
         bits = np.unpackbits(np.frombuffer(rng.bytes(-(-features.size // 8)), np.uint8))[: features.size]
         inputs = features * bits.reshape(features.shape) * np.float32(1 / (1 - DROPOUT[0]))
         before = inputs @ hidden_weights + hidden_bias
         kept = (rng.random(before.shape, np.float32) >= DROPOUT[1]) * (before > 0) * np.float32(1 / (1 - DROPOUT[1]))
         hidden = before * kept
-        answers = softmax(hidden @ output_weights + output_bias)
-        error = (answers - targets) * (weights / len(features))[:, np.newaxis]
-        behind = (error @ output_weights.T) * kept
-        self._update([inputs.T @ behind, behind.sum(axis=0), hidden.T @ error, error.sum(axis=0)])
-        return _cross_entropy(answers, targets) * len(features)
+        predicted = softmax(hidden @ output_weights + output_bias)
+        error = (predicted - targets) * (weights / len(features))[:, np.newaxis]
+        hidden_error = (error @ output_weights.T) * kept
+        self._update([inputs.T @ hidden_error, hidden_error.sum(axis=0), hidden.T @ error, error.sum(axis=0)])
+        return _cross_entropy(predicted, targets) * len(features)
 
     def _update(self, gradients: list[Floats]) -> None:
         self._steps += 1
@@ -176,5 +173,5 @@ class _Adam:
             weights -= rate * first / (np.sqrt(second) + _EPSILON)
 
 
-def _cross_entropy(answers: Floats, targets: Floats) -> float:
-    return float(-(targets * np.log(np.maximum(answers, 1e-12))).sum(axis=1).mean())
+def _cross_entropy(predicted: Floats, targets: Floats) -> float:
+    return float(-(targets * np.log(np.maximum(predicted, 1e-12))).sum(axis=1).mean())

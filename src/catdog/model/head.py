@@ -1,4 +1,4 @@
-"""The classifier head as arrays: what serves, without Keras.
+"""The classifier head as NumPy arrays, used for serving without Keras.
 
 features (D,) -> dense 128, ReLU -> dense C, softmax -> probabilities (C,)
 """
@@ -36,12 +36,11 @@ class Head:
         return softmax(self.logits(features))
 
     def gradient(self, features: NDArray[Any], class_id: int) -> Floats:
-        """Differentiate a class's lead, its logit less the mean of the others', by the features: `(D,)` -> `(D,)`.
+        """Return the gradient of a class's margin, its logit minus the mean of the others, by the features: `(D,)`.
 
-        Probabilities do not change when all logits grow alike, so that one logit alone would count what speaks for
-        every class. With two classes the lead is the log-odds. ReLU makes it linear around any features, so the
-        gradient is exact and not only for a small step.
+        With two classes the margin is the log-odds. A ReLU head is locally linear, so the gradient is exact.
         """
+        # A single logit would also count evidence for all classes alike, which probabilities ignore.
         active = features.astype(np.float32) @ self.hidden_weights + self.hidden_bias > 0
         others = np.delete(self.output_weights, class_id, axis=1).mean(axis=1)
         result: Floats = self.hidden_weights @ (active * (self.output_weights[:, class_id] - others))
@@ -59,25 +58,25 @@ class Head:
 
     @classmethod
     def load(cls, path: Path) -> "Head":
-        """Read what `save` wrote; nothing is unpickled.
+        """Read a file written by `save`, without unpickling.
 
         Raises:
-            VersionCorruptError: not such a file, or its arrays do not fit together.
+            VersionCorruptError: not such a file, or its arrays don't fit together.
         """
         arrays = read_arrays(path, dict(zip(cls.__dataclass_fields__, (2, 1, 2, 1), strict=True)), "head")
         try:
             head = cls(**{name: as_float32(array) for name, array in arrays.items()})
         except ValueError as error:
-            raise VersionCorruptError(f"The head cannot be read: {error} ({path}).") from error
+            raise VersionCorruptError(f"Can't read the head {path}: {error}.") from error
         shapes = [array.shape for array in vars(head).values()]
         (inputs, hidden), outputs = shapes[0], shapes[2][1]
         if shapes != [(inputs, hidden), (hidden,), (hidden, outputs), (outputs,)] or 0 in (inputs, hidden, outputs):
-            raise VersionCorruptError(f"The head's arrays do not fit together. Received: {shapes} in {path}.")
+            raise VersionCorruptError(f"The arrays of the head {path} don't fit together: {shapes}.")
         return head
 
 
 def softmax(logits: NDArray[np.float32]) -> Floats:
-    """Turn logits into probabilities over the last axis, without overflow."""
+    """Convert logits to probabilities over the last axis, without overflow."""
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: Floats = raised / raised.sum(axis=-1, keepdims=True)
     return result

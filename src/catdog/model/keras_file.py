@@ -1,4 +1,4 @@
-"""`head.keras` of a version whose head was fitted without Keras: the champion's file with other weights in it."""
+"""Writes `head.keras` for a head fitted without Keras: the champion's file with new weights."""
 
 import io
 import zipfile
@@ -14,21 +14,19 @@ _WEIGHTS: Final = "model.weights.h5"
 
 @dataclass(frozen=True)
 class KerasTwin:
-    """What `recording.save_version` saves beside a head: the Keras model of the same answers."""
+    """The Keras model of a head, made from another version's file."""
 
     template: Path
     head: Head
 
     def save(self, path: Path) -> None:
-        """Write the model; nothing where the template is missing, as in a version that was made without Keras.
-
-        A `.keras` file is a zip: its configuration is kept, the two dense layers get the head's weights. The state of
-        the optimiser goes, since it belongs to the fit of the template.
+        """Write the model, or nothing if the template is missing, as in versions made without Keras.
 
         Raises:
-            MissingDependencyError: h5py is not installed.
-            VersionCorruptError: the template does not hold such a head.
+            MissingDependencyError: h5py isn't installed.
+            VersionCorruptError: the template doesn't contain such a head.
         """
+        # A `.keras` file is a zip: only the weights change. The optimizer's state belongs to the template's fit.
         if not self.template.exists():
             return
         with zipfile.ZipFile(self.template) as template, zipfile.ZipFile(path, "w") as target:
@@ -40,7 +38,7 @@ class KerasTwin:
         try:
             import h5py
         except ImportError as error:
-            raise MissingDependencyError(f"Writing head.keras needs h5py: pip install h5py. ({error})") from error
+            raise MissingDependencyError(f"Writing head.keras needs h5py: pip install h5py ({error}).") from error
         buffer = io.BytesIO(data)
         arrays = {
             "hidden": (self.head.hidden_weights, self.head.hidden_bias),
@@ -52,7 +50,7 @@ class KerasTwin:
                 for i, array in enumerate(pair):
                     variable = found[name][str(i)] if name in found else None
                     if variable is None or variable.shape != array.shape:
-                        raise VersionCorruptError(f"The Keras head does not fit. Received: {self.template}.")
+                        raise VersionCorruptError(f"The Keras model {self.template} doesn't contain a matching head.")
                     variable[...] = array
             if "optimizer" in file:
                 del file["optimizer"]

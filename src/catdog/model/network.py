@@ -1,6 +1,6 @@
-"""Keras: the whole network, and fitting a head on features.
+"""The whole network in Keras, and fitting a head on features.
 
-Keras and TensorFlow are imported inside functions only: a process that answers never loads them.
+Keras and TensorFlow are imported inside functions only, so the server never loads them.
 """
 
 import tempfile
@@ -24,12 +24,11 @@ STOP_PATIENCE: Final = 5
 PLATEAU_PATIENCE: Final = 3
 PLATEAU_FACTOR: Final = 0.5
 LEARNING_RATE: Final = 7e-4
-"""Adam's at the start. Cross-validated on 7,193 photographs, 5e-4 and 1e-3 differ by less than their noise
+"""Adam's initial rate. In cross-validation on 7,193 photographs, 5e-4 and 1e-3 differ by less than the noise
 (cross-entropy 0.0309 and 0.0301); decoupled weight decay and averaged weights were worse."""
 
 STEPS_PER_EXECUTION: Final = 8
-"""Steps of a head that the backend takes in one call: a step is so small that its start costs as much (1.6 times faster
-so than one by one, to the same weights)."""
+"""Training steps per backend call: 1.6 times faster than single steps, with the same weights."""
 
 Features = NDArray[Any]
 Labels = NDArray[np.int64]
@@ -37,13 +36,13 @@ Labels = NDArray[np.int64]
 
 @dataclass
 class History:
-    """What an epoch gave, epoch by epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`."""
+    """Figures of each epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`."""
 
     epochs: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def best_epoch(self) -> int:
-        """Number, from 1, of the epoch with the least validation loss, which is the one that was kept."""
+        """Number, from 1, of the epoch with the lowest validation loss, whose weights were kept."""
         return 1 + int(np.argmin([epoch["val_loss"] for epoch in self.epochs]))
 
 
@@ -61,17 +60,17 @@ def create_model(
 
     Args:
         classes: 2 or more.
-        image_size: pixels a side.
-        weights: `"imagenet"` (downloaded once), the path of a weights file of the backbone, or None for random ones.
-        trainable_backbone: whether fitting changes the backbone too.
+        image_size: side in pixels.
+        weights: `"imagenet"` (downloaded once), the path of a weights file, or None for random weights.
+        trainable_backbone: whether training changes the backbone too.
 
     Raises:
         ValueError: fewer than 2 classes.
-        BackboneError: the weights do not fit.
-        DownloadError: the ImageNet weights cannot be fetched.
+        BackboneError: the weights don't fit.
+        DownloadError: the ImageNet weights can't be downloaded.
     """
     if classes < 2:
-        raise ValueError(f"At least 2 classes are needed. Received: {classes}")
+        raise ValueError(f"A model needs at least 2 classes, got {classes}")
     keras = import_keras()
     if weights == IMAGENET:
         settings = load_settings()
@@ -84,7 +83,7 @@ def create_model(
 
 
 def create_head(features: int, classes: int, *, learning_rate: float = LEARNING_RATE) -> Any:
-    """Build the part of `create_model` behind the pooling, compiled: `(N, features)` -> `(N, classes)`."""
+    """Build the layers of `create_model` after pooling, compiled: `(N, features)` -> `(N, classes)`."""
     keras = import_keras()
     vector = keras.Input((features,), name="features")
     head = keras.Model(vector, _head_layers(keras, vector, classes), name="head")
@@ -102,25 +101,25 @@ def train_model(
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> History:
-    """Fit a compiled model with early stopping, learning-rate reduction and checkpointing; it ends at its best epoch.
+    """Fit a compiled model with early stopping, learning-rate reduction and checkpointing.
 
-    Early stopping has patience 5; the learning rate is halved after 3 epochs without a better validation loss; the
-    epoch with the least validation loss is checkpointed and restored. The same seed and data give the same weights.
+    Training stops after 5 epochs without a lower validation loss, and halves the learning rate after 3. The best epoch
+    is restored at the end. The same seed and data give the same weights.
 
     Args:
-        model: what `create_model` or `create_head` returns.
-        train: batches of pictures, or features `(N, D)` or `(N, V, D)` with labels `(N,)`. An epoch takes each view of
-            each picture once.
-        validation: batches of pictures, or features `(M, D)` or `(M, V, D)`, of which the first view counts.
-        epochs: most epochs, at least 1.
-        batch_size: features a step; batches of pictures bring their own.
+        model: a model from `create_model` or `create_head`.
+        train: batches of images, or features `(N, D)` or `(N, V, D)` with labels `(N,)`. An epoch uses each view of
+            each image once.
+        validation: batches of images, or features `(M, D)` or `(M, V, D)`; only the first view counts.
+        epochs: maximum epochs, at least 1.
+        batch_size: features per step; batches of images have their own size.
         seed: of shuffling, dropout and the choice of views.
-        checkpoint: where the best weights are kept, a `.weights.h5` file; a temporary one where not given.
+        checkpoint: file for the best weights, `.weights.h5`; a temporary one by default.
         on_epoch: called with the epoch's number, from 1, and its figures.
     """
     keras = import_keras()
     if epochs < 1 or batch_size < 1:
-        raise ValueError(f"At least 1 epoch and batch are needed. Received: epochs={epochs}, batch_size={batch_size}")
+        raise ValueError(f"Epochs and batch size must be at least 1, got epochs={epochs}, batch_size={batch_size}")
     history = History()
 
     def record(epoch: int, logs: dict[str, float]) -> None:
@@ -137,11 +136,11 @@ def train_model(
             keras.callbacks.LambdaCallback(on_epoch_end=record),
         ]
         model.fit(
-            _sequence(keras, train, batch_size, seed),
-            validation_data=_plain(keras, validation, batch_size),
+            _shuffled(keras, train, batch_size, seed),
+            validation_data=_unshuffled(keras, validation, batch_size),
             epochs=epochs,
             callbacks=callbacks,
-            shuffle=False,  # the sequence shuffles, by the seed
+            shuffle=False,  # the data set shuffles, by the seed
             verbose=0,
         )
         model.load_weights(best)
@@ -149,7 +148,7 @@ def train_model(
 
 
 def make_repeatable(seed: int) -> None:
-    """Seed Keras, NumPy and the backend, and ask for deterministic kernels; before a model is built."""
+    """Seed Keras, NumPy and the backend, and enable deterministic kernels. Call before building a model."""
     keras = import_keras()
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
@@ -159,35 +158,35 @@ def make_repeatable(seed: int) -> None:
 
 
 def read_head(model: Any) -> Head:
-    """Take the head's arrays out of a Keras model whose last layers are the head."""
+    """Return the head of a Keras model whose last layers are the head."""
     dense = [layer for layer in model.layers if layer.__class__.__name__ == "Dense"]
     (hidden_weights, hidden_bias), (output_weights, output_bias) = (layer.get_weights() for layer in dense[-2:])
     return Head(hidden_weights, hidden_bias, output_weights, output_bias)
 
 
 def write_head(model: Any, head: Head) -> None:
-    """Put a head's arrays into a Keras model whose last layers are the head."""
+    """Write a head's weights into a Keras model whose last layers are the head."""
     dense = [layer for layer in model.layers if layer.__class__.__name__ == "Dense"]
     dense[-2].set_weights([head.hidden_weights, head.hidden_bias])
     dense[-1].set_weights([head.output_weights, head.output_bias])
 
 
 def calibrate(head: Head, features: Features, labels: Labels) -> tuple[Head, float]:
-    """Scale a head's logits so that its confidence is right on held-out features `(M, D)`.
+    """Calibrate a head's confidence on held-out features `(M, D)`, by temperature scaling.
 
-    One temperature is fitted by cross-entropy (https://arxiv.org/abs/1706.04599) and divided into the last layer, so
-    that the head, its Keras twin and every export of it agree.
+    See https://arxiv.org/abs/1706.04599; the temperature is fitted by cross-entropy.
 
     Returns:
-        The calibrated head and the temperature, in [0.25, 8]; over 1 the head was too sure.
+        The calibrated head and the temperature, in [0.25, 8]; above 1, the head was overconfident.
     """
+    # The temperature goes into the last layer, so the head, its Keras model and every export agree.
     logits = head.logits(features)
 
     def loss(temperature: float) -> float:
         chosen = softmax(logits / np.float32(temperature))[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
-    temperature = _lowest(loss, 0.25, 8.0)
+    temperature = _minimum(loss, 0.25, 8.0)
     scale = np.float32(temperature)
     return (
         Head(head.hidden_weights, head.hidden_bias, head.output_weights / scale, head.output_bias / scale),
@@ -195,8 +194,8 @@ def calibrate(head: Head, features: Features, labels: Labels) -> tuple[Head, flo
     )
 
 
-def _lowest(function: Callable[[float], float], low: float, high: float) -> float:
-    """Find where a function with one minimum in [low, high] has it, by golden sections, to a millionth of the range."""
+def _minimum(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return the minimum of a unimodal function on [low, high], by golden-section search."""
     ratio, tolerance = (5**0.5 - 1) / 2, 1e-6 * (high - low)
     left, right = high - ratio * (high - low), low + ratio * (high - low)
     at_left, at_right = function(left), function(right)
@@ -229,7 +228,7 @@ def _compiled(keras: Any, model: Any, learning_rate: float, steps_per_execution:
     return model
 
 
-def _plain(keras: Any, data: PictureBatches | tuple[Features, Labels], batch_size: int) -> Any:
+def _unshuffled(keras: Any, data: PictureBatches | tuple[Features, Labels], batch_size: int) -> Any:
     if isinstance(data, PictureBatches):
         return _batched(keras, len(data), lambda _, index: data[index])
     features, labels = data
@@ -241,7 +240,7 @@ def _plain(keras: Any, data: PictureBatches | tuple[Features, Labels], batch_siz
     )
 
 
-def _sequence(keras: Any, data: PictureBatches | tuple[Features, Labels], batch_size: int, seed: int) -> Any:
+def _shuffled(keras: Any, data: PictureBatches | tuple[Features, Labels], batch_size: int, seed: int) -> Any:
     if isinstance(data, PictureBatches):
         return _batched(keras, len(data), lambda epoch, index: data.shuffled(seed, epoch)[index])
     features, labels = data
@@ -257,7 +256,7 @@ def _sequence(keras: Any, data: PictureBatches | tuple[Features, Labels], batch_
 
 def _batched(keras: Any, length: int, batch: Callable[[int, int], tuple[Any, Any]]) -> Any:
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        """Batches by number; counts the epochs itself, since Keras tells a data set only when one has ended."""
+        """Batches by number. Counts epochs itself, as Keras only reports the end of one."""
 
         epoch = 0
 

@@ -1,9 +1,9 @@
-"""How far a picture is from everything seen: what lets the classifier answer "neither".
+"""Novelty: how far an image is from the training images. It decides the verdict `neither`.
 
-The novelty of a picture is the cosine distance of its features to the k-th nearest of a bank of training features,
-each dimension standardised first (nearest neighbours on deep features: https://arxiv.org/abs/2204.06507). Measured on
-features of 7,193 training photographs, k = 10: without standardising, pets photographed elsewhere are turned away;
-Mahalanobis distance, softmax confidence and whitening do badly; k = 1 accepts twice as many other things.
+Novelty is the cosine distance of an image's features to the k-th nearest in a bank of training features, after
+standardising each dimension (nearest neighbours on deep features: https://arxiv.org/abs/2204.06507). Measured on
+features of 7,193 training photographs with k = 10: without standardising, pets photographed elsewhere are rejected;
+Mahalanobis distance, softmax confidence and whitening do worse; k = 1 accepts twice as many other objects.
 """
 
 import math
@@ -19,43 +19,43 @@ from catdog.data.arrays import as_float32, read_arrays
 from catdog.errors import VersionCorruptError
 
 NEIGHBOUR: Final = 10
-"""k: one odd picture in the training data does not make its like familiar."""
+"""k. Above 1, a single odd training image doesn't make similar images familiar."""
 
 BANK_SIZE: Final = 4000
 COMPONENTS: Final = 256
 SHRINKAGE: Final = 0.1
-"""Share of the mean spread that is mixed into each dimension's, so that near-constant ones do not dominate."""
+"""Share of the mean spread mixed into each dimension's spread, to keep near-constant dimensions from dominating."""
 
-ANSWERED_SHARE: Final = 0.9875
-"""Share of held-out pictures that are to count as familiar; a little over the 98 % that are promised."""
+FAMILIAR_SHARE: Final = 0.9875
+"""Share of held-out images that count as familiar; slightly above the documented 98 %."""
 
 BANK_LIMIT: Final = 5000
-"""Most training pictures in a bank that grew with retraining; a query costs in proportion."""
+"""Maximum training images in a bank that grows with retraining; the cost of a query is proportional."""
 
 BLOCK: Final = 64
-"""Pictures whose similarities to all of the bank, a megabyte for 64, are held at once."""
+"""Images compared with the bank at once: a megabyte of similarities."""
 
 NO_SPREAD: Final = 1e-5
-"""Spread by mean of features up to which images are alike: features in half precision are rounded by 5e-4 of each."""
+"""Ratio of spread to mean up to which features count as identical; half precision rounds by a relative 5e-4."""
 
 HALF_PRECISION: Final = 60_000.0
 
 MIN_HELD_OUT: Final = 100
-"""Fewest held-out pictures whose quantile is trusted alone."""
+"""Minimum held-out images for a threshold from them alone."""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class NoveltyReference:
-    """What novelty is measured against.
+    """Training features that novelty is measured against.
 
     Attributes:
         mean, projection: features `(D,)` become `(features - mean) @ projection`, standardised and projected `(P,)`;
             `projection` is `(D, P)`.
         bank: projected training features of unit length, `(M, P)`.
         neighbour: k, in [1, M].
-        threshold: distance over which a picture counts as novel, in [0, 2].
+        threshold: distance above which an image counts as novel, in [0, 2].
     """
 
     mean: Floats
@@ -76,16 +76,16 @@ class NoveltyReference:
         return result
 
     def novelty(self, features: NDArray[Any]) -> float:
-        """Say how novel one picture is, features `(D,)` -> [0, 1]: under 0.5 familiar, from 0.5 on novel."""
+        """Return the novelty of an image, features `(D,)` -> [0, 1]; from 0.5 it counts as novel."""
         return self.score(float(self.distances(features[np.newaxis])[0]))
 
     def score(self, distance: float) -> float:
         """Map a distance to [0, 1] so that the threshold is at 0.5."""
-        # What is no number is like nothing that was seen.
+        # NaN and infinity count as novel.
         return min(max(0.5 * distance / self.threshold, 0.0), 1.0) if math.isfinite(distance) else 1.0
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
-        """Give what `save` writes."""
+        """Return the arrays that `save` writes."""
         return {
             "mean": self.mean,
             "projection": self.projection.astype(np.float16),
@@ -100,24 +100,24 @@ class NoveltyReference:
 
     @classmethod
     def load(cls, path: Path) -> "NoveltyReference":
-        """Read what `save` wrote; nothing is unpickled.
+        """Read a file written by `save`, without unpickling.
 
         Raises:
-            VersionCorruptError: not such a file, or its arrays do not fit together.
+            VersionCorruptError: not such a file, or its arrays don't fit together.
         """
         names = {"mean": 1, "projection": 2, "bank": 2, "neighbour": 0, "threshold": 0}
         arrays = read_arrays(path, names, "novelty reference")
         try:
             return cls.from_arrays(arrays)
         except (ValueError, TypeError, OverflowError) as error:
-            raise VersionCorruptError(f"The novelty reference cannot be read: {error} ({path}).") from error
+            raise VersionCorruptError(f"Can't read the novelty reference {path}: {error}.") from error
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "NoveltyReference":
-        """Make a reference of the arrays that `as_arrays` gives.
+        """Create a reference from the arrays of `as_arrays`.
 
         Raises:
-            ValueError: they do not fit together.
+            ValueError: they don't fit together.
         """
         mean, projection, bank = (as_float32(arrays[name]) for name in ("mean", "projection", "bank"))
         neighbour, threshold = int(arrays["neighbour"]), float(arrays["threshold"])
@@ -134,46 +134,44 @@ def fit_novelty(
     """Build the reference of a data set.
 
     Args:
-        training: features of training pictures `(N, D)`, at least 2.
-        held_out: features of pictures used neither for fitting nor here, `(M, D)`; their distances set the threshold.
-            Under 100 of them, the training pictures' distances to each other count too.
-        seed: of the choice of the bank.
-        bank_size: most training pictures kept.
+        training: features of training images `(N, D)`, at least 2.
+        held_out: features of other images, `(M, D)`, whose distances set the threshold. If there are fewer than 100,
+            distances between training images count too.
+        seed: for choosing the bank.
+        bank_size: maximum training images in the bank.
 
     Raises:
-        ValueError: fewer than 2 training pictures.
+        ValueError: fewer than 2 training images.
     """
     if len(training) < 2:
-        raise ValueError(f"At least 2 training pictures are needed. Received: {len(training)}")
+        raise ValueError(f"Novelty needs at least 2 training images, got {len(training)}")
     training = training.astype(np.float32)
     mean, scale = _standardisation(training)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(training))[:bank_size]
     projection = _principal_components((training - mean) / scale) / scale[:, np.newaxis]
-    # Angles are the same at any size, and half precision, in which it's kept, ends at 65,504.
+    # Scaling doesn't change angles; the arrays are stored in half precision, which ends at 65,504.
     projection /= max(1.0, float(np.abs(projection).max()) / HALF_PRECISION)
     bank = _unit((training[chosen] - mean) @ projection)
-    # Small data: the k-th neighbour must not be the far end of the bank.
+    # In a small bank the 10th neighbour would be far away.
     neighbour = max(1, min(NEIGHBOUR, len(bank) // 10))
     reference = NoveltyReference(mean, projection, bank, neighbour, 1.0)
     distances = reference.distances(held_out) if len(held_out) else np.empty(0, np.float32)
     if len(held_out) < MIN_HELD_OUT:
         distances = np.concatenate([distances, _distances_within(bank, neighbour)])
-    threshold = max(float(np.quantile(distances, ANSWERED_SHARE)), 1e-3)
+    threshold = max(float(np.quantile(distances, FAMILIAR_SHARE)), 1e-3)
     return NoveltyReference(mean, projection, bank, neighbour, threshold)
 
 
 def extend_novelty(reference: NoveltyReference, added: NDArray[Any], *, seed: int = 42) -> NoveltyReference:
-    """Make what is in further training pictures familiar too, where the features behind a reference are not at hand.
-
-    They join the bank as it projects them. Mean, projection and threshold stay: these belong to the pictures that the
-    reference was built of, which a few new ones do not change; a threshold taken from those few would follow chance.
+    """Add training images to a reference whose original features aren't available.
 
     Args:
-        reference: what novelty was measured against so far.
-        added: features of the new training pictures, `(N, D)`.
-        seed: of the choice of what leaves a bank that is over its limit.
+        reference: the current reference.
+        added: features of the new training images, `(N, D)`.
+        seed: for choosing which images leave a bank above its limit.
     """
+    # Mean, projection and threshold stay: estimates from a few new images would be noise.
     bank = np.concatenate([reference.bank, _unit((added.astype(np.float32) - reference.mean) @ reference.projection)])
     if len(bank) > BANK_LIMIT:
         bank = bank[np.sort(np.random.default_rng(seed).permutation(len(bank))[:BANK_LIMIT])]
@@ -181,10 +179,7 @@ def extend_novelty(reference: NoveltyReference, added: NDArray[Any], *, seed: in
 
 
 def _standardisation(training: Floats) -> tuple[Floats, Floats]:
-    """Return what to subtract from features `(N, D)` and to divide them by, `(D,)` each.
-
-    Images that are all alike have no spread to divide by, only rounding: their features stay as they are.
-    """
+    """Return the mean and the scale of features `(N, D)`, `(D,)` each; 0 and 1 if the features are identical."""
     mean, spread = training.mean(axis=0), training.std(axis=0)
     if spread.mean() <= NO_SPREAD * np.abs(mean).mean():
         return np.zeros_like(mean), np.ones_like(mean)
@@ -192,7 +187,7 @@ def _standardisation(training: Floats) -> tuple[Floats, Floats]:
 
 
 def _principal_components(standardised: Floats) -> Floats:
-    """Give the directions of largest spread, `(D, P)`, not scaled: projecting keeps what tells pictures apart."""
+    """Return the principal components of features, `(D, P)`, unscaled."""
     covariance = standardised.T @ standardised / len(standardised)
     _, vectors = np.linalg.eigh(covariance)
     components: Floats = np.ascontiguousarray(vectors[:, ::-1][:, :COMPONENTS]).astype(np.float32)

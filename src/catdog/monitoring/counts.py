@@ -1,8 +1,8 @@
-"""What the server did: counted in memory, added to the database about once a second, right over all processes.
+"""Counts of the server: kept in memory and added to the database about once a second, for all processes.
 
 Counted are predictions (by version, class and verdict), bins of confidence, novelty and latency, errors and trainings,
-each by hour (UTC) and over all time. A process that is killed loses at most what it counted since its last flush. A
-database that cannot be reached loses nothing: the counts wait in memory, and answering goes on.
+by hour (UTC) and over all time. A killed process loses the counts since its last flush. If the database is unavailable,
+counts wait in memory and predictions continue.
 """
 
 import logging
@@ -30,23 +30,23 @@ ERROR: Final = "error"
 RETRAINING: Final = "retraining"
 
 ALL_TIME: Final = 0
-"""In place of an hour: the sum over all of them, which stays when old hours are removed."""
+"""Used as the hour of the total over all time, which is kept when old hours are removed."""
 
 HOURS_A_DAY: Final = 24
-MOST_PENDING: Final = 20_000
-"""Most kinds of counts that wait in memory, about 5 MB; past that, older hours are kept as part of all time only."""
+MAX_PENDING: Final = 20_000
+"""Maximum distinct counts in memory, about 5 MB; beyond that, older hours only count towards all time."""
 
-MOST_ANSWERS: Final = 5_000
-"""Most kinds of answers that wait to be taken apart, while a flush waits for the database."""
+MAX_UNSORTED: Final = 5_000
+"""Maximum distinct predictions waiting to be split into counts."""
 
-PATIENCE_SECONDS: Final = 0.5
-"""How long a reader waits for a flush that waits for the database."""
+READ_WAIT_SECONDS: Final = 0.5
+"""Maximum wait of a reader for a flush in progress."""
 
 _log = logging.getLogger(__name__)
 
 
 class Key(NamedTuple):
-    """What is counted, and when; the columns of the table say what each is."""
+    """Key of a count; see the columns of the table."""
 
     hour: int
     measure: str
@@ -55,8 +55,8 @@ class Key(NamedTuple):
     detail: str
 
 
-class Answer(NamedTuple):
-    """A prediction as it is counted at first, in one step, which is quick: in which hour, what, and in which bins."""
+class Counted(NamedTuple):
+    """A prediction as first counted, in a single step for speed: its hour, verdict and bins."""
 
     hour: int
     version: int
@@ -69,17 +69,17 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Totals:
-    """How many predictions there were of each kind."""
+    """Numbers of predictions by kind."""
 
     counts: Mapping[Key, int]
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Number of all predictions."""
         return sum(self.counts.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the totals in their public form, ready for JSON."""
+        """Return the totals in their public form, ready for JSON."""
         named = {"by_class": "name", "by_verdict": "detail", "by_version": "version"}
         return {"total": self.total, **{name: self._by(field) for name, field in named.items()}}
 
@@ -91,7 +91,7 @@ class Totals:
 
 
 class Counts:
-    """The counts of one process, and the way to the database. Any number of threads may use it."""
+    """The counts of one process and their storage; thread-safe."""
 
     def __init__(self, settings: Settings, *, lock_seconds: float = database.LOCK_SECONDS) -> None:
         self._settings = settings
@@ -99,9 +99,9 @@ class Counts:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self.samples = Samples()
-        self._answers: Counter[Answer] = Counter()
+        self._unsorted: Counter[Counted] = Counter()
         self._pending: Counter[Key] = Counter()
-        self._under_way: Counter[Key] = Counter()
+        self._flushed: Counter[Key] = Counter()
         self._known: Counter[Key] = Counter()
         self._pruned_in = ALL_TIME
         self._failing = False
@@ -110,60 +110,60 @@ class Counts:
         self, version: int, class_name: str, verdict: str, confidence: float, novelty: float, milliseconds: float
     ) -> None:
         """Count one prediction; confidence and novelty are in [0, 1]."""
-        seen = share_bin(confidence), share_bin(novelty), latency_bin(milliseconds)
-        answer = Answer(current_hour(), version, class_name, verdict, *seen)
+        bins = share_bin(confidence), share_bin(novelty), latency_bin(milliseconds)
+        prediction = Counted(current_hour(), version, class_name, verdict, *bins)
         with self._lock:
-            self._answers[answer] += 1
-            if len(self._answers) > MOST_ANSWERS:
+            self._unsorted[prediction] += 1
+            if len(self._unsorted) > MAX_UNSORTED:
                 self._sort()
 
     def add_error(self, status: int, kind: str) -> None:
-        """Count one request, or one picture of several, that ended in a problem."""
+        """Count a request, or one image of several, that failed."""
         self._add_one(Key(current_hour(), ERROR, 0, kind[:255], str(status)))
 
     def add_retraining(self, result: str) -> None:
-        """Count one training of the server's own, by how it ended."""
+        """Count a retraining job by its result."""
         self._add_one(Key(current_hour(), RETRAINING, 0, result[:255], ""))
 
     def flush(self) -> None:
-        """Add what was counted to the database; where that fails, keep it for the next time and say so once."""
+        """Add pending counts to the database; on failure, keep them for the next flush and warn once."""
         with self._flushing:
             with self._lock:
                 self._sort()
                 pending, self._pending = self._pending, Counter()
-                self._under_way = pending
+                self._flushed = pending
             samples = self.samples.take()
             try:
                 if pending or samples:
                     self._write(pending, samples)
                     self._prune()
                     self._failing = False
-            except Exception as error:  # counting never breaks answering
+            except Exception as error:  # a failure must not stop predictions
                 with self._lock:
                     self._pending.update(pending)
-                    self._pending, self._under_way = _bounded(self._pending), Counter()
+                    self._pending, self._flushed = _bounded(self._pending), Counter()
                 self.samples.put_back(samples)
                 self._warn(error)
             else:
                 with self._lock:
                     self._known += _of_all_time(pending)
-                    self._under_way = Counter()
+                    self._flushed = Counter()
 
     def totals(self) -> Totals:
-        """Count predictions over all processes and restarts; see `over_all_time`."""
+        """Return the predictions over all processes and restarts; see `over_all_time`."""
         found = self.over_all_time(PREDICTION).items()
         return Totals({key: count for key, count in found if key.measure == PREDICTION})
 
     def over_all_time(self, measure: str | None = None) -> Counter[Key]:
-        """Give all counts since the beginning: what the database holds, and what waits here.
+        """Return the counts over all time, stored and pending, by default of all measures.
 
-        Where the database cannot be read, it is what was known last; so it is for others than `measure`, if given.
+        If the database can't be read, returns the last known counts; so it does for measures other than `measure`.
         """
-        if not self._flushing.acquire(timeout=PATIENCE_SECONDS):
+        if not self._flushing.acquire(timeout=READ_WAIT_SECONDS):
             with self._lock:
                 self._sort()
-                return self._known + _of_all_time(self._under_way) + _of_all_time(self._pending)
-        try:  # what is being flushed would be counted twice or not at all
+                return self._known + _of_all_time(self._flushed) + _of_all_time(self._pending)
+        try:  # without the lock, counts being flushed could be missing or counted twice
             known = self._try_to_read(ALL_TIME, ALL_TIME, measure)
             with self._lock:
                 if known is not None:
@@ -175,11 +175,11 @@ class Counts:
             self._flushing.release()
 
     def since(self, hour: int) -> Counter[Key]:
-        """Give the counts of each hour from that one on; of this process alone where the database cannot be read."""
-        if not self._flushing.acquire(timeout=PATIENCE_SECONDS):
+        """Return the counts by hour from `hour`; only of this process if the database can't be read."""
+        if not self._flushing.acquire(timeout=READ_WAIT_SECONDS):
             with self._lock:
                 self._sort()
-                return _from(hour, self._under_way) + _from(hour, self._pending)
+                return _from(hour, self._flushed) + _from(hour, self._pending)
         try:
             known = self._try_to_read(max(hour, ALL_TIME + 1), None) or Counter()
             with self._lock:
@@ -189,7 +189,7 @@ class Counts:
             self._flushing.release()
 
     def close(self) -> None:
-        """Flush for the last time and let the database go."""
+        """Flush a last time and close the database."""
         self.flush()
         if self._opening.opened is not None:
             self._opening.opened.dispose()
@@ -197,11 +197,11 @@ class Counts:
 
     @property
     def has_database(self) -> bool:
-        """Whether there is a database to read; looking makes none."""
+        """Whether the database exists; doesn't create it."""
         return self._opening.opened is not None or database.database_exists(self._settings)
 
     def engine(self) -> Engine:
-        """Give the database, opened where it was not; see `Opening.get` for what is raised where it does not answer."""
+        """Return the database, opening it if necessary; raises the errors of `Opening.get`."""
         return self._opening.get()
 
     def _add_one(self, key: Key) -> None:
@@ -209,13 +209,13 @@ class Counts:
             self._pending[key] += 1
 
     def _sort(self) -> None:
-        """Take each answer apart into what is counted of it; the lock is the caller's."""
-        for answer, count in self._answers.items():
-            hour, version, class_name, verdict, *bins = answer
+        """Split predictions into counts; the caller holds the lock."""
+        for prediction, count in self._unsorted.items():
+            hour, version, class_name, verdict, *bins = prediction
             self._pending[Key(hour, PREDICTION, version, class_name, verdict)] += count
             for measure, number in zip((CONFIDENCE, NOVELTY, LATENCY), bins, strict=True):
                 self._pending[Key(hour, measure, version, str(number), "")] += count
-        self._answers.clear()
+        self._unsorted.clear()
 
     def _try_to_read(self, first: int, last: int | None, measure: str | None = None) -> Counter[Key] | None:
         try:
@@ -229,13 +229,13 @@ class Counts:
                 wanted = wanted.where(table.c.measure == measure)
             with self.engine().connect() as connection:
                 return Counter({Key(*row[:5]): row[5] for row in connection.execute(wanted)})
-        except Exception as error:  # counting never breaks answering
+        except Exception as error:  # a failure must not stop predictions
             self._warn(error)
             return None
 
     def _write(self, pending: Counter[Key], samples: Sequence[Sample]) -> None:
         engine, table = self.engine(), tables.counts
-        # Sorted: one order for all processes, so that none waits for another in a circle.
+        # In the same order in all processes, to avoid deadlocks.
         rows = [
             {**key._asdict(), "count": count}
             for part in (_from(ALL_TIME + 1, pending), _of_all_time(pending))
@@ -252,7 +252,7 @@ class Counts:
                 sampling.write(connection, samples)
 
     def _prune(self) -> None:
-        """Remove hours that are too old, once an hour; what fails is tried again in the next."""
+        """Remove expired hours, once an hour."""
         hour = current_hour()
         if hour == self._pruned_in:
             return
@@ -261,17 +261,17 @@ class Counts:
         try:
             with self.engine().begin() as connection:
                 connection.execute(delete(table).where(table.c.hour > ALL_TIME, table.c.hour < oldest))
-        except Exception as error:  # what was counted is in the database and must not be added again
+        except Exception as error:  # the counts are stored already and must not be added again
             self._warn(error)
 
     def _warn(self, error: Exception) -> None:
         if not self._failing:
-            _log.warning("Counts wait in memory: the database cannot be used. Received: %s", database.own_words(error))
+            _log.warning("Counts wait in memory, as the database is unavailable: %s", database.own_words(error))
         self._failing = True
 
 
 def current_hour() -> int:
-    """Number the hour that it is, in UTC, from 1970."""
+    """Return the number of the current hour since 1970, in UTC."""
     return int(time.time() // 3600)
 
 
@@ -287,8 +287,8 @@ def _from(hour: int, counts: Mapping[Key, int]) -> Counter[Key]:
 
 
 def _bounded(pending: Counter[Key]) -> Counter[Key]:
-    """Keep no more than is allowed to wait: older hours become part of all time."""
-    if len(pending) <= MOST_PENDING:
+    """Limit pending counts by merging older hours into all time."""
+    if len(pending) <= MAX_PENDING:
         return pending
     latest = max(key.hour for key in pending)
     older = {key: count for key, count in pending.items() if key.hour < latest}

@@ -1,8 +1,8 @@
-"""Whether what is asked for is still like what a version was measured on.
+"""Input drift: whether recent images still resemble a version's test images.
 
-Answers of the last hours are compared with the version's own on its test pictures: confidence, novelty, and the first
-16 projections of the features, each by the two-sample Kolmogorov-Smirnov test. The score is the largest of their
-distances. The reference is taken in the same mix of answered classes, so that more cats than usual are no drift.
+Recent predictions are compared with those on the test images by confidence, novelty and the first 16 projections of the
+features, each with a two-sample Kolmogorov-Smirnov test. The score is the largest distance. The reference has the same
+proportions of predicted classes, so more cats than usual aren't drift.
 """
 
 import math
@@ -27,13 +27,13 @@ from catdog.storage import tables
 PROJECTIONS: Final = 16
 HOURS: Final = 6
 SMALLEST: Final = 50
-"""Fewest answers that are compared: fewer would show gross shifts only."""
+"""Minimum recent predictions; fewer would only show gross shifts."""
 
 SMALLEST_REFERENCE: Final = 30
-"""Fewest test pictures."""
+"""Minimum test images."""
 
 SIGNIFICANCE: Final = 0.001
-"""Of all tests together (Bonferroni): once a minute is often."""
+"""Level of all tests together (Bonferroni); low, as they run every minute."""
 
 PERIOD_SECONDS: Final = 60
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Observed:
-    """Of N answers: columns `(N, 2 + 16)` confidence, novelty, projections; the answered class of each `(N,)`."""
+    """N predictions: columns `(N, 2 + 16)` with confidence, novelty and projections; predicted classes `(N,)`."""
 
     columns: Floats
     class_ids: NDArray[np.int64]
@@ -49,11 +49,15 @@ class Observed:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far the answers of the last hours are from the reference.
+    """The drift of recent predictions from the reference.
 
-    `score` in [0, 1] is the largest Kolmogorov-Smirnov distance, of what `measure` names; `p_value` the chance of one
-    as large without drift; `n` how many answers were compared, `at` when (UTC, ISO 8601); `warning` whether the score
-    is over the threshold and not by chance.
+    Attributes:
+        at: time of the measurement (UTC, ISO 8601).
+        n: number of recent predictions.
+        score: largest Kolmogorov-Smirnov distance, in [0, 1].
+        p_value: probability of such a distance without drift.
+        measure: column with that distance.
+        warning: whether the score reaches the threshold and is significant.
     """
 
     version: int
@@ -66,13 +70,13 @@ class Drift:
 
 
 def position(novelty: NoveltyReference, features: NDArray[Any]) -> NDArray[np.float32]:
-    """Map features `(D,)` or `(N, D)` to their first 16 projections; fewer where the reference has fewer."""
+    """Map features `(D,)` or `(N, D)` to their first 16 projections, or fewer if the reference has fewer."""
     centred = features.astype(np.float32) - novelty.mean
     return np.asarray(centred @ novelty.projection[:, :PROJECTIONS], np.float32)
 
 
 def observe(features: NDArray[Any], head: Head, novelty: NoveltyReference) -> Observed:
-    """Answer for pictures whose features `(N, D)` are known, as `Predictor` does."""
+    """Predict images from their features `(N, D)`, as `Predictor` does."""
     probabilities = head.probabilities(features)
     novel = np.array([novelty.score(float(distance)) for distance in novelty.distances(features)])
     columns = np.column_stack([probabilities.max(axis=1), novel, position(novelty, features)])
@@ -80,10 +84,10 @@ def observe(features: NDArray[Any], head: Head, novelty: NoveltyReference) -> Ob
 
 
 def reference_of(version: ModelVersion) -> Observed | None:
-    """Give what a version answers for its test pictures; None where it kept too few."""
+    """Return a version's predictions for its test images; None if it kept too few."""
     try:
         replay = version.replay()
-    except VersionCorruptError:  # measuring drift never stops a server
+    except VersionCorruptError:  # measuring drift must not stop the server
         return None
     tested = replay.select("test").features if replay else None
     if tested is None or len(tested) < SMALLEST_REFERENCE:
@@ -92,16 +96,16 @@ def reference_of(version: ModelVersion) -> Observed | None:
 
 
 def observed_of(samples: list[Sample]) -> Observed:
-    """Bring samples into the form of a reference."""
+    """Convert samples to the form of a reference."""
     columns = [[s.confidence, s.novelty, *np.frombuffer(s.position, "<f4")] for s in samples]
     return Observed(np.array(columns, np.float64), np.array([s.class_id for s in samples], np.int64))
 
 
 def compare(reference: Observed, recent: Observed) -> tuple[float, float, str] | None:
-    """Give score, p-value and the name of what differs most; None where too little can be compared."""
-    mixed = _in_the_mix_of(recent, reference)
-    # Where there are too few test pictures of a class for that, the mix of classes is part of the drift.
-    reference = mixed if len(mixed.columns) >= SMALLEST_REFERENCE else reference
+    """Return the score, its p-value and its measure; None if there are too few predictions."""
+    matched = _match_proportions(reference, recent)
+    # With too few test images of a class, different proportions count as drift.
+    reference = matched if len(matched.columns) >= SMALLEST_REFERENCE else reference
     if len(reference.columns) < SMALLEST_REFERENCE or len(recent.columns) < SMALLEST:
         return None
     pairs = zip(reference.columns.T, recent.columns.T, strict=True)
@@ -113,27 +117,28 @@ def compare(reference: Observed, recent: Observed) -> tuple[float, float, str] |
 
 
 def kolmogorov_smirnov(one: Floats, other: Floats) -> float:
-    """Give the distance of two samples `(N,)` and `(M,)`, in [0, 1]: the largest between their shares up to a value."""
+    """Return the distance of two samples `(N,)` and `(M,)`: the largest difference of their distribution functions."""
     values = np.concatenate([one, other])
     shares = [np.searchsorted(np.sort(sample), values, side="right") / len(sample) for sample in (one, other)]
     return float(np.abs(shares[0] - shares[1]).max())
 
 
 def chance_of(distance: float, first: int, second: int) -> float:
-    """Give how likely two samples of these sizes from one distribution are as far apart.
+    """Return the probability of such a distance between two samples of one distribution.
 
-    Kolmogorov's limit with Stephens' correction for small samples (https://www.jstor.org/stable/2984408), within some
-    per cent of `scipy.stats.ks_2samp`. Importing `scipy.stats` would take 40 MB of every process that measures.
+    Kolmogorov's limit with Stephens' correction for small samples (https://www.jstor.org/stable/2984408), within a few
+    percent of `scipy.stats.ks_2samp`; importing `scipy.stats` would take 40 MB per process.
     """
     root = (first * second / (first + second)) ** 0.5
     scaled = (root + 0.12 + 0.11 / root) * distance
-    if scaled < 0.2:  # 1 to 12 digits, and the series would need many terms
+    if scaled < 0.2:  # 1 to 12 digits; the series would need many terms
         return 1.0
     return 2 * sum((1 if k % 2 else -1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 20))
 
 
-def _in_the_mix_of(recent: Observed, reference: Observed) -> Observed:
-    """Leave out of the reference what is too much of a class; it stands in the order of hashes, as good as chance."""
+def _match_proportions(reference: Observed, recent: Observed) -> Observed:
+    """Return a subset of the reference with the class proportions of recent predictions."""
+    # The reference is in the order of hashes, so its first members are a random choice.
     classes, counts = np.unique(recent.class_ids, return_counts=True)
     members = [np.flatnonzero(reference.class_ids == class_id) for class_id in classes]
     times = min((len(found) / count for found, count in zip(members, counts, strict=True)), default=0.0)
@@ -143,14 +148,14 @@ def _in_the_mix_of(recent: Observed, reference: Observed) -> Observed:
 
 
 class DriftWatch:
-    """Measures drift about once a minute, in one of the processes that share a database; the others read it."""
+    """Measures drift about once a minute, in one of the processes that share a database."""
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._reference: tuple[int, Observed | None] | None = None
 
     def measure(self, engine: Engine, version: ModelVersion) -> None:
-        """Compare and record, if it is time and no other process does."""
+        """Measure and record drift, if it is due and no other process does so."""
         if not _claim(engine, version.number, time.time()):
             return
         if self._reference is None or self._reference[0] != version.number:
@@ -169,7 +174,7 @@ class DriftWatch:
             )
 
     def read(self, engine: Engine, version: int) -> Drift | None:
-        """Give what was measured last for a version; None where there was too little to compare."""
+        """Return the last measured drift of a version; None if there were too few predictions."""
         table = tables.drift
         with engine.connect() as connection:
             row = connection.execute(select(table).where(table.c.version == version)).one_or_none()
@@ -181,10 +186,10 @@ class DriftWatch:
 
 
 def _claim(engine: Engine, version: int, now: float) -> bool:
-    """Take it on to measure now; False where it is too early or another process was quicker."""
+    """Claim the next measurement; return False if it isn't due or another process claimed it."""
     table = tables.drift
     due = update(table).where(table.c.version == version, table.c.claimed_at <= now - PERIOD_SECONDS)
-    with engine.connect() as connection:  # most of the time nothing is to be written
+    with engine.connect() as connection:  # usually there is nothing to write
         last = connection.execute(select(table.c.claimed_at).where(table.c.version == version)).scalar()
     if last is not None and last > now - PERIOD_SECONDS:
         return False

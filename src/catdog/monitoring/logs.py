@@ -1,4 +1,4 @@
-"""How the server's processes log: warnings as text, or everything as a line of JSON, whoever of them writes it."""
+"""Logging of the server's processes: warnings as text, or everything as JSON lines."""
 
 import json
 import logging
@@ -9,10 +9,10 @@ from catdog.settings import Settings
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message, what the record brings in `fields`, traceback."""
+    """Formats a record as one line of JSON: time, level, logger, message, its `fields`, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Format a record."""
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
@@ -25,21 +25,21 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def configure_log(settings: Settings, *, anew: bool = False) -> None:
-    """Set up logging to standard error, where the program has not; with `CATDOG_LOG=json` in JSON whatever it has.
+def configure_log(settings: Settings, *, force: bool = False) -> None:
+    """Set up logging to standard error, unless the program has; `CATDOG_LOG=json` also applies to its handlers.
 
     Args:
-        settings: the form of the lines.
-        anew: whether to replace what the program has set up.
+        settings: the settings, with the format.
+        force: whether to replace the program's own setup.
     """
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=form, force=anew)
+    logging.basicConfig(level=logging.WARNING, format=form, force=force)
     if settings.log == "json":
         write_json(logging.getLogger())
         logging.captureWarnings(True)
 
 
 def write_json(logger: logging.Logger) -> None:
-    """Let the handlers that a logger has of its own write lines of JSON."""
+    """Make a logger's own handlers write JSON lines."""
     for handler in logger.handlers:
         handler.setFormatter(JsonLines())

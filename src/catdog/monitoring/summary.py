@@ -1,4 +1,4 @@
-"""What the server did, summed up for people and charts: by hour, by kind of error, how sure, how novel, how fast."""
+"""Summaries of the server's counts for the status page and charts."""
 
 import contextlib
 from collections import Counter
@@ -19,19 +19,19 @@ Document = dict[str, Any]
 
 
 def latency(counts: Counts) -> Document:
-    """Give the percentiles of the last 24 hours, over all processes, and under `all_time` those since the beginning."""
+    """Return latency percentiles of the last 24 hours and, under `all_time`, of all time, over all processes."""
     recent = _bins(counts.since(current_hour() - RECENT_HOURS + 1), monitoring.LATENCY)
     all_time = _bins(counts.over_all_time(), monitoring.LATENCY)
     return {**latency_percentiles(recent), "all_time": latency_percentiles(all_time)}
 
 
 def activity(counts: Counts) -> Document:
-    """Sum up for charts what all processes did, ready for JSON.
+    """Return the activity of all processes, ready for JSON.
 
     Returns:
-        `predictions` over all time: `total`, `by_class`, `by_verdict`, `by_version`; `hours`: the last 48, the oldest
-        first, without those in which nothing was done; `confidence`, `novelty`: histograms of the last 24 hours
-        (`recent`) and of all time (`all_time`); `errors` over all time, the most frequent first.
+        `predictions` over all time: `total`, `by_class`, `by_verdict`, `by_version`; `hours`: the last 48, oldest
+        first, without empty ones; `confidence`, `novelty`: histograms of the last 24 hours (`recent`) and of all time
+        (`all_time`); `errors` over all time, most frequent first.
     """
     shown = counts.since(current_hour() - HOURS_SHOWN + 1)
     recent = {key: count for key, count in shown.items() if key.hour > current_hour() - RECENT_HOURS}
@@ -51,16 +51,16 @@ def activity(counts: Counts) -> Document:
 
 
 def retrainings(counts: Counts) -> dict[str, int]:
-    """Count the trainings of the server's own since the beginning, by how they ended."""
+    """Return the number of retraining jobs by result."""
     found = counts.over_all_time(monitoring.RETRAINING).items()
     return {key.name: count for key, count in sorted(found) if key.measure == monitoring.RETRAINING}
 
 
 def track_record(store: ModelStore) -> list[Document]:
-    """Say how good each version was when it was made, lowest number first; of a damaged one, nothing."""
+    """Return each version's original test results, by number; damaged versions are left out."""
     rows: list[Document] = []
     for number in store.numbers():
-        with contextlib.suppress(VersionCorruptError, KeyError, TypeError):  # the list of versions says what is wrong
+        with contextlib.suppress(VersionCorruptError, KeyError, TypeError):  # the list of versions reports the error
             metadata = read_metadata(store.folder / str(number))
             measured = {key: metadata["metrics"][key] for key in ("accuracy", "accuracy_ci", "n")}
             rows.append({"version": number, "created_at": metadata["created_at"], **measured})
@@ -68,7 +68,7 @@ def track_record(store: ModelStore) -> list[Document]:
 
 
 def last_training(store: ModelStore) -> str | None:
-    """Give when the newest version was made (UTC, ISO 8601), whether it answers or not; None without one."""
+    """Return when the newest version was created (UTC, ISO 8601), in use or not; None if there is none."""
     record = track_record(store)
     return str(record[-1]["created_at"]) if record else None
 
@@ -97,7 +97,7 @@ def _errors(counts: Mapping[Key, int]) -> list[Document]:
 
 
 def _bins(counts: Mapping[Key, int], measure: str) -> Counter[int]:
-    """Add up the bins of a measure over hours and versions."""
+    """Sum the bins of a measure over hours and versions."""
     sums: Counter[int] = Counter()
     for key, count in counts.items():
         if key.measure == measure:

@@ -1,8 +1,8 @@
-"""Traces for OpenTelemetry: whether they are wanted, how spans begin, and how they leave.
+"""OpenTelemetry traces.
 
-They are wanted where a variable of OpenTelemetry names a collector; nothing of it is imported otherwise. Spans wait in
-a queue of bounded length and go out in batches from a thread of their own, so that a collector which is slow or away
-costs spans and never an answer. A process opens its tracing after its fork: threads do not survive one.
+They are enabled by a variable that names a collector; otherwise OpenTelemetry isn't imported. Spans wait in a bounded
+queue and are sent in batches by a separate thread, so a slow or missing collector costs spans but never delays a
+prediction. Threads don't survive a fork, so each process opens its own tracing.
 """
 
 import logging
@@ -27,7 +27,7 @@ FAILURES: Final = ("failed", "interrupted")
 PACKAGES: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 
 FLUSH_SECONDS: Final = 2.0
-"""How long a process that ends waits for its last spans to go out; a server's end waits 30 for requests."""
+"""Seconds that an ending process waits for its last spans to be sent."""
 
 Step = Callable[[str, str], dict[str, Any]]
 Attributes = Mapping[str, str | bool | int | float | Sequence[str]]
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class Tracing:
-    """Makes spans. Any number of threads may use it."""
+    """Creates spans; thread-safe."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry import propagate, trace
@@ -55,14 +55,14 @@ class Tracing:
         is_request: bool = False,
         started_ns: int | None = None,
     ) -> "Span":
-        """Start a span; whoever does so ends it.
+        """Start a span, which the caller ends.
 
         Args:
-            name: of few different ones.
-            parent: a span, or what `received` gave; a trace of its own where not given.
-            attributes: known at the start, so that a sampler may judge by them.
-            is_request: whether it is for a request that a client made.
-            started_ns: when it began, in nanoseconds since 1970; now where not given.
+            name: of low cardinality.
+            parent: a span, or a context from `received`; by default the span starts a trace.
+            attributes: known at the start, for samplers.
+            is_request: whether it is for a client's request.
+            started_ns: its start in nanoseconds since 1970; by default now.
         """
         trace = self._trace
         is_span = isinstance(parent, trace.Span)
@@ -71,35 +71,35 @@ class Tracing:
         return self._tracer.start_span(name, context, kind, attributes, start_time=started_ns)
 
     def fail(self, span: "Span", kind: str) -> None:
-        """Mark a span as failed by an error of a kind."""
+        """Mark a span as failed with a kind of error."""
         span.set_attribute("error.type", kind)
         span.set_status(self._trace.StatusCode.ERROR)
 
     def received(self, carrier: Any) -> "Context":
-        """Read whose child a span is to be from headers or what `carried` gave; by default W3C's `traceparent`."""
+        """Return the parent context from headers or the result of `carried`; by default W3C's `traceparent`."""
         return self._propagate.extract(carrier)
 
     def carried(self, span: "Span") -> dict[str, str]:
-        """Give what names a span to another process."""
+        """Return the headers that identify a span to another process."""
         carrier: dict[str, str] = {}
         self._propagate.inject(carrier, self._trace.set_span_in_context(span))
         return carrier
 
     def trace_id(self, span: "Span") -> str:
-        """Give the id of a span's trace: 32 hexadecimal digits."""
+        """Return the id of a span's trace: 32 hexadecimal digits."""
         return self._trace.format_trace_id(span.get_span_context().trace_id)
 
     def close(self) -> None:
-        """Send what waits, for two seconds at most; what has not gone out by then is lost."""
+        """Send pending spans for at most two seconds; the rest is lost."""
         with self._closing:
-            # In a thread, since OpenTelemetry itself would wait for half a minute.
+            # In a thread, as OpenTelemetry would wait for half a minute.
             thread = threading.Thread(target=self._provider.shutdown, name="catdog-traces", daemon=True)
             thread.start()
             thread.join(FLUSH_SECONDS)
 
 
 def is_wanted() -> bool:
-    """Tell whether the environment names a collector and does not switch traces off."""
+    """Return whether the environment names a collector and doesn't disable traces."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporters = (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp").split(",")
@@ -107,61 +107,61 @@ def is_wanted() -> bool:
 
 
 def preload() -> None:
-    """Import what traces need where they are wanted, for processes that are forked later to share; starts nothing."""
+    """Import OpenTelemetry if traces are enabled, to share its memory with forked processes."""
     if is_wanted():
         try:
             _import()
-        except Exception:  # whoever opens the tracing says so; a package that does not fit must not stop the server
-            _log.debug("What traces need cannot be imported.", exc_info=True)
+        except Exception:  # `open_tracing` logs a warning; an incompatible package must not stop the server
+            _log.debug("Can't import OpenTelemetry.", exc_info=True)
 
 
 def open_tracing() -> Tracing | None:
-    """Start what sends spans, in this process; None where traces are not wanted, or cannot be made, which is logged."""
+    """Start tracing in this process; return None if it is disabled, or failed, which is logged."""
     if not is_wanted():
         return None
     protocol = next((value for name in PROTOCOLS if (value := os.environ.get(name))), PROTOCOL)
     if protocol != PROTOCOL:
-        _log.warning("Traces are not made: they can be sent by %s only. Received: %s", PROTOCOL, protocol)
+        _log.warning("Tracing is off: the protocol %s isn't supported. Use %s.", protocol, PROTOCOL)
         return None
     try:
         return Tracing(_make_provider())
     except ImportError as error:
-        _log.warning("Traces are wanted and not made: pip install 'catdog[telemetry]'. Received: %s", error)
-    except Exception as error:  # a variable that OpenTelemetry refuses: watching never breaks answering
-        _log.warning("Traces are not made: OpenTelemetry refuses its settings. Received: %s", error)
+        _log.warning("Tracing is off: a package is missing (%s). Run: pip install 'catdog[telemetry]'.", error)
+    except Exception as error:  # an invalid variable must not stop predictions
+        _log.warning("Tracing is off: OpenTelemetry rejects its settings: %s", error)
     return None
 
 
 @contextmanager
 def trace_job(tracing: Tracing | None, job_id: str, arguments: Mapping[str, Any], step: Step) -> Iterator[Step]:
-    """Make a span for a job and one for each of its steps; gives what is to be called in place of `step`.
+    """Create a span for a job and its steps; yield a traced `step`.
 
-    The job is a child of the request that asked for it, where its arguments hold what `carried` gave.
+    The job is a child of the request that started it, if its arguments contain the result of `carried`.
     """
     if tracing is None:
         yield step
         return
-    state = "interrupted"  # unless a step says how it ended
+    state = "interrupted"  # unless a step reports how it ended
     of_job = {"catdog.job.id": job_id}
     try:
         job = tracing.start("retrain", tracing.received(arguments), of_job)
-    except Exception:  # watching never breaks working
-        _log.warning("Job %s is not traced.", job_id, exc_info=True)
+    except Exception:  # a failure must not stop the job
+        _log.warning("Can't trace job %s.", job_id, exc_info=True)
         yield step
         return
 
     def traced(job_id: str, name: str) -> dict[str, Any]:
         nonlocal state
         span = tracing.start(f"retrain.{name}", job, of_job)
-        how = "interrupted"
+        end = "interrupted"
         try:
             result = step(job_id, name)
-            how = str(result.get("end", ""))
-            state = how or state
+            end = str(result.get("end", ""))
+            state = end or state
             return result
         finally:
-            if how in FAILURES:
-                tracing.fail(span, how)
+            if end in FAILURES:
+                tracing.fail(span, end)
             span.end()
 
     try:
@@ -173,21 +173,21 @@ def trace_job(tracing: Tracing | None, job_id: str, arguments: Mapping[str, Any]
         job.end()
 
 
-class _Reporting:
-    """An exporter that says once that spans do not arrive, and once that they do again."""
+class _ReportingExporter:
+    """An exporter that logs once when spans can't be sent, and once when they can again."""
 
     def __init__(self, exporter: "SpanExporter", success: "SpanExportResult") -> None:
         self._exporter, self._success = exporter, success
         self._failing = False
-        self._named_by = next(name for name in ENDPOINTS if os.environ.get(name))  # its value may hold a password
+        self._variable = next(name for name in ENDPOINTS if os.environ.get(name))  # its value may hold a password
 
     def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
         result = self._exporter.export(spans)
         failing = result is not self._success
         if failing and not self._failing:
-            _log.warning("Traces do not reach the collector that %s names, and are lost until they do.", self._named_by)
+            _log.warning("Can't send traces to the collector in %s; spans are lost until it is back.", self._variable)
         elif self._failing and not failing:
-            _log.warning("Traces reach their collector again.")
+            _log.warning("Traces reach the collector again.")
         self._failing = failing
         return result
 
@@ -199,19 +199,17 @@ class _Reporting:
 
 
 def _make_provider() -> "TracerProvider":
-    """Make what spans come from, by the variables of OpenTelemetry: sampler, limits, headers, batches, resource.
-
-    It is ours alone and not the process' global one, through which libraries would send spans that nobody asked for.
-    """
+    """Create the tracer provider from OpenTelemetry's variables."""
+    # Not the process's global provider, through which libraries would send their own spans.
     otlp, resources, sdk, batches = _import()
     resource = resources.Resource.create({resources.SERVICE_VERSION: __version__})
     if str(resource.attributes[resources.SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(resources.Resource({resources.SERVICE_NAME: "catdog"}))
-    logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)  # it would log a header, and the key in it
+    logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)  # logs headers, which may hold a key
     provider: TracerProvider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
-    exporter = _Reporting(otlp.OTLPSpanExporter(), batches.SpanExportResult.SUCCESS)
+    exporter = _ReportingExporter(otlp.OTLPSpanExporter(), batches.SpanExportResult.SUCCESS)
     provider.add_span_processor(batches.BatchSpanProcessor(cast("SpanExporter", exporter)))
-    # From now on `_Reporting` says what matters: the rest is said for each batch, or for each header that is wrong.
+    # `_ReportingExporter` logs instead: OpenTelemetry would warn about each batch and header.
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     return provider

@@ -1,4 +1,4 @@
-"""From an image to an answer: the predictor, explanations, and exports to other runtimes."""
+"""Predictions, explanations, and exports to other runtimes."""
 
 from typing import TYPE_CHECKING, Any
 

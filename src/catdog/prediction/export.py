@@ -1,8 +1,8 @@
-"""Exports: a whole version for other runtimes, each run in its own runtime and compared with what serves.
+"""Exports a version to other runtimes, and compares each export in its own runtime with catdog.
 
-An export holds the network from pixels to probabilities, calibration included; what makes `neither` and `unsure` of
-them stays behind. Its statement of classes and preprocessing stands in it and in a file beside it. It counts only
-where it gives the served answers: `parity.json` beside it holds one certificate for each export in that folder.
+An export is the network from pixels to probabilities, including calibration but not the verdicts `neither` and
+`unsure`. A description of classes and preprocessing is stored in it and next to it. `parity.json` has the certificates
+of all exports in its folder.
 """
 
 import logging
@@ -31,33 +31,33 @@ from catdog.types import ExportFormat
 
 
 def export_version(
-    version: ModelVersion, kind: ExportFormat, out: Path, settings: Settings, pictures: Sequence[Source] = ()
+    version: ModelVersion, kind: ExportFormat, out: Path, settings: Settings, images: Sequence[Source] = ()
 ) -> Certificate:
-    """Write a version in another format, run it there, and certify that it answers as catdog does.
+    """Write a version in another format, run it, and certify that its predictions match catdog's.
 
     Args:
-        version: what to export.
+        version: the version to export.
         kind: the format.
         out: a file with the format's suffix, or for `openvino` and `saved_model` a folder; it must not exist.
-        settings: of the path that serves.
-        pictures: what to compare on, at most 500 of them, spread evenly; made ones where empty.
+        settings: settings of the server.
+        images: images for the comparison, sampled evenly to at most 500; synthetic ones by default.
 
     Returns:
-        The certificate, which also stands in `parity.json` beside `out`.
+        The certificate, also added to `parity.json` next to `out`.
 
     Raises:
-        ExportError: `out` exists or does not fit the format, the export cannot be run, no picture can be used, or
-            under 99.5 % of the labels agree: then the export stays, with a certificate that says so.
-        MissingDependencyError: a package that the format needs is not installed.
+        ExportError: `out` exists or doesn't fit the format, the export can't be run, no image can be used, or fewer
+            than 99.5 % of the labels agree. In the last case the export stays, with an untrusted certificate.
+        MissingDependencyError: a package that the format needs isn't installed.
     """
     form = _check_request(kind, out)
-    statement = describe(version)
+    description = describe(version)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=out.parent) as temporary, _quiet():
         new = Path(temporary) / f"export{form.suffix}"
-        _write(form, build_network(version), new, statement)
-        certificate = compare(version, kind, out.name, new, settings, pictures)
-        write_json(form.sidecar(new), statement)
+        _write(form, build_network(version), new, description)
+        certificate = compare(version, kind, out.name, new, settings, images)
+        write_json(form.sidecar(new), description)
         sync_tree(Path(temporary))
         if form.suffix:
             form.sidecar(new).rename(form.sidecar(out))
@@ -66,19 +66,18 @@ def export_version(
     add_certificate(out.with_name(PARITY), certificate)
     if not certificate.trusted:
         judged, alike = certificate.judged, certificate.alike
-        rounding = alike.agreement >= LEAST_AGREEMENT
+        rounding = f" The cause is rounding: {alike.agreement:.2%} agree in {alike.precision}."
         raise ExportError(
-            f"The export is not to be trusted: at least {LEAST_AGREEMENT:.1%} of its labels must be those that catdog "
-            f"answers. Received: {judged.agreement:.2%} of {counted(certificate.pictures, 'picture')} "
-            f"in {judged.precision}"
-            f"{f', but {alike.agreement:.2%} in {alike.precision}, so that it is rounding' if rounding else ''}. "
-            f"The export is {out}, its certificate in {out.with_name(PARITY)}."
+            f"Don't use the export {out}: only {judged.agreement:.2%} of its labels agree with catdog's in "
+            f"{judged.precision}, on {counted(certificate.pictures, 'image')}; at least {LEAST_AGREEMENT:.1%} must."
+            f"{rounding if alike.agreement >= LEAST_AGREEMENT else ''} "
+            f"Its certificate is in {out.with_name(PARITY)}."
         )
     return certificate
 
 
 def describe(version: ModelVersion) -> dict[str, Any]:
-    """State what an export holds: classes, input, how to prepare a picture, output."""
+    """Describe an export: classes, input, preprocessing, output."""
     size = read_info(version.backbone_path).image_size
     return {
         "made_by": f"catdog {__version__}",
@@ -88,9 +87,9 @@ def describe(version: ModelVersion) -> dict[str, Any]:
         "class_keys": [probability_key(name) for name in version.classes],
         "input": {"name": "pixels", "shape": [None, size, size, 3], "dtype": "float32", "range": [0, 255]},
         "preprocessing": (
-            f"RGB, upright (EXIF orientation applied), transparent parts on white; the whole picture resized to "
-            f"{size} x {size} without keeping its ratio, bilinear with antialiasing; values stay in [0, 255], because "
-            "scaling to [-1, 1] is part of the network."
+            f"RGB, upright (EXIF orientation applied), transparency on white; the whole image resized to "
+            f"{size} x {size} without keeping its aspect ratio, bilinear with antialiasing; values in [0, 255], as the "
+            "network scales them to [-1, 1]."
         ),
         "output": {"name": "probabilities", "shape": [None, len(version.classes)], "dtype": "float32"},
     }
@@ -106,30 +105,30 @@ def build_network(version: ModelVersion) -> Any:
 
 def _check_request(kind: ExportFormat, out: Path) -> Format:
     if kind not in FORMATS:
-        raise ExportError(f"The format must be one of {', '.join(FORMATS)}. Received: {kind}.")
+        raise ExportError(f"Unknown format {kind!r}. Use one of {', '.join(FORMATS)}.")
     form = FORMATS[kind]
     if form.suffix and out.suffix != form.suffix:
-        raise ExportError(f"The {kind} format is a file that ends in {form.suffix}. Received: {out}.")
+        raise ExportError(f"The {kind} format is a file: give it the suffix {form.suffix} instead of {out}.")
     if not form.suffix and out.suffix in {".xml", ".bin", ".pb"}:
-        raise ExportError(f"The {kind} format is a folder, so that its files stay together. Received: {out}.")
+        raise ExportError(f"The {kind} format is a folder, not a file: remove the suffix from {out}.")
     for path in (out, form.sidecar(out)):
         if path.exists() or path.is_symlink():
-            raise ExportError(f"An export overwrites nothing; name a free path. Received: {path}.")
+            raise ExportError(f"{path} already exists. Choose another path.")
     if absent := [name for name in form.needs if find_spec(name) is None]:
         raise MissingDependencyError(f"Exporting to {kind} needs {', '.join(absent)}: pip install 'catdog[export]'.")
     return form
 
 
-def _write(form: Format, network: Any, path: Path, statement: dict[str, Any]) -> None:
+def _write(form: Format, network: Any, path: Path, description: dict[str, Any]) -> None:
     try:
-        form.write(network, path, statement)
-    except Exception as error:  # each converter has exceptions of its own
-        raise ExportError(f"The export cannot be written. Received: {error}.") from error
+        form.write(network, path, description)
+    except Exception as error:  # converters raise their own exceptions
+        raise ExportError(f"Couldn't write the export: {error}.") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what converters say about themselves out of stdout, and their warnings about old names out of the way."""
+    """Keep converters' output off stdout, and silence their deprecation warnings."""
     logger = logging.getLogger("absl")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Parity: whether an export, run in its own runtime, answers as catdog does."""
+"""Parity: whether an export's predictions, in its own runtime, match catdog's."""
 
 import hashlib
 import io
@@ -22,18 +22,19 @@ from catdog.registry.store import ModelVersion
 from catdog.settings import Settings
 from catdog.storage.files import write_json
 from catdog.storage.json_reader import read_json_file
+from catdog.text import counted
 from catdog.types import ExportFormat
 
 LEAST_AGREEMENT: Final = 0.995
-"""Share of labels that must be equal; rounding moves a probability over one half now and then."""
+"""Minimum share of equal labels; rounding occasionally moves a probability across 0.5."""
 
-MOST_PICTURES: Final = 500
-MADE_PICTURES: Final = 256
-FEWEST_MADE: Final = 64
-DECIDED: Final = 0.1
-"""Lead of the first probability over the second from which on a made picture counts. To the network made pictures are
-strange: on 256 of them a right export differed from bf16 by up to 0.18 (96.1 % equal labels, where 494 photographs gave
-100 %), from its own arithmetic by up to 0.03."""
+MAX_IMAGES: Final = 500
+SYNTHETIC_IMAGES: Final = 256
+MIN_SYNTHETIC: Final = 64
+MIN_MARGIN: Final = 0.1
+"""Margin between the two highest probabilities from which a synthetic image counts. Their predictions are less certain:
+on 256 of them, a correct export differed from bf16 by up to 0.18 (96.1 % equal labels; 100 % on 494 photographs), and
+from its own arithmetic by up to 0.03."""
 
 PARITY: Final = "parity.json"
 
@@ -43,7 +44,7 @@ _PACKAGES: Final = ("keras", "tensorflow", "openvino", "onnx", "onnxruntime", "t
 
 @dataclass(frozen=True)
 class Comparison:
-    """An export against catdog in one precision: share of equal labels, largest difference of a probability."""
+    """An export compared with catdog in one precision: share of equal labels, largest difference of a probability."""
 
     precision: str
     agreement: float
@@ -52,12 +53,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What running an export showed.
+    """The result of comparing an export.
 
-    `served` compares with the path that serves, as it is set on this machine; `alike` with catdog in the arithmetic
-    that the export itself ran in, `export_precision`, so that rounding can be told from an error. Whether the export
-    is `trusted` follows from `judged_by`: `served` on photographs, `alike` on made pictures, and of those only where
-    catdog is decided. `pictures_digest` hashes the pictures.
+    `served` compares with the server's precision on this machine, `alike` with catdog in the export's own precision,
+    `export_precision`, which separates rounding from errors. `judged_by` decides whether it is `trusted`: `served` on
+    photographs, `alike` on synthetic images with a sufficient margin. `pictures_digest` hashes the images.
     """
 
     export: str
@@ -77,20 +77,20 @@ class Certificate:
     versions: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the certificate in its public form, ready for JSON."""
+        """Return the certificate in its public form, ready for JSON."""
         return asdict(self)
 
     @property
     def judged(self) -> Comparison:
-        """The comparison that decides."""
+        """The comparison that decides whether it is trusted."""
         return self.served if self.judged_by == "served" else self.alike
 
 
-def choose_pictures(folder: Path | None, shared: Path | None) -> list[Source]:
-    """Say which pictures to compare on: those under `folder`, or the shared photographs, or else none.
+def choose_images(folder: Path | None, shared: Path | None) -> list[Source]:
+    """Return images for the comparison: those in `folder`, or the shared photographs, or none.
 
     Raises:
-        ExportError: `folder` holds no file.
+        ExportError: `folder` contains no files.
     """
     photographs = shared and shared / "cat-and-dog" / "test"
     chosen = folder or (photographs if photographs and photographs.is_dir() else None)
@@ -98,14 +98,14 @@ def choose_pictures(folder: Path | None, shared: Path | None) -> list[Source]:
         return []
     found: list[Source] = list(find_pictures([chosen], recursive=True)) if chosen.exists() else []
     if not found:
-        raise ExportError(f"Pictures to compare on are needed. Received: none in {chosen}.")
+        raise ExportError(f"No files in {chosen}. The comparison needs images.")
     return found
 
 
-def made_pictures(count: int = MADE_PICTURES, size: int = 256) -> list[bytes]:
-    """Make pictures where there are no photographs, always the same: gradients, noise and shapes, as PNG."""
+def synthetic_images(count: int = SYNTHETIC_IMAGES, size: int = 256) -> list[bytes]:
+    """Return synthetic images as PNG, always the same: gradients, noise and shapes."""
     y, x = np.mgrid[0:size, 0:size] / size
-    pictures = []
+    images = []
     for number in range(count):
         rng = np.random.default_rng(number)
         first, second, third = rng.uniform(0, 255, (3, 3))
@@ -119,103 +119,103 @@ def made_pictures(count: int = MADE_PICTURES, size: int = 256) -> list[bytes]:
         pixels += rng.normal(0, rng.uniform(0, 60), pixels.shape)
         buffer = io.BytesIO()
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "PNG", compress_level=1)
-        pictures.append(buffer.getvalue())
-    return pictures
+        images.append(buffer.getvalue())
+    return images
 
 
 def compare(
-    version: ModelVersion, kind: ExportFormat, name: str, path: Path, settings: Settings, pictures: Sequence[Source]
+    version: ModelVersion, kind: ExportFormat, name: str, path: Path, settings: Settings, images: Sequence[Source]
 ) -> Certificate:
-    """Run an export in its own runtime, and catdog, on the same pictures.
+    """Run an export in its own runtime, and catdog, on the same images.
 
     Args:
-        version: what was exported.
+        version: the exported version.
         kind: the format.
-        name: what the export will be called.
-        path: where it lies now.
-        settings: of the path that serves.
-        pictures: at most 500 of them are taken, spread evenly; made ones where empty.
+        name: final name of the export.
+        path: its current path.
+        settings: settings of the server.
+        images: sampled evenly to at most 500; synthetic ones if empty.
 
     Raises:
-        ExportError: the export cannot be run, or no picture can be used.
+        ExportError: the export can't be run, or no image can be used.
     """
     try:
         run, precision = FORMATS[kind].load(path)
-    except Exception as error:  # each runtime has exceptions of its own
+    except Exception as error:  # runtimes raise their own exceptions
         raise _cannot_run(error) from error
     predictor = same = Predictor(version, settings=settings)
     if predictor.precision != precision:
         own = settings.model_copy(update={"precision": "bf16" if precision == "bf16" else "f32"})
         same = Predictor(version, settings=own)
-    asked = pictures[:: -(-len(pictures) // MOST_PICTURES)] if pictures else _decided(same, made_pictures())
-    usable, pixels = _decode(predictor, asked)
+    chosen = images[:: -(-len(images) // MAX_IMAGES)] if images else _with_margin(same, synthetic_images())
+    usable, pixels = _decode(predictor, chosen)
     if not usable:
-        raise ExportError(f"Pictures to compare on are needed. Received: {len(asked)}, none of which can be used.")
+        raise ExportError(f"None of the {counted(len(chosen), 'image')} for the comparison can be used.")
     try:
         given = _run(run, pixels)
     except Exception as error:  # as above
         raise _cannot_run(error) from error
     if given.shape != (len(pixels), len(version.classes)):
         expected = (len(pixels), len(version.classes))
-        raise ExportError(f"An export answers probabilities of shape {expected}. Received: {given.shape}.")
-    served = _against(predictor, usable, given)
-    alike = served if same is predictor else _against(same, usable, given)
+        raise ExportError(f"The export returned an array of shape {given.shape} instead of {expected}.")
+    served = _compare_with(predictor, usable, given)
+    alike = served if same is predictor else _compare_with(same, usable, given)
     return Certificate(
         export=name,
         format=kind,
         model_version=version.number,
-        trusted=(served if pictures else alike).agreement >= LEAST_AGREEMENT,
+        trusted=(served if images else alike).agreement >= LEAST_AGREEMENT,
         least_agreement=LEAST_AGREEMENT,
-        judged_by="served" if pictures else "alike",
+        judged_by="served" if images else "alike",
         served=served,
         alike=alike,
         export_precision=precision,
         pictures=len(usable),
-        pictures_made=not pictures,
+        pictures_made=not images,
         pictures_digest=_digest(usable),
-        unusable=len(asked) - len(usable),
+        unusable=len(chosen) - len(usable),
         bytes=sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file()),
         versions=_versions(),
     )
 
 
 def add_certificate(path: Path, certificate: Certificate) -> None:
-    """Put a certificate into `parity.json`, keeping those of other exports in the same folder."""
+    """Add a certificate to `parity.json`, keeping those of other exports."""
     try:
         exports = dict(read_json_file(path)["exports"])
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not one of ours
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or another file
         exports = {}
     write_json(path, {"exports": {**exports, certificate.export: certificate.as_dict()}})
 
 
 def _cannot_run(error: Exception) -> ExportError:
-    return ExportError(f"The export cannot be run in its own runtime. Received: {error}.")
+    return ExportError(f"Can't run the export in its own runtime: {error}.")
 
 
-def _decided(predictor: Predictor, pictures: Sequence[bytes]) -> list[Source]:
-    """Keep the pictures on which catdog is decided, in their order; the surest few where they are fewer."""
-    answers = [answer for answer in predictor.predict_stream(pictures) if isinstance(answer, Prediction)]
-    ordered = np.sort([list(answer.probabilities.values()) for answer in answers], axis=1)
-    leads = ordered[:, -1] - ordered[:, -2]
-    count = max(FEWEST_MADE, int((leads >= DECIDED).sum()))
-    return [pictures[index] for index in sorted(np.argsort(-leads, kind="stable")[:count])]
+def _with_margin(predictor: Predictor, images: Sequence[bytes]) -> list[Source]:
+    """Keep images that catdog predicts with a sufficient margin, in order, but at least the 64 with the largest."""
+    predictions = [found for found in predictor.predict_stream(images) if isinstance(found, Prediction)]
+    ordered = np.sort([list(prediction.probabilities.values()) for prediction in predictions], axis=1)
+    margins = ordered[:, -1] - ordered[:, -2]
+    count = max(MIN_SYNTHETIC, int((margins >= MIN_MARGIN).sum()))
+    return [images[index] for index in sorted(np.argsort(-margins, kind="stable")[:count])]
 
 
-def _decode(predictor: Predictor, pictures: Sequence[Source]) -> tuple[list[Source], list[Pixels]]:
-    """Decode the pictures that can be used, as serving does."""
+def _decode(predictor: Predictor, images: Sequence[Source]) -> tuple[list[Source], list[Pixels]]:
+    """Decode the images as the server does; return the usable ones and their pixels."""
     usable, pixels = [], []
-    for picture in pictures:
+    for image in images:
         try:
             pixels.append(
                 decode(
-                    read_picture(picture, predictor.settings.max_picture_bytes),
+                    read_picture(image, predictor.settings.max_picture_bytes),
                     predictor.backbone.info.image_size,
                     predictor.limits,
                 )
             )
         except PictureError:
             continue
-        usable.append(picture)
+        usable.append(image)
     return usable, pixels
 
 
@@ -225,23 +225,23 @@ def _run(run: Run, pixels: Sequence[Pixels]) -> NDArray[np.float32]:
     return np.concatenate([np.asarray(run(batch), np.float32) for batch in batches])
 
 
-def _against(predictor: Predictor, pictures: Sequence[Source], given: NDArray[np.float32]) -> Comparison:
-    answers = [answer for answer in predictor.predict_stream(pictures) if isinstance(answer, Prediction)]
-    labels = np.array([answer.class_id for answer in answers])
-    probabilities = np.array([list(answer.probabilities.values()) for answer in answers])
+def _compare_with(predictor: Predictor, images: Sequence[Source], given: NDArray[np.float32]) -> Comparison:
+    predictions = [found for found in predictor.predict_stream(images) if isinstance(found, Prediction)]
+    labels = np.array([prediction.class_id for prediction in predictions])
+    probabilities = np.array([list(prediction.probabilities.values()) for prediction in predictions])
     same = (given.argmax(axis=1) == labels) & np.isfinite(given).all(axis=1)
     difference = np.nan_to_num(np.abs(given - probabilities), nan=1.0)
     return Comparison(predictor.precision, float(same.mean()), float(difference.max()))
 
 
-def _digest(pictures: Sequence[Source]) -> str:
-    """Hash the hashes of the pictures, whatever their order."""
-    hashes = sorted(hashlib.sha256(read_picture(picture, None)).hexdigest() for picture in pictures)
+def _digest(images: Sequence[Source]) -> str:
+    """Return a hash of the images that doesn't depend on their order."""
+    hashes = sorted(hashlib.sha256(read_picture(image, None)).hexdigest() for image in images)
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:
-    """Name the versions of what wrote, ran and served the export, as far as it is installed."""
+    """Return the versions of the installed packages that wrote, ran and served the export."""
     installed = {found.name.replace("_", "-").lower(): found.version for found in metadata.distributions()}
     installed["tensorflow"] = installed.get("tensorflow") or installed.get("tensorflow-cpu", "")
     return {"catdog": __version__, **{name: installed[name] for name in _PACKAGES if installed.get(name)}}

@@ -1,6 +1,5 @@
-"""Predictor: load a version once, then bytes -> Prediction, one at a time or as a stream."""
+"""The predictor: loads a version once, then predicts images, one at a time or as a stream."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,15 @@ UNSURE: Final = "unsure"
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture.
+    """The prediction for one image.
 
-    `class_name` is shown to people ("Cat"), `class_id` numbers it, `confidence` in [0, 1] is its probability, and
-    `probabilities` holds one for each class, by key ("cat"), summing to 1. `verdict` is a class key, or `neither` where
-    the picture is unlike anything seen, or `unsure` where the confidence is low; `novelty` in [0, 1] says how unlike,
-    from 0.5 on `neither`.
+    Attributes:
+        class_name, class_id: name ("Cat") and number of the most probable class.
+        confidence: its probability, in [0, 1].
+        probabilities: by class key ("cat"), summing to 1.
+        verdict: a class key, `neither` if the image is unlike the training images, or `unsure` at low confidence.
+        novelty: distance from the training images, in [0, 1]; from 0.5 the verdict is `neither`.
+        model_version: number of the version.
     """
 
     class_name: str
@@ -47,7 +49,7 @@ class Prediction:
         return self.verdict not in (NEITHER, UNSURE)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the prediction in its public form, ready for JSON."""
+        """Return the prediction in its public form, ready for JSON."""
         return {
             "class": self.class_name,
             "class_id": self.class_id,
@@ -60,7 +62,7 @@ class Prediction:
 
 
 class Predictor:
-    """A loaded model version. One instance serves any number of threads."""
+    """A loaded model version; thread-safe."""
 
     def __init__(
         self,
@@ -73,14 +75,14 @@ class Predictor:
         """Load a version.
 
         Args:
-            version: its number, or the version itself; the champion where not given.
-            settings: where models lie, arithmetic, limits; from the environment where not given.
-            threads: pictures under way at once; the setting where not given.
-            backbone: one that is loaded; used where it is the version's own, which makes loading quick.
+            version: its number, or the version itself; by default the champion.
+            settings: by default from the environment.
+            threads: images processed at once; by default the setting.
+            backbone: a loaded backbone, reused if it is the version's own.
 
         Raises:
             VersionNotFoundError: there is no such version.
-            VersionCorruptError: its files are not as they were saved.
+            VersionCorruptError: its files are missing or changed.
         """
         self.settings = settings or load_settings()
         if not isinstance(version, ModelVersion):
@@ -101,57 +103,55 @@ class Predictor:
         """Arithmetic in use: `bf16` or `f32`."""
         return self.backbone.precision
 
-    def predict(self, picture: Source) -> Prediction:
-        """Answer for one picture, given as bytes or as a path.
+    def predict(self, image: Source) -> Prediction:
+        """Predict one image, given as bytes or as a path.
 
         Raises:
-            PictureError: it cannot be used; says why.
+            PictureError: the image can't be used; says why.
         """
-        return self.answer(self.features(picture))
+        return self.answer(self.features(image))
 
-    def predict_batch(self, pictures: Iterable[Source]) -> list[Prediction | PictureError]:
-        """Answer for several pictures, in order; one that cannot be used gets its error in its place."""
-        return list(self.predict_stream(pictures))
+    def predict_batch(self, images: Iterable[Source]) -> list[Prediction | PictureError]:
+        """Predict several images, in order; an unusable one gets its error instead."""
+        return list(self.predict_stream(images))
 
-    def predict_stream(self, pictures: Iterable[Source]) -> Iterator[Prediction | PictureError]:
-        """Answer for any number of pictures, in order, decode and inference overlapped, in bounded memory."""
+    def predict_stream(self, images: Iterable[Source]) -> Iterator[Prediction | PictureError]:
+        """Predict any number of images, in order, in bounded memory; decoding and inference overlap."""
 
-        def one(picture: Source) -> Prediction | PictureError:
+        def one(image: Source) -> Prediction | PictureError:
             try:
-                return self.predict(picture)
+                return self.predict(image)
             except PictureError as error:
                 return error
 
-        # One thread more than streams: while one waits for the interpreter lock, the others keep the cores busy.
-        return bounded_map(one, pictures, self.threads + 1)
+        # One extra thread keeps the cores busy while another waits for the interpreter lock.
+        return bounded_map(one, images, self.threads + 1)
 
-    def features(self, picture: Source) -> NDArray[np.float32]:
-        """Give the pooled features of one picture, `(D,) float32`.
+    def features(self, image: Source) -> NDArray[np.float32]:
+        """Return the pooled features of one image, `(D,) float32`.
 
         Raises:
-            PictureError: it cannot be used; says why.
+            PictureError: the image can't be used; says why.
         """
-        return self.embed(self.pixels(picture))
+        return self.embed(self.pixels(image))
 
-    def pixels(self, picture: Source) -> NDArray[np.uint8]:
-        """Give a picture as the backbone takes it, `(S, S, 3) uint8 in [0, 255]`; raises what `features` does."""
-        return decode(
-            read_picture(picture, self.settings.max_picture_bytes), self.backbone.info.image_size, self.limits
-        )
+    def pixels(self, image: Source) -> NDArray[np.uint8]:
+        """Return an image as input of the backbone, `(S, S, 3) uint8 in [0, 255]`; raises the errors of `features`."""
+        return decode(read_picture(image, self.settings.max_picture_bytes), self.backbone.info.image_size, self.limits)
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the pooled features of such pixels, `(D,) float32`."""
+        """Return the pooled features of decoded pixels, `(D,) float32`."""
         return self.backbone.features(pixels)
 
     def answer(self, features: NDArray[np.float32]) -> Prediction:
-        """Answer for a picture whose pooled features `(D,)` are known.
+        """Predict an image from its pooled features `(D,)`.
 
         Raises:
-            NoModelError: the version gives NaN for it.
+            NoModelError: the probabilities are NaN.
         """
         probabilities = self.head.probabilities(features)
         if not np.isfinite(probabilities).all():
-            raise NoModelError(f"Version {self.version.number} gives no probabilities for this image.")
+            raise NoModelError(f"Version {self.version.number} can't predict this image: its probabilities are NaN.")
         novelty = self.novelty.novelty(features)
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
@@ -165,18 +165,3 @@ class Predictor:
             novelty,
             self.version.number,
         )
-
-
-def find_pictures(paths: Iterable[Path], *, recursive: bool = False) -> Iterator[Path]:
-    """Yield the files that are meant by files and folders, lazily, each folder's in order of their names.
-
-    A file that is named is yielded whatever it is; of a folder, hidden files are passed over, and folders in it are
-    entered with `recursive`.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(n for n in folders if not n.startswith(".")) if recursive else []
-            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))

@@ -1,1 +1,1 @@
-"""Versions of the model on disk: whole or absent, checked, one of them the champion."""
+"""The model registry: complete, checksummed versions on disk, one of them the champion."""

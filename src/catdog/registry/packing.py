@@ -1,10 +1,9 @@
-"""A version as one zip, to be unpacked into another store.
+"""Packs a version into a zip for another installation.
 
     <n>/             the files of the version
-    backbones/<id>/  the backbone that it needs
+    backbones/<id>/  its backbone
 
-Unpacked in the `models` folder of another installation it is a version there, which `catdog models promote <n>` takes
-into use.
+Unpack it in the `models` folder, then run `catdog models promote <n>`.
 """
 
 import zipfile
@@ -18,12 +17,10 @@ from catdog.storage.files import require_checksums
 
 
 def pack(version: ModelVersion, target: IO[bytes]) -> None:
-    """Write a version and its backbone into a zip.
-
-    Of `metadata.json`, where the data lay is left out. Nothing is compressed: features and weights do not get smaller.
+    """Write a version and its backbone to a zip, uncompressed and without the path of its data.
 
     Raises:
-        VersionCorruptError: a file of the version or of its backbone is not as it was saved.
+        VersionCorruptError: a file of the version or of its backbone is missing or changed.
     """
     require_checksums(version.path, version.metadata["checksums"])
     backbone = read_info(version.backbone_path)

@@ -1,11 +1,11 @@
-"""Model versions on disk: whole or absent, checksummed, one of them the champion.
+"""Model versions on disk: complete or absent, checksummed, one of them the champion.
 
     models/<n>/             a version (see `version.py`)
-    models/backbones/<id>/  shared by every version on that backbone (see `backbone.py`)
-    models/champion.json    the version that is served, replaced by rename, with the history of promotions
+    models/backbones/<id>/  shared by all versions on that backbone (see `backbone.py`)
+    models/champion.json    the version in use and the history of promotions, replaced by rename
 
-A version is written in a temporary folder, flushed, and renamed to the next free number, so that two trainings at
-once give two versions. A version is never changed afterwards.
+A version is written to a temporary folder, flushed, and renamed to the next free number, which also works for
+concurrent trainings. Versions are immutable.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ HISTORY_LENGTH: Final = 1000
 
 @dataclass(frozen=True)
 class Promotion:
-    """One change of champion: which version, when (UTC, ISO 8601), why."""
+    """One change of champion: the version, the time (UTC, ISO 8601) and the reason."""
 
     version: int
     at: str
@@ -55,7 +55,7 @@ class ModelStore:
         self.folder = folder
         self._digests = DigestMemory()
 
-    def _named(self) -> str:
+    def _available(self) -> str:
         return ", ".join(map(str, self.numbers())) or "none"
 
     def numbers(self) -> list[int]:
@@ -65,22 +65,22 @@ class ModelStore:
         return sorted(int(p.name) for p in self.folder.iterdir() if _NUMBER.fullmatch(p.name) and p.is_dir())
 
     def get(self, number: int | None = None) -> ModelVersion:
-        """Find a version, the champion where none is named, and check its files.
+        """Return a version, by default the champion, after checking its files.
 
         Raises:
             VersionNotFoundError: there is no such version, or no champion yet.
-            VersionCorruptError: its files are not as they were saved.
+            VersionCorruptError: its files are missing or changed.
         """
         if number is None:
             number = self.champion()
             if number is None:
                 raise VersionNotFoundError(
-                    f"No model yet in {self.folder}. Train one with `catdog train DATA`, or promote one that is "
-                    f"there. There are: {self._named()}."
+                    f"No model in use in {self.folder}. Train one with `catdog train DATA`, or promote an existing "
+                    f"version (available: {self._available()})."
                 )
         folder = self.folder / str(number)
         if not _NUMBER.fullmatch(str(number)) or not folder.is_dir():
-            raise VersionNotFoundError(f"There is no version {number} in {self.folder}. There are: {self._named()}.")
+            raise VersionNotFoundError(f"No version {number} in {self.folder}. Available: {self._available()}.")
         metadata = read_metadata(folder)
         require_checksums(folder, metadata["checksums"])
         return ModelVersion(number, folder, metadata)
@@ -89,12 +89,12 @@ class ModelStore:
         """Add a version under the next free number.
 
         Args:
-            metadata: what `metadata.json` is to hold; `version`, `format`, `created_at` and `checksums` are added.
-            write_files: writes the version's files into the folder it is given.
-            mark: goes into the name of the temporary folder, so that who saves can find what a kill left of it.
+            metadata: content of `metadata.json`; `version`, `format`, `created_at` and `checksums` are added.
+            write_files: writes the version's files to a folder.
+            mark: part of the temporary folder's name, to find what a killed process left.
 
         Raises:
-            StoreError: the disk does not take it; nothing is left behind.
+            StoreError: writing failed; nothing is left behind.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         prefix = f".new-{mark}-" if mark else ".new-"
@@ -105,31 +105,31 @@ class ModelStore:
                 write_files(new)
                 checksums = {path.name: file_sha256(path) for path in sorted(new.iterdir())}
                 document = {**metadata, "format": FORMAT, "created_at": _now(), "checksums": checksums}
-                return self._settle(new, document)
+                return self._add(new, document)
         except OSError as error:
             raise StoreError(
-                f"The version could not be saved in {self.folder}: {error.strerror or error}. Nothing was changed."
+                f"Couldn't save the version in {self.folder}: {error.strerror or error}. Nothing was changed."
             ) from error
 
     def adopt(self, folder: Path) -> ModelVersion:
-        """Add a copy of a version that was saved elsewhere, under the next free number."""
+        """Add a copy of a version from another folder, under the next free number."""
         metadata = read_metadata(folder)
         require_checksums(folder, metadata["checksums"])
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder, ignore_cleanup_errors=True) as temporary:
-            return self._settle(Path(shutil.copytree(folder, Path(temporary) / "version")), metadata)
+            return self._add(Path(shutil.copytree(folder, Path(temporary) / "version")), metadata)
 
     def champion(self) -> int | None:
-        """Name the version that is served; None before the first promotion.
+        """Return the number of the version in use; None before the first promotion.
 
         Raises:
-            VersionCorruptError: `champion.json` cannot be read.
+            VersionCorruptError: `champion.json` can't be read.
         """
         history = self.history()
         return history[-1].version if history else None
 
     def champion_stamp(self) -> tuple[int, int, int] | None:
-        """Return what differs after each promotion, without reading: the file is always replaced by rename."""
+        """Return a stamp of `champion.json` that each promotion changes, without reading the file."""
         try:
             found = (self.folder / CHAMPION).stat()
         except OSError:
@@ -145,26 +145,24 @@ class ModelStore:
         return None
 
     def has_promoted(self) -> bool:
-        """Tell whether a version was ever promoted, even if `champion.json` was removed since: the lock stays."""
+        """Return whether a version was ever promoted, even if `champion.json` was removed since."""
+        # Promoting leaves the lock file.
         return (self.folder / CHAMPION).exists() or (self.folder / _LOCK).exists()
 
     def history(self) -> list[Promotion]:
-        """List the promotions, the oldest first; the last one is in force."""
+        """List the promotions, oldest first."""
         path = self.folder / CHAMPION
         try:
             return [_promotion(entry) for entry in read_document(self.folder, path.name)["history"]]
         except FileNotFoundError:
             if path.is_symlink() or path.exists():
-                raise VersionCorruptError(f"The champion cannot be read. Received: {path}, which is no file.") from None
+                raise VersionCorruptError(f"Can't read the champion: {path} is not a file.") from None
             return []
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise VersionCorruptError(f"The champion cannot be read. Received: {path} ({error}).") from error
+            raise VersionCorruptError(f"Can't read the champion in {path}: {error}.") from error
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Describe every version, lowest number first, ready for JSON; a damaged one has its `error`.
-
-        A file that has not changed since the last call is not read again: a version is never changed.
-        """
+        """Describe all versions by number, ready for JSON; a damaged one has an `error`."""
         champion = self.champion()
         rows: list[dict[str, Any]] = []
         for number in self.numbers():
@@ -180,16 +178,16 @@ class ModelStore:
         return rows
 
     def promote(self, number: int, reason: str, *, backbone: Backbone | None = None) -> None:
-        """Make a version the champion, once it was tried; one that is not whole or gives no answer is refused.
+        """Make a version the champion after checking that it makes predictions.
 
         Args:
             number: of the version.
             reason: for the history.
-            backbone: one that is loaded; used for the trial if it is the version's own, which saves loading it.
+            backbone: a loaded backbone, reused if it is the version's own.
 
         Raises:
             VersionNotFoundError: there is no such version.
-            VersionCorruptError: its files, or those of its backbone, are not as they were saved, or do not work.
+            VersionCorruptError: its files, or those of its backbone, are missing, changed or don't work.
         """
         version = self.get(number)
         precision, threads = backbone.asked if backbone else ("auto", 1)
@@ -202,27 +200,27 @@ class ModelStore:
             )
 
     def earlier_champion(self) -> int | None:
-        """Give the version that `rollback` would promote; None where there was none before."""
+        """Return the version that `rollback` would promote; None if there was none before."""
         stack = self._champions()
         return stack[-2] if len(stack) > 1 else None
 
     def rollback(self, *, backbone: Backbone | None = None) -> int:
-        """Promote again the version that was champion before this one; returns its number. `backbone` as in `promote`.
+        """Promote the previous champion again; return its number. `backbone` as in `promote`.
 
-        Rolling back twice goes back two versions, not forth again.
+        Rolling back twice goes back two versions.
 
         Raises:
-            StoreError: there was none before.
+            StoreError: there is no previous champion.
         """
         stack = self._champions()
         if len(stack) < 2:
-            only = f"version {stack[0]} alone" if stack else "no champion"
-            raise StoreError(f"There is no earlier champion to go back to. Received: {only}.")
+            why = f"no version was in use before version {stack[0]}" if stack else "no version is in use"
+            raise StoreError(f"Can't roll back: {why}.")
         self.promote(stack[-2], f"{_ROLLBACK} from version {stack[-1]}", backbone=backbone)
         return stack[-2]
 
     def _champions(self) -> list[int]:
-        """List the champions up to the one there is, without those that a rollback took back."""
+        """List the champions up to the current one, without rolled-back ones."""
         stack: list[int] = []
         for entry in self.history():
             if len(stack) > 1 and entry.version == stack[-2] and entry.reason.startswith(_ROLLBACK):
@@ -231,8 +229,8 @@ class ModelStore:
                 stack.append(entry.version)
         return stack
 
-    def _settle(self, new: Path, document: dict[str, Any]) -> ModelVersion:
-        """Rename into the next free number, trying the one after where another training took it."""
+    def _add(self, new: Path, document: dict[str, Any]) -> ModelVersion:
+        """Rename a folder to the next free number, even if another process takes one meanwhile."""
         number = max(self.numbers(), default=0) + 1
         while True:
             metadata = {**document, "version": number}
@@ -240,7 +238,7 @@ class ModelStore:
             sync_tree(new)
             target = self.folder / str(number)
             try:
-                new.rename(target)  # onto a folder that is not empty this fails, and changes nothing
+                new.rename(target)  # fails if the target exists and isn't empty
             except OSError:
                 if not target.exists():
                     raise
@@ -261,7 +259,7 @@ _NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def remove_leftovers(folder: Path, older_than_seconds: float) -> list[Path]:
-    """Remove temporary folders that a killed process left in the store; returns what was removed."""
+    """Remove temporary folders left by killed processes; return what was removed."""
     now = datetime.now(UTC).timestamp()
     stale = [p for p in folder.glob("**/.new-*") if p.is_dir() and now - p.stat().st_mtime > older_than_seconds]
     for path in stale:
@@ -270,16 +268,16 @@ def remove_leftovers(folder: Path, older_than_seconds: float) -> list[Path]:
 
 
 def _promotion(entry: Any) -> Promotion:
-    """Make a promotion of an entry of `champion.json`.
+    """Parse an entry of `champion.json`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it isn't a promotion.
     """
     fields = {"version": int, "at": str, "reason": str}
     if not isinstance(entry, dict) or {name: type(value) for name, value in entry.items()} != fields:
         raise ValueError("an entry must have a version, a time and a reason")
     if not _NUMBER.fullmatch(str(entry["version"])):
-        raise ValueError("a version is a number from 1 on")
+        raise ValueError("a version must be a number from 1")
     return Promotion(**entry)
 
 

@@ -1,4 +1,4 @@
-"""A version tried before it answers anybody: its parts fit together, and give finite numbers for a made image."""
+"""Checks before a version is used: its parts fit together and predict a synthetic image."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from catdog.model.novelty import NoveltyReference
 
 
 def try_out(name: str, head: Head, novelty: NoveltyReference, backbone: Backbone) -> None:
-    """Answer for a made image, whatever the limits of images are.
+    """Predict a synthetic image.
 
     Args:
         name: of the version, for errors.
@@ -19,27 +19,27 @@ def try_out(name: str, head: Head, novelty: NoveltyReference, backbone: Backbone
         backbone: its backbone, loaded.
 
     Raises:
-        VersionCorruptError: the parts don't fit together, or give anything but probabilities and a novelty.
+        VersionCorruptError: the parts don't fit together, or the result isn't valid.
     """
     widths = len(head.hidden_weights), len(novelty.mean), backbone.info.features
     if len(set(widths)) != 1:
         raise VersionCorruptError(
-            f"{name} cannot answer: its head, novelty reference and backbone are for different numbers of features, "
-            f"{widths}."
+            f"{name} can't make predictions: its head, novelty reference and backbone expect different numbers of "
+            f"features, {widths}."
         )
     try:
         features = backbone.features(ramp(backbone.info.image_size))
         with np.errstate(all="ignore"):
             probabilities, novel = head.probabilities(features), novelty.novelty(features)
     except (ValueError, RuntimeError) as error:
-        raise VersionCorruptError(f"{name} cannot answer for an image: {type(error).__name__}.") from error
+        raise VersionCorruptError(f"{name} can't predict an image: {type(error).__name__}.") from error
     are_finite = np.isfinite(features).all() and np.isfinite(probabilities).all() and np.isfinite(novel)
     if not are_finite or not np.isclose(probabilities.sum(), 1, atol=1e-3):
         raise VersionCorruptError(
-            f"{name} cannot answer: for a made image it gives no probabilities that sum to 1, or NaN or infinity."
+            f"{name} can't make predictions: its probabilities don't sum to 1, or contain NaN or infinity."
         )
 
 
 def ramp(size: int) -> NDArray[np.uint8]:
-    """Make an image, `(size, size, 3) uint8`, in which every brightness occurs."""
+    """Return an image with all brightnesses, `(size, size, 3) uint8`."""
     return np.linspace(0, 255, size * size * 3).astype(np.uint8).reshape(size, size, 3)

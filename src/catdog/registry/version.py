@@ -1,4 +1,4 @@
-"""A version on disk: what it holds, by name. Only here and in `version_files` are the names of its files known."""
+"""A version on disk and its contents. Only this module and `version_files` know the names of its files."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -26,14 +26,14 @@ from catdog.registry import trial
 from catdog.storage.files import require_within, write_json
 
 FORMAT: Final = 1
-"""Layout of a version; a reader refuses one that it does not know."""
+"""Format of a version; other formats are rejected."""
 
 KERAS_HEAD: Final = "head.keras"
 REPORT: Final = "report.html"
 
 
 class Savable(Protocol):
-    """A Keras model, or what writes one."""
+    """A Keras model, or an object that writes one."""
 
     def save(self, path: Path) -> object:
         """Write the model to a `.keras` file."""
@@ -41,7 +41,7 @@ class Savable(Protocol):
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version that was found whole: its number, folder and `metadata.json`."""
+    """A complete version: its number, folder and `metadata.json`."""
 
     number: int
     path: Path
@@ -59,49 +59,49 @@ class ModelVersion:
 
     @property
     def data_root(self) -> Path | None:
-        """Folder of the data it was trained on, or None if that is not known."""
+        """Folder of the data it was trained on, or None if that isn't known."""
         root = (self.metadata.get("data") or {}).get("root")
         return Path(root) if root else None
 
     @property
     def backbone_path(self) -> Path:
-        """Folder of the backbone that the head was fitted on."""
+        """Folder of its backbone."""
         return self.path.parent / "backbones" / str(self.metadata["backbone"])
 
     @property
     def keras_head_path(self) -> Path:
-        """The head as a Keras file, which a version made without Keras lacks."""
+        """The head as a Keras file; missing in versions made without Keras."""
         return self.path / KERAS_HEAD
 
     @property
     def report_path(self) -> Path:
-        """The training report, which the bundled version lacks."""
+        """The training report; missing in the bundled version."""
         return self.path / REPORT
 
     @property
     def has_replay(self) -> bool:
-        """Whether it was saved with a replay memory."""
+        """Whether it has a replay memory."""
         return REPLAY in self.metadata["checksums"]
 
     def load_head(self) -> Head:
-        """Read the head and check that it has an output for each class.
+        """Read the head.
 
         Raises:
-            VersionCorruptError: it cannot be read, or has not.
+            VersionCorruptError: it can't be read, or doesn't have one output per class.
         """
         head = Head.load(self.path / HEAD)
         if len(head.output_bias) != len(self.classes):
             raise VersionCorruptError(
-                f"Version {self.number} names {len(self.classes)} classes, but its head has {len(head.output_bias)} "
+                f"Version {self.number} has {len(self.classes)} classes, but its head has {len(head.output_bias)} "
                 "outputs."
             )
         return head
 
     def load_novelty(self) -> NoveltyReference:
-        """Read what novelty is measured against.
+        """Read the novelty reference.
 
         Raises:
-            VersionCorruptError: it cannot be read.
+            VersionCorruptError: it can't be read.
         """
         return NoveltyReference.load(self.path / NOVELTY)
 
@@ -109,10 +109,10 @@ class ModelVersion:
         """Read the replay memory, or return None if the version has none.
 
         Args:
-            features: length of the feature vectors that it must hold, if that is known.
+            features: expected length of the feature vectors, if known.
 
         Raises:
-            VersionCorruptError: it cannot be read, or does not fit the version.
+            VersionCorruptError: it can't be read, or doesn't fit the version.
         """
         path = self.path / REPLAY
         if not path.exists():
@@ -120,36 +120,36 @@ class ModelVersion:
         replay = Replay.load(require_within(self.path, REPLAY))
         has_width = features is None or replay.features.shape[1] == features
         if not has_width or replay.labels.max(initial=0) >= len(self.classes):
-            raise VersionCorruptError(f"The replay memory does not fit the version ({path}).")
+            raise VersionCorruptError(f"The replay memory doesn't fit the version ({path}).")
         return replay
 
     def assessment(self) -> dict[str, Any] | None:
-        """Read the assessment of its test predictions, or return None if it has none that can be used."""
+        """Read the assessment of its test predictions, or return None if it has no usable one."""
         return read_assessment_document(self.path, len(self.classes))
 
     def manifest(self) -> Iterator[dict[str, str]]:
-        """Yield which images the version was made of: `sha256`, `class`, `split`, and `path` below `data_root`.
+        """Yield the version's images: `sha256`, `class`, `split`, and `path` below `data_root`.
 
         Raises:
-            VersionCorruptError: it cannot be read.
+            VersionCorruptError: it can't be read.
         """
         return read_manifest(self.path, frozenset(self.classes))
 
     def training_hashes(self) -> set[str]:
-        """Return the SHA-256 of every image that the version was fitted or chosen on."""
+        """Return the SHA-256 of all training and validation images."""
         return {row["sha256"] for row in self.manifest() if row["split"] != "test"}
 
     def test_hashes(self) -> set[str]:
-        """Return the SHA-256 of every image that the version was measured on."""
+        """Return the SHA-256 of all test images."""
         return {row["sha256"] for row in self.manifest() if row["split"] == "test"}
 
     def portable(self) -> dict[str, Any]:
-        """Return the metadata for a copy that goes elsewhere, without where the data lay."""
+        """Return the metadata for another installation, without the path of the data."""
         data = {key: value for key, value in (self.metadata.get("data") or {}).items() if key != "root"}
         return {**self.metadata, "data": data}
 
     def copy_for_bundle(self, folder: Path) -> None:
-        """Copy the version to a new folder, without its number, its report and where its data lay."""
+        """Copy the version to a new folder, without its number, its report and the path of its data."""
         # The report holds thumbnails of photographs.
         shutil.copytree(self.path, folder, ignore=shutil.ignore_patterns(METADATA, REPORT))
         metadata = {key: value for key, value in self.portable().items() if key != "version"}
@@ -157,14 +157,14 @@ class ModelVersion:
         write_metadata(folder, {**metadata, "checksums": checksums})
 
     def try_out(self, backbone: Backbone, parts: tuple[Head, NoveltyReference] | None = None) -> None:
-        """Check all that is read of the version while it is in use, and predict a made image with it.
+        """Check all files needed in use, and predict a synthetic image.
 
         Args:
             backbone: the version's own, loaded.
-            parts: its head and its novelty reference, if they are loaded too.
+            parts: its head and novelty reference, if loaded.
 
         Raises:
-            VersionCorruptError: something is missing, damaged, or gives no probabilities.
+            VersionCorruptError: something is missing or damaged, or the prediction fails.
         """
         head, novelty = parts or (self.load_head(), self.load_novelty())
         for _ in self.manifest():
@@ -175,7 +175,7 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class VersionContents:
-    """What a new version is made of."""
+    """The contents of a new version."""
 
     head: Head
     novelty: NoveltyReference
@@ -186,7 +186,7 @@ class VersionContents:
     write_report: Callable[[Path], None]
 
     def write(self, folder: Path) -> None:
-        """Write the files of a version, but for its metadata, into a folder."""
+        """Write the files of a version, except its metadata, to a folder."""
         self.head.save(folder / HEAD)
         self.novelty.save(folder / NOVELTY)
         self.network.save(folder / KERAS_HEAD)
@@ -200,12 +200,12 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """Read `metadata.json` of a version's folder.
 
     Raises:
-        VersionCorruptError: missing, unreadable, of another format, or without what a version needs.
+        VersionCorruptError: it is missing, unreadable, incomplete or of another format.
     """
     metadata = read_version_document(folder)
     if metadata["format"] != FORMAT:
         raise VersionCorruptError(
-            f"This release reads versions of format {FORMAT}, but {folder / METADATA} has format {metadata['format']}."
+            f"{folder / METADATA} has format {metadata['format']}, but this release of catdog reads format {FORMAT}."
         )
     return metadata
 

@@ -1,1 +1,1 @@
-"""A new version from uploads: what is collected, the steps, and the jobs that run them."""
+"""Retraining from uploads: their storage and review, the steps, and the jobs that run them."""

@@ -1,6 +1,6 @@
-"""The data of a retraining: uploads, the champion's own data if it is still here, and the champion's replay features.
+"""The data of a retraining: uploads, the champion's own data if still available, and its replay features.
 
-`select` fixes which images these are. A retraining that is interrupted continues with the same ones.
+`select` fixes the images, so an interrupted retraining continues with the same ones.
 """
 
 import json
@@ -27,7 +27,7 @@ from catdog.storage.files import write_json
 from catdog.storage.json_reader import read_json_file
 from catdog.text import counted
 
-_VALIDATION_DIGITS: Final = 16  # where in a hash the draw begins; 0 and 8 draw a data set's own splits
+_VALIDATION_DIGITS: Final = 16  # position in a hash; 0 and 8 decide a data set's own splits
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Selection:
 def select(uploads: Uploads) -> Selection:
     """Select the images for retraining the champion.
 
-    Uploads that may not be trained on, are among the champion's test images, or have a class that it does not know are
+    Uploads that may not be trained on, are among the champion's test images, or have a class that it doesn't know are
     left out. Held-out uploads get the split `test`, the others `train`.
     """
     settings = uploads.settings
@@ -77,32 +77,30 @@ def select(uploads: Uploads) -> Selection:
 
 
 def require_new(uploads: Uploads) -> int:
-    """Count the uploads to train on that the champion was not trained on under their present class.
+    """Return the number of uploads that the champion wasn't trained on under their current class.
 
     Raises:
         ConflictError: there are none.
     """
     settings, active = uploads.settings, uploads.active()
     champion = ModelStore(settings.models_dir).get()
-    trained = {
-        (p.sha256, champion.classes[p.label]) for p in manifest_pictures(champion, settings) if p.split != "test"
-    }
+    trained = {(p.sha256, champion.classes[p.label]) for p in manifest_images(champion, settings) if p.split != "test"}
     usable = (upload for upload in active if not upload.held_out and upload.folder in champion.classes)
     new = sum((upload.sha256, upload.folder) not in trained for upload in usable)
     if not new:
         raise ConflictError(
-            f"There is nothing to train on: of {counted(len(active), 'uploaded image')}, none is new to the champion. "
-            "Upload more; some are held out for testing."
+            f"Nothing to train on: of {counted(len(active), 'uploaded image')}, none is new to the model in use. "
+            "Upload more images; some of them are held out for testing."
         )
     return new
 
 
 def data_root(version: ModelVersion, settings: Settings) -> Path:
-    """Return the folder that a version was trained on, or `data/` if the version does not record it."""
+    """Return the folder that a version was trained on, or `data/` if unknown."""
     return version.data_root or settings.data_dir
 
 
-def manifest_pictures(version: ModelVersion, settings: Settings) -> tuple[Picture, ...]:
+def manifest_images(version: ModelVersion, settings: Settings) -> tuple[Picture, ...]:
     """Return the images that a version was trained and tested on; their files may be gone."""
     root = data_root(version, settings)
     numbers = {name: number for number, name in enumerate(version.classes)}
@@ -127,7 +125,7 @@ def _base(champion: ModelVersion, settings: Settings, engine: Engine) -> tuple[P
 
 
 def _layout(version: ModelVersion, root: Path, settings: Settings) -> Layout:
-    """Return how the folders that a version was trained on were read."""
+    """Return how a version's folders were read."""
     return Layout.from_dict(version.metadata.get("data", {})) if root == data_root(version, settings) else Layout()
 
 
@@ -137,33 +135,33 @@ def _replayed_tests(version: ModelVersion) -> set[str]:
 
 
 class RetrainingData:
-    """The features of all images of a retraining, by split; uploads that are test images are apart, in `held_out`."""
+    """The features of all images of a retraining, by split; test images from uploads are separate, in `held_out`."""
 
     def __init__(self, selection: Selection, settings: Settings, engine: Engine) -> None:
         self.champion = ModelStore(settings.models_dir).get(selection.champion)
         self.head = self.champion.load_head()
-        self.before = {p.sha256: p for p in manifest_pictures(self.champion, settings)}
+        self.before = {p.sha256: p for p in manifest_images(self.champion, settings)}
         self.selection = selection
         self._settings = settings
         cached = read_embedded(
             (*selection.base, *selection.uploads), FeatureCache(engine, str(self.champion.metadata["backbone"]))
         )
         self._vectors = {p.sha256: v[0] for p, v in zip(cached.pictures, cached.vectors, strict=True)}
-        self._pictures = self._sort()
-        fitted_before = {sha256 for sha256, picture in self.before.items() if picture.split != "test"}
-        training = {p.sha256 for p in self._pictures if p.split != "test"}
+        self._images = self._sort()
+        fitted_before = {sha256 for sha256, image in self.before.items() if image.split != "test"}
+        training = {p.sha256 for p in self._images if p.split != "test"}
         uploaded = {p.sha256 for p in selection.uploads}
-        self.train = self._embedded(p for p in self._pictures if p.split == "train")
-        self.validation = self._embedded(p for p in self._pictures if p.split == "validation")
-        tests = [p for p in self._pictures if p.split == "test" and p.sha256 not in fitted_before | training]
+        self.train = self._embedded(p for p in self._images if p.split == "train")
+        self.validation = self._embedded(p for p in self._images if p.split == "validation")
+        tests = [p for p in self._images if p.split == "test" and p.sha256 not in fitted_before | training]
         self.test = self._embedded(p for p in tests if p.sha256 not in uploaded)
         self.held_out = self._embedded(p for p in tests if p.sha256 in uploaded)
 
     @property
     def manifest(self) -> Manifest:
         """All images that the new version and its ancestors were trained, validated or tested on."""
-        known = {**self.before, **{p.sha256: p for p in self._pictures}}
-        for sha256, earlier in self.before.items():  # what was once trained on stays marked as such
+        known = {**self.before, **{p.sha256: p for p in self._images}}
+        for sha256, earlier in self.before.items():  # once trained on, always marked as such
             if earlier.split == "train" and known[sha256].split == "validation":
                 known[sha256] = replace(known[sha256], split="train")
         kept = tuple(p for p in known.values() if self._is_used(p))
@@ -177,7 +175,7 @@ class RetrainingData:
         return set(self._replayed)
 
     def examples(self, embedded: Embedded) -> Examples:
-        """Return features and labels for `adaptation.adapt`; new are images not trained on before under this label."""
+        """Return features and labels for `adapt`; images not trained on before under this label count as new."""
         is_new = [
             (known := self.before.get(p.sha256)) is None or known.split == "test" or known.label != p.label
             for p in embedded.pictures
@@ -190,34 +188,34 @@ class RetrainingData:
         return self.validation.vectors[rows, 0], self.validation.labels[rows]
 
     def _sort(self) -> list[Picture]:
-        """Return all images with their split; of duplicates, uploads come before base data before replayed images."""
+        """Return all images with their split; uploads take precedence over base data, and that over replayed images."""
         chosen = {p.sha256: p for p in self.selection.uploads}
-        for picture in self.selection.base:
-            chosen.setdefault(picture.sha256, picture)
+        for image in self.selection.base:
+            chosen.setdefault(image.sha256, image)
         self._replayed = self._read_replay()
-        for sha256, picture in self._replayed.items():
-            chosen.setdefault(sha256, picture)
+        for sha256, image in self._replayed.items():
+            chosen.setdefault(sha256, image)
         return [p for p in chosen.values() if p.sha256 in self._vectors and self._is_used(p)]
 
-    def _is_used(self, picture: Picture) -> bool:
-        """Return whether an image is not left out; a test image stays one, even if an uploaded copy is left out."""
-        return picture.split == "test" or picture.sha256 not in self.selection.left_out
+    def _is_used(self, image: Picture) -> bool:
+        """Return whether an image isn't left out; a test image stays one, even if an uploaded copy is left out."""
+        return image.split == "test" or image.sha256 not in self.selection.left_out
 
     def _read_replay(self) -> dict[str, Picture]:
-        """Read the champion's replay features; a share of them, drawn by hash, is for validation."""
+        """Read the champion's replay features; a share of them, chosen by hash, is for validation."""
         replay, found = self.champion.replay(), {}
         if replay is None:
             return {}
         for vector, label, name, split in zip(*vars(replay).values(), strict=True):
             sha256 = str(name)
-            judges = split == "train" and hash_share(sha256, _VALIDATION_DIGITS) < self._settings.validation_share
+            validates = split == "train" and hash_share(sha256, _VALIDATION_DIGITS) < self._settings.validation_share
             path = self.before[sha256].path if sha256 in self.before else Path(sha256)
-            found[sha256] = Picture(path, sha256, int(label), "validation" if judges else str(split))  # type: ignore[arg-type]
+            found[sha256] = Picture(path, sha256, int(label), "validation" if validates else str(split))  # type: ignore[arg-type]
             self._vectors.setdefault(sha256, vector)
         return found
 
     def _embedded(self, chosen: Iterable[Picture]) -> Embedded:
-        pictures = tuple(chosen)
+        images = tuple(chosen)
         width = self.head.hidden_weights.shape[0]
-        vectors: Vector = np.array([self._vectors[p.sha256] for p in pictures], np.float16).reshape(-1, 1, width)
-        return Embedded(pictures, vectors, np.array([p.label for p in pictures], np.int64), (), 0)
+        vectors: Vector = np.array([self._vectors[p.sha256] for p in images], np.float16).reshape(-1, 1, width)
+        return Embedded(images, vectors, np.array([p.label for p in images], np.int64), (), 0)

@@ -1,4 +1,4 @@
-"""The steps of a retraining, in order: how far each takes the job, and what is shown while it runs."""
+"""The steps of a retraining, in order, with their share of the progress and their messages."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ class Stage:
 
     Attributes:
         name: the step's name in `Retraining.run` and in the table of jobs.
-        start: progress of the job when the step begins, in percent.
-        end: progress of the job when the step is done, in percent.
+        start: progress of the job at the start of the step, in percent.
+        end: progress of the job at the end of the step, in percent.
         message: shown while the step runs.
-        unit: what the step counts; None if it shows no count.
+        unit: the step's unit of progress; None if it shows no count.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Stage:
         return self.start + (self.end - self.start) * done / max(total, 1)
 
     def describe(self, done: int, total: int) -> str:
-        """Return the message, with a count if there is something to count."""
+        """Return the message, with a count if the step has several units."""
         if self.unit is None or total <= 1:
             return self.message
         return f"{self.message} {self.unit} {done:,} of {total:,}."
@@ -38,12 +38,12 @@ STAGES: Final = (
     Stage("collect", 0, 40, "Checking the uploads: features, labels, duplicates.", "Image"),
     Stage("embed", 40, 45, "Computing features of the other images.", "Image"),
     Stage("fit", 45, 75, "Fitting the head.", "Epoch"),
-    Stage("evaluate", 75, 85, "Comparing with the champion."),
+    Stage("evaluate", 75, 85, "Comparing with the model in use."),
     Stage("save", 85, 95, "Saving the version."),
     Stage("promote", 95, 100, "Deciding whether to promote it."),
 )
 STEPS: Final = tuple(stage.name for stage in STAGES)
-"""Names of the steps. Rename a step if its results change: a job begun before then starts from the first step again."""
+"""Names of the steps. Rename a step if its results change: a job started before then begins again."""
 
 
 def result_path(folder: Path, step: str) -> Path:
@@ -52,11 +52,11 @@ def result_path(folder: Path, step: str) -> Path:
 
 
 def stages_left(step: str, folder: Path) -> tuple[Stage, ...]:
-    """Return the stages that a job has left.
+    """Return the remaining stages of a job; all of them if an earlier result is missing.
 
     Args:
-        step: the step that was under way. If the name is unknown, nothing counts as done.
-        folder: the job's folder. If the result of an earlier step is missing, nothing counts as done.
+        step: the current step; if unknown, nothing counts as done.
+        folder: the job's folder.
     """
     first = STEPS.index(step) if step in STEPS else 0
     is_complete = all(result_path(folder, name).is_file() for name in STEPS[:first])

@@ -1,7 +1,7 @@
-"""Retraining, step by step: collect, embed, fit, evaluate, save, promote.
+"""The steps of a retraining: collect, embed, fit, evaluate, save, promote.
 
-Each step reads what the one before left in the job's folder, may be repeated, and knows nothing of who runs it:
-`worker` runs them as a job, in a process of their own (`trainer`).
+Each step reads the results of earlier ones from the job's folder and can be repeated. The worker runs them as a job, in
+the training process.
 """
 
 from collections.abc import Callable
@@ -43,15 +43,15 @@ SEED: Final = 42
 MISTAKES_SHOWN: Final = 50
 
 Progress = Callable[[int, int], None]
-"""Called with (done, in all) of a step."""
+"""Called with (done, total) of a step."""
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """One retraining of the champion, which is found again by its `job_id`.
+    """A retraining of the champion, identified by its `job_id`.
 
     Attributes:
-        wanted: False keeps the new version as a challenger whatever the gate says; None leaves it to gate and settings.
+        wanted: False never promotes the new version; None leaves it to the gate and the settings.
     """
 
     job_id: str
@@ -60,10 +60,10 @@ class Retraining:
     wanted: bool | None = None
 
     def run(self, step: str, on_progress: Progress) -> dict[str, Any]:
-        """Do one of `catdog.retraining.stages.STEPS`, and return its result, ready for JSON.
+        """Run one of `catdog.retraining.stages.STEPS` and return its result, ready for JSON.
 
         Raises:
-            CatdogError: it cannot be done; says why.
+            CatdogError: the step failed; says why.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = getattr(self, f"_{step}")(on_progress)
@@ -72,29 +72,29 @@ class Retraining:
 
     @property
     def folder(self) -> Path:
-        """Where the job keeps what its steps made."""
+        """Folder of the steps' results."""
         return self.settings.jobs_dir / self.job_id
 
     @cached_property
-    def _collected(self) -> Selection:
+    def _selection(self) -> Selection:
         return Selection.load(self.folder / "pictures.json")
 
     @cached_property
-    def _material(self) -> RetrainingData:
-        return RetrainingData(self._collected, self.settings, self.engine)
+    def _data(self) -> RetrainingData:
+        return RetrainingData(self._selection, self.settings, self.engine)
 
     def _collect(self, on_progress: Progress) -> dict[str, Any]:
-        """Review the uploads, which computes the features of new ones, and select those to train on."""
+        """Review the uploads, which computes missing features, and select images for training."""
         uploads = Uploads(self.settings, self.engine)
         review(uploads, on_progress=on_progress)
         found = select(uploads)
-        if not any(picture.split == "train" for picture in found.uploads):
+        if not any(image.split == "train" for image in found.uploads):
             raise ConflictError(
-                f"There is nothing to train on: {counted(len(found.left_out), 'image')}, all left out. "
-                "See the review for the reasons."
+                f"Nothing to train on: all of {counted(len(found.left_out), 'image')} left out. See the review for the "
+                "reasons."
             )
         found.save(self.folder / "pictures.json")
-        held_out = sum(picture.split == "test" for picture in found.uploads)
+        held_out = sum(image.split == "test" for image in found.uploads)
         return {
             "champion": found.champion,
             "uploads": len(found.uploads) - held_out,
@@ -104,39 +104,39 @@ class Retraining:
         }
 
     def _embed(self, on_progress: Progress) -> dict[str, Any]:
-        """Run the backbone on the pictures that have no features yet; where all have, it is not even loaded."""
-        pictures = (*self._collected.base, *self._collected.uploads)
-        folder = ModelStore(self.settings.models_dir).get(self._collected.champion).backbone_path
+        """Compute missing features; if there are none, the backbone isn't loaded."""
+        images = (*self._selection.base, *self._selection.uploads)
+        folder = ModelStore(self.settings.models_dir).get(self._selection.champion).backbone_path
         cache = FeatureCache(self.engine, read_info(folder).id)
-        if len(read_embedded(pictures, cache).pictures) == len(pictures):
+        if len(read_embedded(images, cache).pictures) == len(images):
             return {"computed": 0, "failed": {}}
         threads = self.settings.resolved_threads
         embedded = embed(
-            pictures,
+            images,
             Backbone(folder, precision=self.settings.precision, threads=threads),
             cache,
             threads=threads,
             limits=limits_of(self.settings),
             on_progress=on_progress,
         )
-        failed = {picture.path.name: reason for picture, reason in embedded.failed}
+        failed = {image.path.name: reason for image, reason in embedded.failed}
         return {"computed": embedded.computed - len(failed), "failed": failed}
 
     def _fit(self, on_progress: Progress) -> dict[str, Any]:
-        material = self._material
-        train = material.examples(material.train)
+        data = self._data
+        train = data.examples(data.train)
         if not train.is_new.any():
-            raise ConflictError("There is nothing to train on: none of the uploaded pictures could be used.")
-        validation = material.examples(material.validation)
+            raise ConflictError("Nothing to train on: none of the uploaded images can be used.")
+        validation = data.examples(data.validation)
         head, history = adapt(
-            material.head, train, validation, epochs=EPOCHS, seed=SEED, on_epoch=lambda n: on_progress(n, EPOCHS)
+            data.head, train, validation, epochs=EPOCHS, seed=SEED, on_epoch=lambda n: on_progress(n, EPOCHS)
         )
-        features, labels = material.calibration()
-        temperature = float(material.champion.metadata.get("temperature", 1.0))
+        features, labels = data.calibration()
+        temperature = float(data.champion.metadata.get("temperature", 1.0))
         if len(labels) >= MIN_CALIBRATION:
             head, temperature = calibrate(head, features, labels)
         head.save(self.folder / "head.npz")
-        _fit_novelty(material).save(self.folder / "novelty.npz")
+        _fit_novelty(data).save(self.folder / "novelty.npz")
         write_json(self.folder / "history.json", {"epochs": history.epochs, "temperature": temperature})
         return {
             "old": int((~train.is_new).sum()),
@@ -146,61 +146,59 @@ class Retraining:
         }
 
     def _evaluate(self, _on_progress: Progress) -> dict[str, Any]:
-        material, (fitted, measured) = self._material, self._made
-        test, classes, number = material.test, material.champion.classes, self._collected.champion
-        champion = material.head.probabilities(test.vectors[:, 0])
+        data, (fitted, measured) = self._data, self._measured
+        test, classes, number = data.test, data.champion.classes, self._selection.champion
+        champion = data.head.probabilities(test.vectors[:, 0])
         verdict = judge(champion, measured.probabilities, test.labels, classes, f"version {number}")
-        before, after = (answers.argmax(axis=1) == test.labels for answers in (champion, measured.probabilities))
+        before, after = (found.argmax(axis=1) == test.labels for found in (champion, measured.probabilities))
         result = {
             "passed": verdict.passed,
-            "reason": f"{verdict.reason}; as fast as before, since the backbone is the same",
+            "reason": f"{verdict.reason}; speed is unchanged, as the backbone is the same",
             "p_value": verdict.comparison.p_value,
             "metrics": {"champion": compute_metrics(champion, test.labels, classes), "challenger": measured.metrics},
             "changed": {
-                "now_right": _name(test, ~before & after),
-                "now_wrong": _name(test, before & ~after),
+                "now_right": _file_names(test, ~before & after),
+                "now_wrong": _file_names(test, before & ~after),
             },
         }
-        if len(material.held_out.labels):
+        if len(data.held_out.labels):
             result["held_out"] = {
-                name: compute_metrics(
-                    head.probabilities(material.held_out.vectors[:, 0]), material.held_out.labels, classes
-                )
-                for name, head in (("champion", material.head), ("challenger", fitted.head))
+                name: compute_metrics(head.probabilities(data.held_out.vectors[:, 0]), data.held_out.labels, classes)
+                for name, head in (("champion", data.head), ("challenger", fitted.head))
             }
         return result
 
     @cached_property
-    def _made(self) -> tuple[Fitted, Measured]:
-        material = self._material
-        if not len(material.test.labels):
+    def _measured(self) -> tuple[Fitted, Measured]:
+        data = self._data
+        if not len(data.test.labels):
             raise JobError(
-                "The new version cannot be measured: there are no test pictures that the champion was not trained on. "
-                "Train it anew with `catdog train`, which holds some out. Received: 0 test pictures."
+                "Can't evaluate the new version: there are no test images that the model in use wasn't trained on. "
+                "Train a new model with `catdog train`, which holds some out."
             )
         head = Head.load(self.folder / "head.npz")
         document = read_json_file(self.folder / "history.json")
         fitted = Fitted(
             head,
-            KerasTwin(material.champion.keras_head_path, head),
+            KerasTwin(data.champion.keras_head_path, head),
             NoveltyReference.load(self.folder / "novelty.npz"),
             History(document["epochs"]),
             document["temperature"],
         )
-        return fitted, measure(fitted, material.test, material.champion.classes, self.settings.unsure_below)
+        return fitted, measure(fitted, data.test, data.champion.classes, self.settings.unsure_below)
 
     def _save(self, _on_progress: Progress) -> dict[str, Any]:
         version = self._saved() or self._save_version()
         return {"version": version.number}
 
     def _save_version(self) -> ModelVersion:
-        material, (fitted, measured) = self._material, self._made
+        data, (fitted, measured) = self._data, self._measured
         embedded: dict[Split, Embedded] = {
-            "train": material.train, "validation": material.validation, "test": material.test,
+            "train": data.train, "validation": data.validation, "test": data.test,
         }  # fmt: skip
-        champion = material.champion
+        champion = data.champion
         trained = Trained(
-            material.manifest,
+            data.manifest,
             embedded,
             read_info(champion.backbone_path),
             str(champion.metadata.get("precision", self.settings.precision)),
@@ -210,47 +208,48 @@ class Retraining:
         lineage = {
             "parent": champion.number,
             "job": self.job_id,
-            "added": self._result("collect") | {"left_out": len(self._collected.left_out)},
+            "added": self._result("collect") | {"left_out": len(self._selection.left_out)},
             "gate": {name: self._result("evaluate")[name] for name in ("passed", "reason")},
         }
-        replay = Replay.choose(_joined(material), material.test, most=GROWN, first=material.replayed)
+        replay = Replay.choose(_replay_candidates(data), data.test, most=GROWN, first=data.replayed)
         parameters = {"epochs": EPOCHS, "seed": SEED, "views": 1, "retrained": True}
         store = ModelStore(self.settings.models_dir)
         return save_version(trained, parameters, store, lineage=lineage, replay=replay, mark=self.job_id)
 
     def _promote(self, _on_progress: Progress) -> dict[str, Any]:
-        """Promote the version or keep it; said to a champion once, so that a repetition undoes nobody's choice."""
+        """Promote the version or keep it as a challenger."""
         version, found = self._result("save")["version"], self._result("evaluate")
         store = ModelStore(self.settings.models_dir)
         passed, reason = found["passed"], found["reason"]
+        # Promote only once, so repeating the step doesn't undo a later choice.
         if any(promotion.version == version for promotion in store.history()):
-            return self._told(version, True, reason)
+            return self._outcome(version, True, reason)
         if self.wanted is False:
-            passed, reason = False, f"kept as a challenger, as asked for; {reason}"
+            passed, reason = False, f"not promoted, as requested; {reason}"
         elif passed and self.settings.promote == "manual":
-            passed, reason = False, f"kept for a person to promote (CATDOG_PROMOTE=manual); {reason}"
-        elif passed and store.champion() != self._collected.champion:
-            passed, reason = False, f"version {store.champion()} became champion meanwhile; {reason}"
+            passed, reason = False, f"awaiting manual promotion (CATDOG_PROMOTE=manual); {reason}"
+        elif passed and store.champion() != self._selection.champion:
+            passed, reason = False, f"version {store.champion()} was promoted meanwhile; {reason}"
         if passed:
             store.promote(version, reason)
         track_version(self.settings, store.get(version), {}, passed)
-        return self._told(version, passed, reason)
+        return self._outcome(version, passed, reason)
 
-    def _told(self, version: int, promoted: bool, reason: str) -> dict[str, Any]:
-        collected, fitted, found = (self._result(step) for step in ("collect", "fit", "evaluate"))
+    def _outcome(self, version: int, promoted: bool, reason: str) -> dict[str, Any]:
+        selected, fitted, found = (self._result(step) for step in ("collect", "fit", "evaluate"))
         return {
             "version": version,
-            "parent": collected["champion"],
+            "parent": selected["champion"],
             "decision": "promoted" if promoted else "kept as a challenger",
             "promoted": promoted,
             "reason": reason,
-            "pictures": {**collected, "left_out": list(collected["left_out"].values())[:MISTAKES_SHOWN]},
+            "pictures": {**selected, "left_out": list(selected["left_out"].values())[:MISTAKES_SHOWN]},
             "fit": fitted,
             **{name: found[name] for name in ("metrics", "held_out", "changed") if name in found},
         }
 
     def _saved(self) -> ModelVersion | None:
-        """Find the version that this job saved already, before it was interrupted."""
+        """Return the version that this job saved before an interruption, if any."""
         return ModelStore(self.settings.models_dir).made_by(self.job_id)
 
     def _result(self, step: str) -> dict[str, Any]:
@@ -258,19 +257,19 @@ class Retraining:
         return result
 
 
-def _fit_novelty(material: RetrainingData) -> NoveltyReference:
-    """Build the reference anew where at least as many features are at hand as it was built of; else add to it."""
-    reference, train = material.champion.load_novelty(), material.train.vectors[:, 0]
-    if len(train) >= len(reference.bank) and len(material.calibration()[1]):
-        return fit_novelty(train, material.calibration()[0], seed=SEED)
-    return extend_novelty(reference, train[material.examples(material.train).is_new], seed=SEED)
+def _fit_novelty(data: RetrainingData) -> NoveltyReference:
+    """Rebuild the reference if enough features are available; otherwise extend the champion's."""
+    reference, train = data.champion.load_novelty(), data.train.vectors[:, 0]
+    if len(train) >= len(reference.bank) and len(data.calibration()[1]):
+        return fit_novelty(train, data.calibration()[0], seed=SEED)
+    return extend_novelty(reference, train[data.examples(data.train).is_new], seed=SEED)
 
 
-def _joined(material: RetrainingData) -> Embedded:
-    """Put together what the next retraining may remember: what was fitted on, and the memory that judged."""
-    parts = (material.train, material.validation)
+def _replay_candidates(data: RetrainingData) -> Embedded:
+    """Return all training and validation images, from which the next replay memory is chosen."""
+    parts = (data.train, data.validation)
     return Embedded(
-        tuple(picture for part in parts for picture in part.pictures),
+        tuple(image for part in parts for image in part.pictures),
         np.concatenate([part.vectors for part in parts]),
         np.concatenate([part.labels for part in parts]),
         failed=(),
@@ -278,7 +277,7 @@ def _joined(material: RetrainingData) -> Embedded:
     )
 
 
-def _name(embedded: Embedded, chosen: Any) -> list[str]:
-    """Name the chosen pictures by class folder and file."""
+def _file_names(embedded: Embedded, chosen: Any) -> list[str]:
+    """Return class folder and file name of the chosen images."""
     found = (embedded.pictures[i].path for i in np.flatnonzero(chosen)[:MISTAKES_SHOWN])
     return [f"{path.parent.name}/{path.name}" for path in found]

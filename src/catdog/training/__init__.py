@@ -1,4 +1,4 @@
-"""The main job: a folder of images becomes a measured version."""
+"""Training: from a folder of images to an evaluated version."""
 
 from typing import TYPE_CHECKING, Any
 

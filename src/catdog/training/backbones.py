@@ -1,4 +1,4 @@
-"""Where a backbone comes from: the bundle, ImageNet, a file, an earlier version, or tuning one of these."""
+"""Sources of backbones: the bundled one, ImageNet, a file, an earlier version, or fine-tuning."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,16 +28,16 @@ from catdog.storage.regular_files import absolute
 
 
 def resolve_backbone(name: str, settings: Settings, image_size: int = IMAGE_SIZE) -> Path:
-    """Find or make the folder of a backbone.
+    """Return the folder of a backbone, installing it if necessary.
 
     Args:
-        name: `starter` (the bundled one), `imagenet`, the path of a weights file, or the number of a version.
-        settings: where models lie.
-        image_size: pixels a side that it is given; the backbone of a version or the starter keeps its own.
+        name: `starter` (bundled), `imagenet`, the path of a weights file, or the number of a version.
+        settings: the settings.
+        image_size: side of its input in pixels; the backbone of a version or `starter` keeps its own.
 
     Raises:
-        BackboneError: none of these.
-        DownloadError: the ImageNet weights cannot be fetched.
+        BackboneError: there is no such backbone.
+        DownloadError: the ImageNet weights can't be downloaded.
     """
     if name == STARTER:
         return starter.install_backbone(settings.models_dir)
@@ -52,15 +52,15 @@ def resolve_backbone(name: str, settings: Settings, image_size: int = IMAGE_SIZE
 
 
 def require_backbone_name(name: str) -> None:
-    """Check the name of a backbone, before the work that needs it.
+    """Check the name of a backbone.
 
     Raises:
-        UnknownBackboneError: it is none.
+        UnknownBackboneError: there is no such backbone.
     """
     if name not in (STARTER, IMAGENET) and not name.isdecimal() and not _weights(name).is_file():
         raise UnknownBackboneError(
-            "A backbone is starter, imagenet, a file of weights (PATH.weights.h5) or the number of a version. "
-            f"Received: {name!r}."
+            f"Unknown backbone {name!r}. Use starter, imagenet, a weights file (PATH.weights.h5) or the number of a "
+            "version."
         )
 
 
@@ -75,23 +75,21 @@ def tune_backbone(
     options: FineTuneOptions,
     on_progress: Callable[[int, int], None],
 ) -> Path:
-    """Tune a backbone end to end on a data set and install the result; picks up where a stopped run stood.
+    """Fine-tune a backbone end to end on a data set and install the result; resumes a stopped run.
 
     Args:
-        folder: the backbone to begin with.
-        manifest: its training pictures are tuned on, its validation pictures measured after each epoch.
-        settings: where models lie; what a stopped run needs is kept there, in `fine-tune/`.
-        options: the recipe. Its image size may be smaller than the one the backbone is given in the end, and should be:
-            a network tuned on random crops sees larger animals than in whole pictures, and does better on these at a
-            somewhat larger size (https://arxiv.org/abs/1906.06423). See `parse_tuning`.
-        on_progress: called with (steps done, steps in all).
+        folder: the initial backbone.
+        manifest: provides training images, and validation images to measure after each epoch.
+        settings: the settings. The state of a stopped run is kept in `fine-tune/` in the models folder.
+        options: the recipe. Its image size should be smaller than the backbone's (see `parse_fine_tuning`).
+        on_progress: called with (steps done, total steps).
 
     Returns:
-        The folder of the tuned backbone.
+        The folder of the fine-tuned backbone.
     """
     work_dir = settings.models_dir / "fine-tune"
 
-    def tell(progress: FineTuneProgress) -> None:
+    def report(progress: FineTuneProgress) -> None:
         done = (progress.epoch - 1) * progress.steps + progress.step
         on_progress(done, progress.epochs * progress.steps)
 
@@ -103,20 +101,17 @@ def tune_backbone(
         len(manifest.classes),
         options,
         work_dir,
-        tell,
+        report,
     )
     source = f"{folder.name}, tuned on {manifest.root.name} ({manifest.digest[:12]})"
     half = work_dir / "half.weights.h5"
-    if not half.exists() or half.stat().st_mtime_ns < tuned.stat().st_mtime_ns:  # two writings differ in their bytes
+    if not half.exists() or half.stat().st_mtime_ns < tuned.stat().st_mtime_ns:  # not twice: the bytes would differ
         halve_weights(tuned, half, options.image_size)
     return install_backbone(half, settings.models_dir, image_size=read_info(folder).image_size, source=source)
 
 
 def halve_weights(weights: Path, target: Path, image_size: int) -> Path:
-    """Write a backbone's weights in half precision, half the size; returns `target`.
-
-    Installed from this file, the OpenVINO and the Keras form of the backbone hold the same numbers.
-    """
+    """Write a backbone's weights in half precision, so its OpenVINO and Keras files hold the same values."""
     import h5py
 
     network = build_keras_backbone(weights, image_size)
@@ -139,19 +134,21 @@ def halve_weights(weights: Path, target: Path, image_size: int) -> Path:
     return target
 
 
-def parse_tuning(layers: str | None, epochs: int, seed: int, image_size: int) -> FineTuneOptions | None:
-    """Read what a person asked to tune: None for nothing, `all`, or a number of blocks.
+def parse_fine_tuning(layers: str | None, epochs: int, seed: int, image_size: int) -> FineTuneOptions | None:
+    """Parse `--fine-tune`: None, `all`, or a number of blocks.
 
-    It is tuned at 7/8 of the size that the backbone is to be given, rounded down to a multiple of 32: 224 for 256.
+    The training size is 7/8 of the backbone's image size, rounded down to a multiple of 32: 224 for 256.
 
     Raises:
-        BackboneError: neither of these.
+        BackboneError: the value is invalid.
     """
+    # Random crops show larger objects than whole images do, so the network does better at a slightly larger size
+    # than it was trained at (https://arxiv.org/abs/1906.06423).
     if layers is None:
         return None
     if layers != "all" and layers not in map(str, range(1, BLOCKS + 1)):
         raise BackboneError(
-            f"--fine-tune takes `all` or a number of blocks from 1 to {BLOCKS}. Received: {layers[:100]!r}."
+            f"Invalid --fine-tune {layers[:100]!r}. Use `all` or a number of blocks from 1 to {BLOCKS}."
         )
     blocks = None if layers == "all" else int(layers)
     size = max(32, image_size * 7 // 8 // 32 * 32)

@@ -1,4 +1,4 @@
-"""From cached features to everything that answers: head, temperature, novelty reference; and its measurement."""
+"""Fits a head, its temperature and its novelty reference on cached features, and measures them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from catdog.model.network import History, calibrate, create_head, make_repeatabl
 from catdog.model.novelty import NoveltyReference, fit_novelty
 
 MIN_CALIBRATION: Final = 100
-"""Fewest validation pictures to fit a temperature on; on fewer it follows chance."""
+"""Minimum validation images for fitting a temperature."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted head with its Keras twin and its novelty reference, and how it came to be."""
+    """A fitted head with its Keras model, novelty reference, history and temperature."""
 
     head: Head
     network: Any
@@ -31,7 +31,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Measured:
-    """Answers for N test pictures `(N, C)`, which of them are right `(N,)`, and the figures that follow."""
+    """Probabilities for N test images `(N, C)`, which predictions are correct `(N,)`, metrics and mistakes."""
 
     probabilities: NDArray[np.float32]
     correct: NDArray[np.bool_]
@@ -51,8 +51,7 @@ def fit(
 ) -> Fitted:
     """Fit the head on training features, then its temperature and the novelty reference; repeatable by `seed`.
 
-    The validation pictures choose the epoch, the temperature and the novelty threshold; they are in no gradient and
-    not in the novelty bank.
+    Validation images choose the epoch, the temperature and the novelty threshold, and are used for nothing else.
     """
     make_repeatable(seed)
     network = create_head(train.vectors.shape[-1], classes)
@@ -74,7 +73,7 @@ def fit(
 
 
 def measure(fitted: Fitted, test: Embedded, classes: Sequence[str], unsure_below: float) -> Measured:
-    """Measure what was fitted on test features, as `evaluation.evaluate` measures a saved version."""
+    """Measure a fitted head on test features, as `evaluation.evaluate` measures a saved version."""
     probabilities = fitted.head.probabilities(test.vectors[:, 0])
     correct = probabilities.argmax(axis=1) == test.labels
     answered = (fitted.novelty.distances(test.vectors[:, 0]) <= fitted.novelty.threshold) & (
@@ -84,5 +83,5 @@ def measure(fitted: Fitted, test: Embedded, classes: Sequence[str], unsure_below
         **compute_metrics(probabilities, test.labels, classes),
         **coverage_metrics(answered, correct),
     }
-    paths = [str(picture.path) for picture in test.pictures]
+    paths = [str(image.path) for image in test.pictures]
     return Measured(probabilities, correct, metrics, surest_mistakes(probabilities, test.labels, paths, classes))

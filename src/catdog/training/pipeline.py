@@ -1,4 +1,4 @@
-"""The main job: scan, embed, fit, evaluate, save, promote."""
+"""The training pipeline: scan, embed, fit, evaluate, save, promote."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,25 +32,24 @@ from catdog.training.fit import Fitted, fit, measure
 from catdog.training.save import Trained, save_version, track_version
 
 Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, in all); stages are import, fine_tune, embed, fit and evaluate."""
+"""Called with (stage, done, total); stages are import, fine_tune, embed, fit and evaluate."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `catdog train` can be told.
+    """Options of `catdog train`.
 
     Attributes:
-        backbone: `starter`, `imagenet`, the path of a weights file, or the number of a version whose backbone is used.
-        image_size: pixels a side, a multiple of 32, for `imagenet` and weights files.
-        fine_tune: how to tune the backbone end to end first; None leaves it as it is.
-        views: views of each training picture, at least 1: the plain one and augmented ones.
-        epochs: most epochs.
-        batch: features a step.
+        backbone: `starter`, `imagenet`, the path of a weights file, or the number of a version to take it from.
+        image_size: side in pixels, a multiple of 32, for `imagenet` and weights files.
+        fine_tune: how to fine-tune the backbone first; None for not at all.
+        views: views of each training image, at least 1: the original and augmented ones.
+        epochs: maximum epochs.
+        batch: features per step.
         seed: of shuffling, dropout and views.
-        limit: take at most so many training pictures a class; None for all.
-        promote: True promotes whatever comes out, False never, None if not significantly worse than the champion and
-            `limit` is not given.
-        layout: how to read the folders, if they should not be guessed.
+        limit: maximum training images per class; None for all.
+        promote: True always promotes, False never, None if the version passes the gate and `limit` is None.
+        layout: how to read the folders; guessed by default.
     """
 
     backbone: str = STARTER
@@ -65,24 +64,24 @@ class TrainOptions:
     layout: Layout = GUESSED
 
     @property
-    def is_a_try(self) -> bool:
-        """Whether it is trained on part of the pictures, and nobody said that it is to be promoted."""
+    def is_trial(self) -> bool:
+        """Whether training uses part of the images, without an explicit choice about promotion."""
         return self.limit is not None and self.promote is None
 
     @property
     def wanted(self) -> bool | None:
-        """Whether to promote what comes out; None leaves it to the comparison with the champion."""
-        return False if self.is_a_try else self.promote
+        """Whether to promote the version; None leaves it to the gate."""
+        return False if self.is_trial else self.promote
 
     def parameters(self) -> dict[str, Any]:
-        """Give what is kept with the version, to make it again."""
+        """Return the parameters stored with the version, for reproducing it."""
         kept = {name: getattr(self, name) for name in ("views", "epochs", "batch", "seed", "limit")}
         return {**kept, "fine_tune": asdict(self.fine_tune) if self.fine_tune else None}
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training gave: the version, whether and why it was promoted, what it was made of, seconds a stage."""
+    """The result of a training: the version, whether and why it was promoted, its parts, and seconds per stage."""
 
     version: ModelVersion
     promoted: bool
@@ -92,31 +91,31 @@ class TrainingResult:
 
     @property
     def images(self) -> dict[str, int]:
-        """Count pictures: `train` (of which `validation`), `test`, `rejected`, `duplicates`."""
+        """Number of images: `train` (including `validation`), `test`, `rejected`, `duplicates`."""
         return self.trained.images()
 
     @property
     def embedded(self) -> int:
-        """Count the pictures that went through the backbone; the features of the others were cached."""
+        """Number of images that went through the backbone; features of the others were cached."""
         return sum(part.computed for part in self.trained.embedded.values())
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Give the metrics on the test pictures."""
+        """Metrics on the test images."""
         return self.trained.measured.metrics
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """List the wrong answers on test pictures, the surest first."""
+        """Wrong predictions on test images, most confident first."""
         return self.trained.measured.mistakes
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
-        """List the files that were not used."""
+        """Files that weren't used."""
         return self.trained.manifest.rejected
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the result in its public form, ready for JSON."""
+        """Return the result in its public form, ready for JSON."""
         return {
             "version": self.version.number,
             "promoted": self.promoted,
@@ -153,17 +152,17 @@ def train(
     options: TrainOptions = TrainOptions(),
     on_progress: Progress | None = None,
 ) -> TrainingResult:
-    """Train on a folder or archive of photographs, and save what comes out as a new version.
+    """Train on a folder or archive of images and save a new version.
 
-    A folder is read where it lies; an archive is imported into `data/` first, and the whole of that is trained on.
+    A folder is read in place. An archive is first imported into `data/`, and training uses all of `data/`.
 
     Raises:
-        DatasetError: not enough usable pictures; nothing was written.
-        BackboneError, DownloadError: the backbone cannot be had.
-        StoreError: the version cannot be saved.
+        DatasetError: not enough usable images; nothing was written.
+        BackboneError, DownloadError: the backbone isn't available.
+        StoreError: the version can't be saved.
     """
     _check(options)
-    report = on_progress or _silence
+    report = on_progress or _ignore_progress
     clock = _Clock()
     with clock.time("import"):
         scanned, folder = _import(data, settings, options, report)
@@ -189,8 +188,8 @@ def train(
     trained = Trained(manifest, embedded, backbone.info, backbone.precision, fitted, measured)
     store = ModelStore(settings.models_dir)
     version = save_version(trained, options.parameters(), store)
-    if options.is_a_try:
-        reason = f"trained on part of the pictures (--limit); to use it: catdog models promote {version.number}"
+    if options.is_trial:
+        reason = f"trained on part of the images (--limit); to use it, run `catdog models promote {version.number}`"
     if promote:
         store.promote(version.number, reason, backbone=backbone)
     result = TrainingResult(version, promote, reason, trained, clock.rounded())
@@ -198,19 +197,19 @@ def train(
     return result
 
 
-def _silence(_stage: str, _done: int, _total: int) -> None:
-    """Report progress to nobody."""
+def _ignore_progress(_stage: str, _done: int, _total: int) -> None:
+    """Do nothing."""
 
 
 def _check(options: TrainOptions) -> None:
     for name in ("views", "epochs", "batch", "limit"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise CatdogError(f"--{name} must be at least 1. Received: {value}.")
+            raise CatdogError(f"--{name} must be at least 1, not {value}.")
 
 
 def _import(data: Path, settings: Settings, options: TrainOptions, report: Progress) -> tuple[dataset.ScanResult, Path]:
-    """Read the pictures and find the backbone. An archive enters `data/` only if both can be used."""
+    """Read the images and find the backbone; an archive is only imported if both are usable."""
     folder: Path | None = None
 
     def accept(manifest: Manifest) -> None:
@@ -230,10 +229,10 @@ def _import(data: Path, settings: Settings, options: TrainOptions, report: Progr
 
 
 def _limited(manifest: Manifest, limit: int | None) -> Manifest:
-    """Keep the first `limit` training pictures of each class, by hash, so that the choice does not follow names."""
+    """Keep the first `limit` training images of each class, by hash rather than by name."""
     if limit is None:
         return manifest
-    training = sorted(manifest.select("train"), key=lambda picture: picture.sha256)
+    training = sorted(manifest.select("train"), key=lambda image: image.sha256)
     by_class = [[p.sha256 for p in training if p.label == label][:limit] for label in range(len(manifest.classes))]
     chosen = {sha256 for hashes in by_class for sha256 in hashes}
     kept = tuple(p for p in manifest.pictures if p.split != "train" or p.sha256 in chosen)
@@ -247,10 +246,10 @@ def _embed(
     total, before = len(manifest.pictures), 0
     result: dict[Split, Embedded] = {}
     for split in SPLITS:
-        pictures = manifest.select(split)
+        images = manifest.select(split)
         offset = before
         result[split] = embed(
-            pictures,
+            images,
             backbone,
             cache,
             views=views if split == "train" else 1,
@@ -258,7 +257,7 @@ def _embed(
             limits=limits_of(settings),
             on_progress=lambda done, _, offset=offset: report("embed", offset + done, total),  # type: ignore[misc]
         )
-        before += len(pictures)
+        before += len(images)
         report("embed", before, total)
     return result
 
@@ -273,5 +272,5 @@ def _fit(embedded: Mapping[Split, Embedded], classes: int, options: TrainOptions
         seed=options.seed,
         on_epoch=lambda epoch: report("fit", epoch, options.epochs),
     )
-    report("fit", options.epochs, options.epochs)  # early stopping may have left some out
+    report("fit", options.epochs, options.epochs)  # after early stopping too
     return fitted

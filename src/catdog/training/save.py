@@ -1,4 +1,4 @@
-"""What a training leaves behind: the files and metadata of a version, and a record of the run."""
+"""Saves a trained version with its metadata and report, and records the run."""
 
 import os
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from catdog.training.fit import Fitted, Measured
 
 @dataclass(frozen=True)
 class Trained:
-    """All that a version is made of: data, features by split, backbone and its arithmetic, fit, measurement."""
+    """The parts of a trained version: data, features by split, backbone and its precision, fit, measurements."""
 
     manifest: Manifest
     embedded: Mapping[Split, Embedded]
@@ -33,7 +33,7 @@ class Trained:
     measured: Measured
 
     def images(self) -> dict[str, int]:
-        """Count pictures; the validation pictures are training pictures too, since they choose the epoch."""
+        """Count images; validation images are included in the training images, as they choose the epoch."""
         counts = {split: len(part.pictures) for split, part in self.embedded.items()}
         failed = sum(len(part.failed) for part in self.embedded.values())
         return {
@@ -45,10 +45,10 @@ class Trained:
         }
 
     def assess(self) -> diagnostics.Assessment:
-        """Describe the answers on the test pictures."""
+        """Return the assessment of the test predictions."""
         test, root = self.embedded["test"], self.manifest.root
-        pictures = [(picture.sha256, os.path.relpath(picture.path, root)) for picture in test.pictures]
-        return diagnostics.assess(self.measured.probabilities, test.labels, pictures)
+        images = [(image.sha256, os.path.relpath(image.path, root)) for image in test.pictures]
+        return diagnostics.assess(self.measured.probabilities, test.labels, images)
 
 
 def save_version(
@@ -60,18 +60,18 @@ def save_version(
     replay: Replay | None = None,
     mark: str = "",
 ) -> ModelVersion:
-    """Save what was trained as a new version, with its report.
+    """Save a trained version, with its report.
 
     Args:
-        trained: what it is made of.
-        parameters: how it was made.
-        store: where it goes.
-        lineage: what else its metadata holds: the version that it comes from, what was added.
-        replay: the memory that it takes along; chosen from its data where not given.
-        mark: goes into the name of the temporary folder, so that whoever started this can find it.
+        trained: its parts.
+        parameters: of the training.
+        store: the model store.
+        lineage: more metadata: the original version and the added images.
+        replay: its replay memory; by default chosen from its data.
+        mark: part of the temporary folder's name, to find what a killed process left.
 
     Raises:
-        StoreError: the disk does not take it.
+        StoreError: writing failed.
     """
     metadata = {**_describe(trained, parameters), **(lineage or {})}
     memory = replay or Replay.choose(trained.embedded["train"], trained.embedded["test"])
@@ -103,7 +103,7 @@ def _write_report(trained: Trained, metadata: Mapping[str, Any], path: Path) -> 
 
 
 def track_version(settings: Settings, version: ModelVersion, seconds: Mapping[str, float], promoted: bool) -> None:
-    """Record the training of a version with MLflow, if that is on; a failure is a logged warning."""
+    """Record the training of a version with MLflow, if enabled; failures are logged."""
     metadata = version.metadata
     tracking.record_run(
         settings,

@@ -1,6 +1,6 @@
-"""Record each training run with MLflow: a local SQLite file, or any tracking server by MLFLOW_TRACKING_URI.
+"""Records training runs with MLflow, in a local SQLite file or on the server in MLFLOW_TRACKING_URI.
 
-Watching never breaks working: whatever fails here is logged as a warning and the training goes on.
+Failures are logged and don't stop a training.
 """
 
 import logging
@@ -22,22 +22,22 @@ def record_run(
     epochs: Sequence[Mapping[str, float]] = (),
     tags: Mapping[str, str] | None = None,
 ) -> str | None:
-    """Record a finished run; returns its id, or None where tracking is off or failed.
+    """Record a finished run; return its id, or None if tracking is off or failed.
 
     Args:
-        settings: whether, where, and under which experiment.
-        name: what the run is called.
-        parameters: what it was given.
-        metrics: what it gave in the end.
-        epochs: what each epoch gave, recorded as a curve.
-        tags: anything else to find it by.
+        settings: the settings.
+        name: of the run.
+        parameters: of the training.
+        metrics: final metrics.
+        epochs: metrics of each epoch.
+        tags: more labels.
     """
     if not settings.tracking:
         return None
     try:
         return _record(settings, name, parameters, metrics, epochs, tags or {})
     except Exception as error:  # a tracking server may fail in any way
-        logger.warning("The run was not recorded by MLflow at %s: %s", settings.resolved_tracking_uri, error)
+        logger.warning("MLflow at %s did not record the run: %s", settings.resolved_tracking_uri, error)
         return None
 
 
@@ -50,13 +50,13 @@ def _record(
     tags: Mapping[str, str],
 ) -> str:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # A server that is down must not hold up a finished training for the minutes that MLflow would go on trying.
+    # MLflow would retry for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
 
-    for noisy in ("mlflow", "alembic"):  # only now: importing MLflow sets levels of its own
+    for noisy in ("mlflow", "alembic"):  # after the import, which sets levels
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
     client = MlflowClient(settings.resolved_tracking_uri)

@@ -1,4 +1,4 @@
-"""The serving benchmark starts, reads what wrk says, and divides what it should. No time is asserted."""
+"""The serving benchmark starts, parses wrk's output and computes ratios. No time is asserted."""
 
 import importlib
 import os
@@ -34,7 +34,7 @@ Transfer/sec:    547.68KB
 
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """A function that imports a module of the benchmarks, as they do one another's."""
+    """A function that imports a module of the benchmarks."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module
 
@@ -54,14 +54,14 @@ def run_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}, check=False)
 
 
-def test_what_wrk_says_is_read(load: ModuleType) -> None:
+def test_the_output_of_wrk_is_parsed(load: ModuleType) -> None:
     measured = load.measured_from(load.parse(WRK_OUTPUT), load_cores=0.5)
     assert (measured.answers, measured.failed, measured.rate) == (0, 1023, 0)
     assert measured.seconds == pytest.approx(1.01238)
     assert (measured.p50, measured.p95, measured.p99) == pytest.approx((0.839, 22.395, 41.543))
 
 
-def test_an_answer_that_failed_is_not_in_the_rate(load: ModuleType) -> None:
+def test_failed_responses_do_not_count_in_the_rate(load: ModuleType) -> None:
     found = load.parse(WRK_OUTPUT) | {
         "answers": 100,
         "microseconds": 2_000_000,
@@ -96,7 +96,7 @@ def test_ratios_are_taken_within_a_round(comparison: ModuleType, load: ModuleTyp
     assert {one.figure: one.median for one in alone} == pytest.approx({"rate": 0.9, "p50": 1, "p95": 1.2})
 
 
-def test_it_says_how_it_is_used() -> None:
+def test_it_prints_its_usage() -> None:
     finished = run_serve("--help")
     assert finished.returncode == 0, finished.stderr
     assert {"--pictures", "--only", "--rounds", "--seconds", "--body", "--json", "--environment"} <= set(
@@ -106,15 +106,18 @@ def test_it_says_how_it_is_used() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "received"),
-    [(["--only", "catdog,nginx"], "Received: nginx"), (["--only", "catdog,usual", "--body", "raw"], "Received: usual")],
+    [
+        (["--only", "catdog,nginx"], "unknown in --only: nginx"),
+        (["--only", "catdog,usual", "--body", "raw"], "--body raw doesn't work with usual"),
+    ],
 )
-def test_what_cannot_be_compared_is_refused(arguments: list[str], received: str) -> None:
+def test_unknown_servers_are_refused(arguments: list[str], received: str) -> None:
     finished = run_serve("--pictures", ".", *arguments)
     assert finished.returncode == 2
     assert received in finished.stderr
 
 
-def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained(
+def test_only_requests_in_progress_at_a_kill_are_explained(
     benchmark: Callable[[str], ModuleType],
 ) -> None:
     witness = benchmark("witness")
@@ -132,7 +135,7 @@ def test_only_a_request_under_way_at_a_kill_of_a_web_process_is_explained(
     assert witness.unexplained([under_way, after, at_the_worker, refused], kills) == [after, at_the_worker, refused]
 
 
-def test_a_soak_tells_what_was_lost_and_what_grew(benchmark: Callable[[str], ModuleType]) -> None:
+def test_a_soak_reports_losses_and_growth(benchmark: Callable[[str], ModuleType]) -> None:
     processes, soak, witness = map(benchmark, ("processes", "soak", "witness"))
     record = witness.Record(jobs=["a", "b"], pictures=20)
     assert soak.complaints(record, {"a": "succeeded", "b": "succeeded"}, kept=20) == []
@@ -148,7 +151,7 @@ def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
     write_dataset(tmp_path / "pets", train=150, test=0)
     options = ["--data", str(tmp_path / "pets"), "--seconds", "8", "--least", "2", "--most", "4", "--warm-up", "1"]
     done = subprocess.run([sys.executable, str(BENCHMARKS / "soak.py"), *options], capture_output=True, text=True)
-    # Its memory is not judged here: so short a run says little, and other tests run beside it.
-    lost = [line for line in done.stderr.splitlines() if not line.startswith(("Memory", "Files and threads"))]
+    # Its memory isn't judged here: so short a run says little, and other tests run beside it.
+    lost = [line for line in done.stderr.splitlines() if not line.startswith(("Memory", "Files or threads"))]
     assert lost == [], done.stdout
     assert "unexplained: 0" in done.stdout

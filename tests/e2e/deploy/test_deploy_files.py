@@ -1,4 +1,4 @@
-"""The files that deploy catdog: valid by the schemas of those who read them, and true about catdog."""
+"""Deployment files are valid by their schemas and match catdog."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from catdog.settings import Settings, variable_name
 ROOT = Path(__file__).parents[3]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OLDEST_KUBERNETES = "1.30"
-"""The first in which a container can sleep before its end without a shell, switched on by default."""
+"""The first version with a sleep action in preStop hooks, enabled by default."""
 
 SETTINGS = {variable_name(name) for name in Settings.model_fields}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ SCHEMAS = [
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give every Kubernetes object with the file that it stands in."""
+    """Return every Kubernetes object with its file."""
     for path in sorted(KUBERNETES.glob("*.yaml")):
         if path.name != "kustomization.yaml":
             for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
@@ -114,7 +114,7 @@ def test_kubernetes_objects_fit_together() -> None:
     assert literals | own <= SETTINGS
 
 
-def test_probes_ask_routes_that_answer(trained_client: FlaskClient) -> None:
+def test_probes_use_existing_routes(trained_client: FlaskClient) -> None:
     web = next(c for c in containers() if c["name"] == "web")
     paths = [web[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")]
     for path in [*paths, RENDER["services"][0]["healthCheckPath"]]:
@@ -137,9 +137,7 @@ def test_kustomize_puts_it_together() -> None:
 
 
 def test_render_starts_what_is_there() -> None:
-    (service,) = RENDER[
-        "services"
-    ]  # Render's own schema is not to be had offline: these are the keys that it documents
+    (service,) = RENDER["services"]  # Render's own schema isn't to be had offline: these are the keys that it documents
     assert service.keys() <= {
         "type", "name", "runtime", "plan", "buildCommand", "startCommand", "healthCheckPath", "maxShutdownDelaySeconds",
         "disk", "envVars",
@@ -160,7 +158,7 @@ def test_the_dashboard_shows_metrics_that_are_there(trained_client: FlaskClient)
     trained_client.post("/api/predict", data=encode(draw("cat", 1)), content_type="image/jpeg")
     exposed = trained_client.get("/metrics").text
     names = {re.sub(r"\{.*| .*", "", line) for line in exposed.splitlines() if not line.startswith("#")}
-    # There once 50 pictures were answered, and once something was retrained.
+    # There once 50 images were answered, and once something was retrained.
     names |= {"catdog_drift_score", "catdog_drift_warning", "catdog_retrain_total"}
     used = {name for query in queries for name in re.findall(r"catdog_\w+", query)}
     assert used - names == set()

@@ -1,4 +1,4 @@
-"""The real Dockerfile, built and asked. It takes minutes and gigabytes, so it runs only with CATDOG_TEST_IMAGES=1."""
+"""The built Docker image. It takes minutes and gigabytes, so it runs only with CATDOG_TEST_IMAGES=1."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ MINUTES = 25
 @pytest.mark.parametrize(
     ("target", "name", "tensorflow"), [("web", "catdog-web", "without"), ("full", "catdog", "with")]
 )
-def test_an_image_is_built_and_answers(target: str, name: str, tensorflow: str, tmp_path: Path) -> None:
+def test_an_image_is_built_and_serves(target: str, name: str, tensorflow: str, tmp_path: Path) -> None:
     if not WANTED:
         pytest.skip("building images takes minutes: set CATDOG_TEST_IMAGES=1")
     if missing := [tool for tool in ("podman", "buildah", "debootstrap", "curl") if shutil.which(tool) is None]:

@@ -1,4 +1,4 @@
-"""The load test reads what locust counts, and sums it up rightly. No time is asserted."""
+"""The load test sums locust's counts correctly. No time is asserted."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 def entry(name: str, times: dict[str, int], failures: int, start: float, end: float) -> dict[str, object]:
-    """Make statistics of one kind of request, as locust writes them."""
+    """Return statistics of one kind of request, as written by locust."""
     return {
         "name": name, "num_requests": sum(times.values()), "num_failures": failures, "response_times": times,
         "start_time": start, "last_request_timestamp": end,
@@ -26,7 +26,7 @@ def loadtest(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("loadtest")
 
 
-def test_what_locust_counts_is_summed_up(loadtest: ModuleType) -> None:
+def test_locusts_counts_are_summed(loadtest: ModuleType) -> None:
     counted = [
         entry("/api/predict", {"9": 1, "10": 98, "250": 1}, 0, 100.0, 110.0),
         entry("/", {"2": 100}, 3, 101.0, 120.0),
@@ -44,10 +44,10 @@ def test_an_unknown_layout_is_refused() -> None:
     command = [sys.executable, str(BENCHMARKS / "loadtest.py"), "--only", "one,ten"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
-    assert "Received: ten" in finished.stderr
+    assert "unknown in --only: ten" in finished.stderr
 
 
-def test_a_line_of_nginx_that_is_gone_is_told(
+def test_a_missing_line_of_nginx_is_reported(
     loadtest: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fleet = importlib.import_module("fleet")

@@ -1,4 +1,4 @@
-"""The real `deploy/nginx.conf` before three real servers: who gets what, who is let wait, and what a kill costs."""
+"""`deploy/nginx.conf` in front of three servers: routing, slow clients and kills."""
 
 import http.client
 import importlib
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Three:
-    """Three servers of one process each, by port, and nginx before them."""
+    """Three servers of one process each, by port, behind nginx."""
 
     port: int
     servers: dict[int, "subprocess.Popen[bytes]"]
@@ -37,7 +37,7 @@ class Three:
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[ModuleType]:
-    """What puts nginx before servers, for the load test and for these."""
+    """The module that runs nginx in front of servers, shared with the load test."""
     with pytest.MonkeyPatch.context() as path:
         path.syspath_prepend(str(ROOT / "benchmarks"))
         yield importlib.import_module("fleet")
@@ -85,7 +85,7 @@ def ask_or_none(port: int) -> tuple[int, bytes, http.client.HTTPMessage] | None:
 
 
 def begin(port: int) -> socket.socket:
-    """Begin to send a picture: the head of the request, and half of its body."""
+    """Start to send an image: the head of the request, and half of its body."""
     client = socket.create_connection(("127.0.0.1", port), timeout=20)
     head = f"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(CAT)}\r\n\r\n"
     client.sendall(head.encode() + CAT[: len(CAT) // 2])
@@ -93,7 +93,7 @@ def begin(port: int) -> socket.socket:
 
 
 def under_way(port: int) -> int:
-    """Count the requests that a server has in its hands, but for the one that asks."""
+    """Count the requests in a server, except this one."""
     found = re.search(rb"^catdog_request_in_progress (\d+)", ask(port, "GET", "/metrics")[1], re.MULTILINE)
     assert found
     return int(found[1]) - 1
@@ -105,7 +105,7 @@ def test_requests_are_spread_over_all(three: Three) -> None:
     assert min(answered.values()) >= 5
 
 
-def test_a_request_keeps_its_name_and_the_servers_see_who_asks(three: Three) -> None:
+def test_request_ids_and_client_addresses_reach_the_servers(three: Three) -> None:
     status, body, headers = ask(three.port, "POST", "/api/predict", b"no picture", X_Request_ID="mine-1")
     assert (status, json.loads(body)["request_id"], headers["X-Request-ID"]) == (415, "mine-1", "mine-1")
     key = json.dumps({"key": "k" * 16}).encode()
@@ -120,7 +120,7 @@ def test_metrics_stay_inside(three: Three) -> None:
 
 
 @pytest.mark.parametrize(("path", "length"), [("/api/predict", 37 * 2**20), ("/api/retrain/upload", 261 * 2**20)])
-def test_what_is_far_too_large_is_refused_as_catdog_does(three: Three, path: str, length: int) -> None:
+def test_far_too_large_bodies_are_refused_like_catdog_does(three: Three, path: str, length: int) -> None:
     with socket.create_connection(("127.0.0.1", three.port), timeout=20) as client:
         client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
         response = http.client.HTTPResponse(client)
@@ -131,14 +131,14 @@ def test_what_is_far_too_large_is_refused_as_catdog_does(three: Three, path: str
     assert str(length) in problem["error"]
 
 
-def test_catdog_says_what_is_a_little_too_large(three: Three) -> None:
+def test_slightly_too_large_bodies_are_refused_by_catdog(three: Three) -> None:
     status, body, _ = ask(three.port, "POST", "/api/predict", CAT + bytes(33 * 2**20))
     assert status == 413
     assert "CATDOG_MAX_" in json.loads(body)["error"]
 
 
 def test_forty_slow_clients_keep_nobody_waiting(three: Three) -> None:
-    """More than the twelve threads of all servers together: each of them would be taken, were they not kept away."""
+    """More clients than the twelve threads of all servers, which they would block."""
     slow = [begin(three.port) for _ in range(DRIPPING)]
     try:
         time.sleep(0.3)
@@ -153,8 +153,8 @@ def test_forty_slow_clients_keep_nobody_waiting(three: Three) -> None:
             client.close()
 
 
-def test_without_nginx_they_keep_nobody_waiting_either(three: Three) -> None:
-    """A server that is asked directly reads the slow clients' requests before a thread has anything to do with them."""
+def test_slow_clients_delay_nobody_without_nginx_either(three: Three) -> None:
+    """A server reads slow requests completely before a thread handles them."""
     port = next(iter(three.servers))
     slow = [begin(port) for _ in range(DRIPPING)]
     try:
@@ -183,8 +183,8 @@ def test_the_load_test_finds_no_failure(three: Three, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_killed_server_costs_no_answer(three: Three) -> None:
-    """But for one that it was just sending: gunicorn sends head and body apart, and nginx lets no head come back."""
+def test_a_killed_server_fails_no_request(three: Three) -> None:
+    """Except a response in progress: gunicorn sends head and body separately."""
     statuses: list[int] = []
     failures: list[BaseException] = []
     stopped = threading.Event()
@@ -216,7 +216,7 @@ def test_a_killed_server_costs_no_answer(three: Three) -> None:
     assert len({json.loads(ask(three.port, "GET", "/api/model/status")[1])["process"] for _ in range(20)}) == 2
 
 
-def test_where_no_server_is_left_it_says_so(fleet: ModuleType, tmp_path: Path) -> None:
+def test_without_a_server_nginx_says_so(fleet: ModuleType, tmp_path: Path) -> None:
     port = fleet.free_port()
     try:
         command = fleet.nginx_command(port, [fleet.free_port()], tmp_path)

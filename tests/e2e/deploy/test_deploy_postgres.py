@@ -1,4 +1,4 @@
-"""A real Postgres, as docker-compose.yml has it: several servers and a worker on it, and what a restart of it costs."""
+"""PostgreSQL as in docker-compose.yml, with several servers and a worker, and its restart."""
 
 import http.client
 import io
@@ -50,7 +50,7 @@ open_database(load_settings())
 
 @contextmanager
 def away(server: PostgresServer, mode: str = "fast") -> Iterator[None]:
-    """Stop the server for the block, and start it again."""
+    """Stop the server during the block, then start it again."""
     server.stop(mode)
     try:
         yield
@@ -63,7 +63,7 @@ def upload(client: FlaskClient, picture: bytes) -> Any:
 
 
 def send(port: int, *pictures: bytes, category: str = "cats") -> tuple[int, dict[str, Any]]:
-    """Upload pictures to a server."""
+    """Upload images to a server."""
     files = [(io.BytesIO(picture), "x.jpg") for picture in pictures]
     form = EnvironBuilder(method="POST", data={"category": category, "files[]": files})
     environ = form.get_environ()
@@ -111,7 +111,7 @@ def test_a_restart_of_the_server_is_not_noticed_afterwards(settings: Settings, p
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_while_the_server_is_away_answers_go_on_and_what_changes_something_says_so(
+def test_without_the_database_server_predictions_go_on_and_changes_fail(
     client: FlaskClient, home: Settings, postgres: PostgresServer, mode: str
 ) -> None:
     def predict() -> int:
@@ -163,8 +163,8 @@ def test_a_web_process_has_few_connections(client: FlaskClient, postgres: Postgr
     assert len(connected) <= database.POOL["pool_size"]
 
 
-def test_there_is_one_worker_a_database(settings: Settings, tmp_path: Path) -> None:
-    """Two machines are two homes here: neither sees the other's file lock."""
+def test_there_is_one_worker_per_database(settings: Settings, tmp_path: Path) -> None:
+    """Two home folders stand for two machines, which don't see each other's file lock."""
     elsewhere = settings.model_copy(update={"home": tmp_path / "elsewhere"})
     refused = pytest.raises(JobError, match="already running for this database")
     with only_worker(settings), refused, only_worker(elsewhere, timeout=0):
@@ -173,7 +173,7 @@ def test_there_is_one_worker_a_database(settings: Settings, tmp_path: Path) -> N
         assert lock.is_mine()
 
 
-def test_a_worker_whose_lock_another_one_took_after_a_restart_knows_it(
+def test_a_worker_notices_a_lock_lost_after_a_restart(
     settings: Settings, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catdog.retraining.jobs.lock.LOOK_SECONDS", 0.0)
@@ -189,7 +189,7 @@ def test_a_worker_whose_lock_another_one_took_after_a_restart_knows_it(
         other.release()
 
 
-def test_a_worker_ends_where_another_one_took_the_lock(
+def test_a_worker_exits_if_another_one_took_the_lock(
     home: Settings, postgres: PostgresServer, database_url: str
 ) -> None:
     lock = WorkerLock(home)
@@ -213,9 +213,7 @@ def test_a_worker_ends_where_another_one_took_the_lock(
     lock.release()
 
 
-def test_a_job_in_the_foreground_that_another_worker_took_says_so(
-    home: Settings, postgres: PostgresServer, database_url: str
-) -> None:
+def test_a_foreground_job_reports_a_takeover(home: Settings, postgres: PostgresServer, database_url: str) -> None:
     for animal in ("cat", "dog"):
         add_drawings(home, animal, 8)
     lock, jobs = WorkerLock(home), Jobs(open_database(home))
@@ -246,7 +244,7 @@ def test_a_job_in_the_foreground_that_another_worker_took_says_so(
 
 
 class Visitor(threading.Thread):
-    """Uploads drawing after drawing and asks about each, at one server after the other, until told to stop."""
+    """Uploads and predicts drawings, alternating between servers, until stopped."""
 
     def __init__(self, ports: list[int]) -> None:
         super().__init__()
@@ -270,7 +268,7 @@ class Visitor(threading.Thread):
 
 
 @pytest.mark.timeout(900)  # six processes share the cores with whatever else is tested
-def test_two_servers_and_a_worker_share_it_whatever_ends_on_the_way(
+def test_two_servers_and_a_worker_share_it_through_restarts(
     home: Settings, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     """The worker is killed in the middle of its job, and later the database is stopped and started."""
@@ -325,5 +323,5 @@ def test_two_servers_and_a_worker_share_it_whatever_ends_on_the_way(
 
 
 def told_total(port: int) -> int:
-    """Ask a server how many predictions there were, over all servers."""
+    """Return the number of predictions over all servers."""
     return int(ask(port, "GET", "/api/stats")[1]["predictions"]["total"])

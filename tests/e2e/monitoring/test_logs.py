@@ -1,4 +1,4 @@
-"""With CATDOG_LOG=json, every line of every process is JSON, from the start of a server to its end."""
+"""With CATDOG_LOG=json, every line of every process is JSON, from start to end."""
 
 import json
 import logging
@@ -76,8 +76,8 @@ def test_all_lines_of_a_server_are_json(bundled: Settings, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("module", ["catdog worker", "catdog.retraining.jobs.trainer"])
-def test_what_the_worker_says_is_json(module: str, tmp_path: Path) -> None:
-    """It cannot get at its database, which it says; and it is asked to end."""
+def test_the_workers_log_is_json(module: str, tmp_path: Path) -> None:
+    """The worker can't open its database, which it logs, and is then stopped."""
     settings = {"CATDOG_LOG": "json", "CATDOG_HOME": str(tmp_path), "CATDOG_DATABASE_URL": "sqlite:////dev/null/x.db"}
     code = (
         "import logging, runpy, sys, threading, warnings\n"

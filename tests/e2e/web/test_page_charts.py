@@ -49,7 +49,7 @@ def test_charts_are_drawn_and_have_tables(open_page: OpenPage, address: str) -> 
     expect(card.get_by_role("table")).to_be_visible()
     expect(card.get_by_role("columnheader", name="True positive rate")).to_be_visible()
     empty = page.locator('[data-chart="activity"]')
-    expect(empty).to_contain_text("Nothing was asked")
+    expect(empty).to_contain_text("No predictions in the last")
     expect(empty.locator(".chart")).to_have_count(0)
 
 
@@ -96,7 +96,7 @@ def test_new_predictions_are_shown_on_return(open_page: OpenPage, home: Settings
 
 def look_predict_look(page: Page, address: str, home: Settings) -> None:
     charts_of(page)
-    expect(page.locator("[data-chart=activity]")).to_contain_text("Nothing was asked")
+    expect(page.locator("[data-chart=activity]")).to_contain_text("No predictions in the last")
     page.get_by_role("tab", name="Predict").click()
     picture = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": encode(draw("cat", 4032))}
     response = page.request.post(f"{address}/api/predict", multipart={"image": picture})

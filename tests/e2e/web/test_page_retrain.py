@@ -96,7 +96,7 @@ def test_images_are_uploaded_and_managed(
         zipped.write(cats[0], "kennel/no dog.jpg")
     add(page, "Dog", archive)
     expect(summary(page)).to_have_text("3 images added to Dog, 2 rejected.")
-    expect(page.get_by_role("list", name="Rejected files")).to_contain_text("kept under cats already")
+    expect(page.get_by_role("list", name="Rejected files")).to_contain_text("already stored under cats")
     add(page, "Cat", *cats)
     expect(summary(page)).to_have_text("0 images added to Cat, 6 already there.")
 
@@ -222,7 +222,7 @@ def test_retraining_survives_closing_the_page_and_ends_with_a_decision(
         outcome = job.get_by_role("article", name="Champion and challenger")
         expect(outcome).to_be_visible(timeout=60_000)
     expect(outcome).to_contain_text("Version 1 stays in use; version 2 was not deployed")
-    expect(outcome).to_contain_text("as asked for")
+    expect(outcome).to_contain_text("as requested")
     expect(outcome.get_by_role("row", name="Accuracy").first).to_contain_text("95 % interval")
     expect(outcome.get_by_role("columnheader", name="Challenger version 2").first).to_be_visible()
     job.locator("summary", has_text="Log").click()
@@ -245,7 +245,7 @@ def test_a_start_may_fail_and_a_job_be_cancelled_on_the_page(retrain: Callable[.
     page = retrain(expected={409})
     job = page.get_by_role("region", name="4. Retrain")
     job.get_by_role("button", name="Start retraining").click()
-    expect(job.get_by_role("alert")).to_contain_text("There is nothing to train on")
+    expect(job.get_by_role("alert")).to_contain_text("Nothing to train on")
     add(page, "Cat", *cats)
     expect(summary(page)).to_contain_text("added to Cat")
     job.get_by_role("button", name="Start retraining").click()
@@ -332,7 +332,7 @@ def test_a_doubtful_batch_many_pictures_dark_and_narrow(home: Settings, open_pag
 def test_without_a_script(retrain: Callable[..., Page], cats: list[Path], tmp_path: Path, home: Settings) -> None:
     page = retrain(javascript=False, expected={409})
     page.get_by_role("button", name="Start retraining").click()
-    expect(page.get_by_role("alert")).to_contain_text("There is nothing to train on")
+    expect(page.get_by_role("alert")).to_contain_text("Nothing to train on")
     text = tmp_path / "notes.jpg"
     text.write_text("not a picture")
     page.get_by_role("radio", name="Cat").check()

@@ -1,4 +1,4 @@
-"""How commands end: with one sentence and an exit code, whatever they write to and whoever stops them."""
+"""Commands end with one sentence and an exit code."""
 
 import os
 import shlex
@@ -34,7 +34,7 @@ COMMANDS = ["models list", "jobs list --json", "--help"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_closed_stdout_is_no_traceback(bundled: Settings, command: str) -> None:
+def test_a_closed_stdout_causes_no_traceback(bundled: Settings, command: str) -> None:
     for closed in (">&-", ">&- 2>&- <&-"):
         finished = shell(bundled.home, f"catdog {command} {closed}")
         assert (finished.returncode, "Traceback" in finished.stderr) == (0, False)
@@ -42,16 +42,14 @@ def test_a_closed_stdout_is_no_traceback(bundled: Settings, command: str) -> Non
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_reader_that_goes_away_is_no_traceback(bundled: Settings, command: str) -> None:
+def test_a_closed_pipe_causes_no_traceback(bundled: Settings, command: str) -> None:
     finished = shell(bundled.home, f"catdog {command} | head -c 1")
     assert (finished.returncode, finished.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 @pytest.mark.parametrize("command", [*COMMANDS, "--version", "predict {picture}"])
-def test_output_that_cannot_be_written_is_a_sentence_and_an_exit_code(
-    bundled: Settings, tmp_path: Path, command: str
-) -> None:
+def test_unwritable_output_is_a_sentence_and_an_exit_code(bundled: Settings, tmp_path: Path, command: str) -> None:
     (tmp_path / "cat.jpg").write_bytes(encode(draw("cat", 1)))
     finished = shell(bundled.home, f"catdog {command.format(picture=tmp_path / 'cat.jpg')} > /dev/full")
     assert finished.returncode == 1
@@ -70,7 +68,7 @@ SURROUNDINGS = {
 
 
 @pytest.mark.parametrize("case", SURROUNDINGS)
-def test_no_surroundings_make_a_traceback(bundled: Settings, tmp_path: Path, case: str) -> None:
+def test_unusual_environments_cause_no_traceback(bundled: Settings, tmp_path: Path, case: str) -> None:
     name = tmp_path / "猫 ü \udcff.jpg"
     Path(os.fsdecode(os.fsencode(name))).write_bytes(encode(draw("cat", 1)))
     for command in (*COMMANDS, f"predict {tmp_path}"):
@@ -81,7 +79,7 @@ def test_no_surroundings_make_a_traceback(bundled: Settings, tmp_path: Path, cas
     assert (refused.returncode, refused.stderr.startswith("Error: ")) == (1, True)
 
 
-def test_a_working_directory_that_is_gone_is_a_sentence(bundled: Settings, tmp_path: Path) -> None:
+def test_a_missing_working_directory_is_one_sentence(bundled: Settings, tmp_path: Path) -> None:
     gone = "mkdir gone && cd gone && rmdir ../gone"
     assert shell(bundled.home, f"{gone} && catdog models list").returncode == 0
     finished = shell(bundled.home, f"{gone} && unset CATDOG_HOME && catdog models list")
@@ -98,19 +96,17 @@ STOPPED = {
     "evaluate": ("evaluate --data {pets}", "Nothing was written."),
     "add": (
         "uploads add -r {pets} --category cat",
-        "What was added so far is kept; run the same command to add the rest.",
+        "Images added so far are kept; run the same command to add the rest.",
     ),
 }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("case", STOPPED)
-def test_a_stopped_command_says_what_is_left_of_its_work(
-    tmp_path: Path, pets: Path, case: str, number: signal.Signals
-) -> None:
+def test_a_stopped_command_says_what_was_kept(tmp_path: Path, pets: Path, case: str, number: signal.Signals) -> None:
     command, sentence = STOPPED[case]
     home = tmp_path / "home"
-    code = (  # a slow machine: whatever reads a picture takes its time, and says that it has begun
+    code = (  # a slow machine: whatever reads an image takes its time, and says that it has begun
         "import sys, time, catdog.data.images.decoding as d\n"
         "inner = d.inspect\n"
         "def slow(*given):\n"
@@ -143,11 +139,11 @@ def test_a_stopped_command_says_what_is_left_of_its_work(
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set that takes a while."""
+    """A data set that takes some time."""
     return write_dataset(tmp_path_factory.mktemp("pets") / "pets", 40, 10)
 
 
-def test_a_second_signal_is_no_traceback(tmp_path: Path, pets: Path) -> None:
+def test_a_second_signal_causes_no_traceback(tmp_path: Path, pets: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "catdog", "train", str(pets)],
         env={**os.environ, "CATDOG_HOME": str(tmp_path / "home"), "CATDOG_TRACKING": "false"},
@@ -181,7 +177,7 @@ def test_a_stopped_command_leaves_no_temporary_folder(tmp_path: Path, raised: st
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_answer_is_written_in_full_where_names_are_not_text(bundled: Settings, tmp_path: Path) -> None:
+def test_predictions_are_complete_for_file_names_that_are_not_text(bundled: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "cats", "cat", 1)[0].rename(tmp_path / "cats" / "\udcff\udcfe.jpg")
     finished = shell(bundled.home, f"catdog predict {tmp_path}/cats")
     assert finished.returncode == 0

@@ -1,4 +1,4 @@
-"""Drift is told where pictures are darker, blurred or of other things, and not told where they are like before."""
+"""Drift is detected for darker, blurred or unrelated images, and not for similar ones."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def features(predictor: Predictor, first: int, count: int, change: Change = lamb
 
 @pytest.fixture(scope="module")
 def reference(predictor: Predictor) -> Callable[[np.ndarray], Observed]:
-    """Observe through a novelty reference of drawn pictures."""
+    """Observe through a novelty reference of drawn images."""
     known = features(predictor, 0, 80)
     novelty = fit_novelty(known, known[:20])
     return lambda found: observe(found, predictor.head, novelty)
@@ -76,7 +76,7 @@ SHIFTS: dict[str, Change] = {
 }
 
 
-def test_made_shifts_are_told_and_their_absence_is_not(
+def test_drift_is_detected_and_only_if_present(
     predictor: Predictor, reference: Callable[[np.ndarray], Observed]
 ) -> None:
     known = reference(features(predictor, 1000, 80))
@@ -96,7 +96,7 @@ def columns(rng: np.random.Generator, n: int, share_of_cats: float = 0.5, moved:
     return Observed(values, class_ids)
 
 
-def test_no_false_alarms_and_another_mix_of_classes_is_no_drift() -> None:
+def test_other_class_proportions_are_no_drift() -> None:
     rng = np.random.default_rng(5)
     warnings = 0
     for i in range(60):
@@ -111,7 +111,7 @@ def test_no_false_alarms_and_another_mix_of_classes_is_no_drift() -> None:
 
 @pytest.mark.parametrize(("first", "second"), [(983, 1200), (983, 50), (200, 60), (30, 50)])
 @pytest.mark.parametrize("shift", [0.0, 0.2, 0.6, 1.0])
-def test_distance_and_chance_are_those_of_scipy(first: int, second: int, shift: float) -> None:
+def test_distance_and_p_value_match_scipy(first: int, second: int, shift: float) -> None:
     chance = np.random.default_rng(first + second)
     one, other = chance.normal(size=first).round(2), chance.normal(shift, size=second).round(2)
     expected = ks_2samp(one, other)
@@ -121,7 +121,7 @@ def test_distance_and_chance_are_those_of_scipy(first: int, second: int, shift: 
     assert chance_of(distance, first, second) == pytest.approx(expected.pvalue, rel=0.2, abs=1e-7)
 
 
-def test_measuring_does_not_load_what_is_heavy() -> None:
+def test_measuring_does_not_load_heavy_libraries() -> None:
     code = """
 import sys
 from catdog.monitoring.drift import Observed, compare
@@ -133,13 +133,13 @@ print("scipy.stats" in sys.modules)
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_too_little_is_not_compared() -> None:
+def test_too_few_predictions_are_not_compared() -> None:
     rng = np.random.default_rng(5)
     assert compare(columns(rng, 900), columns(rng, SMALLEST - 1)) is None
     assert compare(columns(rng, SMALLEST_REFERENCE - 1), columns(rng, 900)) is None
 
 
-def test_a_class_that_was_hardly_tested_is_drift() -> None:
+def test_a_class_with_few_test_images_counts_as_drift() -> None:
     rng = np.random.default_rng(5)
     found = compare(columns(rng, 900, share_of_cats=1.0), columns(rng, 60, share_of_cats=0.0))
     assert found is not None
@@ -147,7 +147,7 @@ def test_a_class_that_was_hardly_tested_is_drift() -> None:
 
 
 def serve(settings: Settings, predictor: Predictor, found: np.ndarray) -> Counts:
-    """Count what a server would have answered."""
+    """Count predictions like a server."""
     counts = Counts(settings)
     observed = observe(found, predictor.head, predictor.novelty)
     for one, row, class_id in zip(found, observed.columns, observed.class_ids, strict=True):
@@ -183,7 +183,7 @@ def test_the_bundled_model_is_watched_by_one_process_at_a_time(
     counts.close()
 
 
-def test_samples_come_back_as_they_went(predictor: Predictor) -> None:
+def test_samples_are_read_as_written(predictor: Predictor) -> None:
     found = features(predictor, 0, 3)
     observed = observe(found, predictor.head, predictor.novelty)
     answers = [predictor.answer(one) for one in found]
@@ -198,7 +198,7 @@ def test_samples_come_back_as_they_went(predictor: Predictor) -> None:
 
 
 @pytest.mark.shared
-def test_photographs_like_those_tested_on_are_no_drift_and_dark_ones_are(predictor: Predictor, shared: Path) -> None:
+def test_photographs_like_the_test_images_are_no_drift_but_dark_ones_are(predictor: Predictor, shared: Path) -> None:
     reference = reference_of(predictor.version)
     assert reference is not None
     paths = sorted((shared / "photos").glob("*.jpg"))[:70]

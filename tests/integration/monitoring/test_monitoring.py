@@ -36,7 +36,7 @@ def at_hour(monkeypatch: pytest.MonkeyPatch, hour: int) -> Iterator[None]:
         yield
 
 
-def test_counts_are_right_over_processes_and_restarts(settings: Settings) -> None:
+def test_counts_are_correct_over_processes_and_restarts(settings: Settings) -> None:
     for _ in range(2):
         one, other = Counts(settings), Counts(settings)
         add(one)
@@ -53,7 +53,7 @@ def test_counts_are_right_over_processes_and_restarts(settings: Settings) -> Non
     }
 
 
-def test_what_is_not_flushed_counts_here_already(settings: Settings) -> None:
+def test_unflushed_counts_are_included(settings: Settings) -> None:
     counts = Counts(settings)
     add(counts)
     assert counts.totals().total == 1
@@ -78,7 +78,7 @@ def test_many_threads_lose_nothing(settings: Settings) -> None:
     assert counts[0].totals().total == latency(counts[0])["n"] == 100
 
 
-def test_a_database_that_is_out_of_reach_loses_nothing(
+def test_an_unavailable_database_loses_no_counts(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     counts = Counts(settings)
@@ -96,7 +96,7 @@ def test_a_database_that_is_out_of_reach_loses_nothing(
     assert found["errors"] == [{"status": 415, "kind": "PictureFormatError", "count": 3}]
 
 
-def test_a_database_that_hangs_stops_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_database_stops_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Counts(settings)
     add(counts)
     counts.flush()
@@ -124,8 +124,8 @@ def test_a_database_that_hangs_stops_nothing(settings: Settings, monkeypatch: py
 def test_memory_is_bounded_while_the_database_is_out_of_reach(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitoring, "MOST_PENDING", 40)
-    monkeypatch.setattr(monitoring, "MOST_ANSWERS", 5)
+    monkeypatch.setattr(monitoring, "MAX_PENDING", 40)
+    monkeypatch.setattr(monitoring, "MAX_UNSORTED", 5)
     counts = Counts(settings)
     with monkeypatch.context() as broken:
         broken.setattr(database, "open_database", lambda _: 1 / 0)
@@ -166,7 +166,7 @@ def test_hours_kinds_and_histograms(settings: Settings, monkeypatch: pytest.Monk
     assert retrainings(counts) == {"promoted": 1}
 
 
-def test_percentiles_are_right_within_a_few_percent(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_percentiles_are_correct_within_a_few_percent(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     old, recent = rng.lognormal(5, 0.5, 1000), rng.lognormal(2.5, 0.6, 4000)
     one, other = Counts(settings), Counts(settings)
@@ -184,7 +184,7 @@ def test_percentiles_are_right_within_a_few_percent(settings: Settings, monkeypa
             assert name[f"p{percent}"] == pytest.approx(np.percentile(values, percent), rel=0.05)
 
 
-def test_without_answers_there_are_no_percentiles(settings: Settings) -> None:
+def test_without_responses_there_are_no_percentiles(settings: Settings) -> None:
     assert latency(Counts(settings)) == {"n": 0, "all_time": {"n": 0}}
 
 
@@ -203,9 +203,7 @@ def test_old_hours_go_and_totals_stay(settings: Settings, monkeypatch: pytest.Mo
     assert counts.totals().total == 3
 
 
-def test_a_database_that_never_answers_holds_two_threads_and_not_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_database_blocks_two_threads_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[str] = []
     opener = database.open_database
     monkeypatch.setattr(database, "open_database", lambda *its, **more: attempts.append("one") or opener(*its, **more))

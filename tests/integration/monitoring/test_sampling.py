@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from catdog.monitoring.samples import HOURS_KEPT, SAMPLES_AN_HOUR, Sample, Samples, read, write
+from catdog.monitoring.samples import HOURS_KEPT, SAMPLES_PER_HOUR, Sample, Samples, read, write
 from catdog.settings import Settings
 from catdog.storage.database import open_database
 
@@ -27,7 +27,7 @@ def test_the_sample_is_bounded_and_fair_over_processes(settings: Settings) -> No
                     write(connection, process.take() or [Sample(100, 2**62 + number, 1, 0, 0.9, 0.0, b"")])
     with engine.connect() as connection:
         kept = read(connection, 1, 100)
-    assert len(kept) == SAMPLES_AN_HOUR
+    assert len(kept) == SAMPLES_PER_HOUR
     thirds = Counter(int(sample.novelty * 3) for sample in kept)
     assert all(40 < thirds[i] < 95 for i in range(3)), thirds
     assert 5 < sum(round(sample.novelty * 10_000) % 10 == 0 for sample in kept) < 40
@@ -44,12 +44,12 @@ def test_old_hours_go(settings: Settings) -> None:
         assert read(connection, 2, 0) == []
 
 
-def test_what_waits_is_bounded() -> None:
+def test_pending_samples_are_bounded() -> None:
     samples = Samples()
     for hour in (1, 2, 3):
-        for number in range(SAMPLES_AN_HOUR):
+        for number in range(SAMPLES_PER_HOUR):
             offer(samples, hour, number)
     waiting = samples.take()
-    assert len(waiting) == SAMPLES_AN_HOUR
+    assert len(waiting) == SAMPLES_PER_HOUR
     assert {sample.hour for sample in waiting} == {3}
     assert samples.take() == []

@@ -57,7 +57,7 @@ def on_ground(seed: int, place: tuple[int, int] | None, side: int = 224) -> Imag
 
 @pytest.fixture(scope="module")
 def animal_finder(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """A version that tells an animal from empty ground, wherever the animal is: only the drawing can be evidence."""
+    """A version that separates an animal from empty ground, so only the drawing is evidence."""
     copy = tmp_path_factory.mktemp("finder") / "home"
     shutil.copytree(trained.home, copy)
     settings = load_settings(home=copy, tracking=False)
@@ -69,7 +69,7 @@ def animal_finder(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -
     features = np.stack([backbone.features(np.asarray(on_ground(i // 2, p))) for i, p in enumerate(places)])
     scaler = StandardScaler().fit(features)
     network = MLPClassifier((16,), alpha=1.0, max_iter=100, random_state=0)
-    with warnings.catch_warnings(action="ignore"):  # enough, though the loss is not at its lowest
+    with warnings.catch_warnings(action="ignore"):  # enough, though the loss isn't at its lowest
         network.fit(scaler.transform(features), [int(p is None) for p in places])
     hidden = network.coefs_[0] / scaler.scale_[:, np.newaxis]
     column, bias = network.coefs_[1][:, 0], network.intercepts_[1][0]
@@ -92,7 +92,7 @@ def animal_finder(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (112, 0), (0, 112), (112, 112)])
-def test_the_map_finds_the_drawn_animal(animal_finder: Predictor, corner: tuple[int, int]) -> None:
+def test_the_heat_map_finds_the_drawn_animal(animal_finder: Predictor, corner: tuple[int, int]) -> None:
     x, y = corner
     drawn = [encode(on_ground(seed, corner), "PNG") for seed in range(1000, 1008)]
     found = [explain(animal_finder, picture, class_id=0) for picture in drawn]
@@ -105,7 +105,7 @@ def test_the_map_finds_the_drawn_animal(animal_finder: Predictor, corner: tuple[
     assert sum(column in range(7)[across] and row in range(7)[down] for row, column in hottest) >= 6
 
 
-def test_the_answer_is_that_of_predict(predictor: Predictor, picture: bytes, tmp_path: Path) -> None:
+def test_the_prediction_matches_predict(predictor: Predictor, picture: bytes, tmp_path: Path) -> None:
     found = explain(predictor, picture)
     expected = predictor.predict(picture)
     assert found.prediction.class_name == expected.class_name
@@ -115,7 +115,7 @@ def test_the_answer_is_that_of_predict(predictor: Predictor, picture: bytes, tmp
     assert explain(predictor, tmp_path / "cat.jpg").as_dict() == found.as_dict()
 
 
-def test_the_contributions_add_up_to_the_lead(predictor: Predictor, picture: bytes) -> None:
+def test_the_contributions_add_up_to_the_margin(predictor: Predictor, picture: bytes) -> None:
     head, features = predictor.head, predictor.features(picture)
     active = features @ head.hidden_weights + head.hidden_bias > 0
     constants = (active * head.hidden_bias) @ head.output_weights + head.output_bias
@@ -126,7 +126,7 @@ def test_the_contributions_add_up_to_the_lead(predictor: Predictor, picture: byt
         assert found.contributions.sum() == pytest.approx(lead, rel=0.01)  # bf16 where the processor has it
 
 
-def test_with_two_classes_what_speaks_for_one_speaks_against_the_other(predictor: Predictor, picture: bytes) -> None:
+def test_with_two_classes_evidence_for_one_counts_against_the_other(predictor: Predictor, picture: bytes) -> None:
     cat, dog = (explain(predictor, picture, class_id=class_id) for class_id in (0, 1))
     assert np.allclose(cat.contributions, -dog.contributions, rtol=1e-4, atol=1e-6)
     assert cat.prediction == dog.prediction
@@ -138,15 +138,15 @@ def test_with_two_classes_what_speaks_for_one_speaks_against_the_other(predictor
         assert ((found.heat_map > 0) == (found.contributions > 0)).all()
 
 
-def test_a_class_that_is_not_there_and_an_unusable_picture_are_refused(predictor: Predictor, picture: bytes) -> None:
+def test_an_unknown_class_and_an_unusable_image_are_refused(predictor: Predictor, picture: bytes) -> None:
     for class_id in (-1, 2):
-        with pytest.raises(ValueError, match=rf"class_id must be in \[0, 1\]. Received: {class_id}"):
+        with pytest.raises(ValueError, match=rf"class_id must be in \[0, 1\], got {class_id}"):
             explain(predictor, picture, class_id=class_id)
     with pytest.raises(PictureError):
         explain(predictor, b"no picture")
 
 
-def test_a_training_picture_that_was_saved_again_finds_its_original(predictor: Predictor, drawn: Path) -> None:
+def test_a_re_encoded_training_image_finds_its_original(predictor: Predictor, drawn: Path) -> None:
     for original in (drawn / "train" / "cats" / "cat.3.jpg", drawn / "train" / "dogs" / "dog.7.jpg"):
         first, *others = explain(predictor, encode(Image.open(original), "PNG")).similar
         assert first.path == original
@@ -156,19 +156,19 @@ def test_a_training_picture_that_was_saved_again_finds_its_original(predictor: P
         assert len(others) == 4
 
 
-def test_a_training_picture_is_not_similar_to_itself(predictor: Predictor, drawn: Path) -> None:
+def test_a_training_image_is_not_listed_as_similar_to_itself(predictor: Predictor, drawn: Path) -> None:
     original = drawn / "train" / "cats" / "cat.3.jpg"
     found = explain(predictor, original, similar=3).similar
     assert len(found) == 3
     assert original not in [s.path for s in found]
     assert explain(predictor, original, similar=0).similar == ()
-    # Held-out pictures are not among those that the version learnt from; all the others can be asked for.
+    # Held-out images aren't among those that the version learnt from; all the others can be asked for.
     everything = explain(predictor, original, similar=1000).similar
     assert {s.path.parent.parent.name for s in everything if s.path} == {"train"}
     assert len(everything) == len(SimilarPictures.of(predictor)) - 1
 
 
-def test_the_similar_pictures_are_loaded_once_and_let_go_with_their_version(trained: Settings) -> None:
+def test_similar_images_are_loaded_once_per_version(trained: Settings) -> None:
     predictor = Predictor(settings=trained, threads=1)
     loaded = SimilarPictures.of(predictor)
     assert SimilarPictures.of(predictor) is loaded
@@ -178,7 +178,7 @@ def test_the_similar_pictures_are_loaded_once_and_let_go_with_their_version(trai
     assert reference() is None
 
 
-def test_while_the_database_is_away_the_memory_of_the_version_serves(
+def test_while_the_database_is_unavailable_the_replay_memory_is_used(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[Settings] = []
@@ -199,7 +199,7 @@ def test_while_the_database_is_away_the_memory_of_the_version_serves(
     assert len(SimilarPictures.of(predictor)) > 40
 
 
-def test_a_database_that_does_not_answer_holds_no_prediction_and_no_second_explanation(
+def test_a_slow_database_delays_no_prediction_and_no_second_explanation(
     home: Settings, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, may_answer = threading.Event(), threading.Event()
@@ -244,7 +244,7 @@ def carry(home: Settings, replay: Replay) -> Predictor:
     return Predictor(store.save(old.metadata, write), settings=home, threads=1)
 
 
-def test_changed_pictures_find_their_originals_in_what_a_version_carries(home: Settings, predictor: Predictor) -> None:
+def test_changed_images_find_their_originals_in_the_replay_memory(home: Settings, predictor: Predictor) -> None:
     places = np.random.default_rng(9).integers(0, 113, (24, 2)).tolist()
     pictures = [on_ground(seed, (x, y)) for seed, (x, y) in enumerate(places)]
     features = np.stack([predictor.features(encode(p, quality=90)) for p in pictures]).astype(np.float16)
@@ -266,17 +266,17 @@ def test_carried_features_that_do_not_fit_are_refused(home: Settings) -> None:
     hashes, split = np.array(["0" * 64]), np.array(["train"])
     for width, label in ((1279, 0), (1280, 2)):
         replay = Replay(np.ones((1, width), np.float16), np.array([label]), hashes, split)
-        with pytest.raises(VersionCorruptError, match="does not fit"):
+        with pytest.raises(VersionCorruptError, match="doesn't fit"):
             SimilarPictures(carry(home, replay))
 
 
-def test_where_nothing_is_known_the_map_is_there_all_the_same(animal_finder: Predictor) -> None:
+def test_without_training_features_there_is_still_a_heat_map(animal_finder: Predictor) -> None:
     found = explain(animal_finder, encode(on_ground(0, (0, 0))))
     assert found.similar == ()
     assert found.heat_map.max() == 1
 
 
-def test_a_picture_that_was_deleted_or_moved_is_shown_without_a_path(home: Settings, picture: bytes) -> None:
+def test_a_deleted_or_moved_image_is_shown_without_a_path(home: Settings, picture: bytes) -> None:
     store = ModelStore(home.models_dir)
     metadata = json.loads((store.folder / "1" / "metadata.json").read_text())
     metadata["data"]["root"] = str(home.home / "moved")
@@ -304,7 +304,7 @@ def test_the_rendered_map_is_transparent_where_cold_and_opaque_where_hot() -> No
     assert np.asarray(Image.open(io.BytesIO(render_heat_map(np.zeros((7, 7), np.float32), (9, 9)))))[..., 3].max() == 0
 
 
-def test_hotter_is_brighter_and_hides_more() -> None:
+def test_hotter_positions_are_brighter_and_more_opaque() -> None:
     ramp = np.tile(np.linspace(0, 1, 7, dtype=np.float32), (7, 1))
     pixels = np.asarray(Image.open(io.BytesIO(render_heat_map(ramp, (210, 30)))))[15].astype(float)
     luminance = pixels[:, :3] @ (0.2126, 0.7152, 0.0722)
@@ -313,7 +313,7 @@ def test_hotter_is_brighter_and_hides_more() -> None:
     assert (np.diff(pixels[:, 3]) >= 0).all()
 
 
-def test_the_overlay_shows_as_much_as_asked_for() -> None:
+def test_the_overlay_has_the_requested_opacity() -> None:
     ground = encode(Image.new("RGB", (320, 240), (40, 60, 200)), quality=95)
     plain = np.asarray(Image.open(io.BytesIO(ground))).astype(int)
     shown = [np.asarray(Image.open(io.BytesIO(overlay(ground, BELOW_RIGHT, o)))).astype(int) for o in (0, 0.3, 1)]
@@ -323,7 +323,7 @@ def test_the_overlay_shows_as_much_as_asked_for() -> None:
     assert difference[0] < difference[1] < difference[2]
     hot = np.asarray(Image.open(io.BytesIO(render_heat_map(BELOW_RIGHT, (320, 240)))))[230, 310, :3].astype(int)
     assert np.abs(shown[2][230, 310] - hot).max() <= 6
-    with pytest.raises(ValueError, match=r"opacity must be in \[0, 1\]. Received: 1.5"):
+    with pytest.raises(ValueError, match=r"opacity must be in \[0, 1\], got 1.5"):
         overlay(ground, BELOW_RIGHT, 1.5)
 
 
@@ -342,7 +342,7 @@ def test_the_overlay_is_upright_and_of_bounded_size() -> None:
 
 
 def run(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line, and tell on stderr whether TensorFlow was loaded."""
+    """Run the command line, and report on stderr whether TensorFlow was loaded."""
     code = (
         "import sys\nfrom catdog.cli import main\ntry: main()\n"
         "finally: print({'tensorflow', 'keras'} & set(sys.modules), file=sys.stderr)"
@@ -358,7 +358,7 @@ def test_the_command_writes_its_files_without_tensorflow(trained: Settings, draw
     finished = run(trained.home, "explain", picture, "--out", folder, "--similar", 3, "--opacity", 0.7)
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr.strip() == "set()"
-    assert "Most similar training pictures" in finished.stdout
+    assert "Most similar training images" in finished.stdout
     assert sorted(path.name for path in folder.iterdir()) == ["explanation.json", "heat_map.png", "overlay.jpg"]
     document = json.loads((folder / "explanation.json").read_text())
     assert document["prediction"] == Predictor(settings=trained).predict(picture).as_dict() | {
@@ -382,11 +382,11 @@ def test_the_command_explains_another_class_and_prints_one_document(
     assert document["explained"] == {"class": "Cat", "class_id": 0}
     refused = run(trained.home, "explain", picture, "--out", tmp_path / "b", "--class", "bird")
     assert refused.returncode == 2
-    assert "must be one of cat, dog. Received: bird" in refused.stderr
+    assert "Unknown class 'bird'. Use one of cat, dog." in refused.stderr
     assert not (tmp_path / "b").exists()
     blocked = run(trained.home, "explain", picture, "--out", picture)
     assert blocked.returncode == 1
-    assert "must be a folder that can be written to. Received: " in blocked.stderr
+    assert "Can't write to the folder" in blocked.stderr
 
 
 @pytest.mark.shared

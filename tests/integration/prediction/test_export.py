@@ -1,4 +1,4 @@
-"""Exports: each format is written, run in its own runtime and compared with what serves."""
+"""Exports: each format is written, run in its own runtime and compared with catdog."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from catdog.features.backbone import read_info
 from catdog.prediction import export, parity
 from catdog.prediction.export import export_version
 from catdog.prediction.formats import FORMATS
-from catdog.prediction.parity import choose_pictures, made_pictures
+from catdog.prediction.parity import choose_images, synthetic_images
 from catdog.prediction.predictor import Predictor
 from catdog.registry.store import ModelStore, ModelVersion
 from catdog.settings import Settings
@@ -66,8 +66,8 @@ def exported(
     return folder
 
 
-def statement_in(folder: Path, kind: ExportFormat) -> dict[str, Any]:
-    """Read what an export says about itself, with the format's own tools."""
+def description_in(folder: Path, kind: ExportFormat) -> dict[str, Any]:
+    """Read an export's description with the format's own tools."""
     path = folder / NAMES[kind]
     if kind == "h5":
         import h5py
@@ -110,14 +110,14 @@ def test_each_format_gives_the_served_answers(exported: Path, kind: ExportFormat
 def test_each_format_states_classes_and_preprocessing(exported: Path, kind: ExportFormat) -> None:
     path = exported / NAMES[kind]
     sidecar = FORMATS[kind].sidecar(path)
-    for statement in (statement_in(exported, kind), json.loads(sidecar.read_text())):
-        assert statement["class_names"] == ["Cat", "Dog"]
-        assert statement["class_keys"] == ["cat", "dog"]
-        assert statement["input"]["shape"] == [None, 224, 224, 3]
-        assert "224 x 224" in statement["preprocessing"]
+    for description in (description_in(exported, kind), json.loads(sidecar.read_text())):
+        assert description["class_names"] == ["Cat", "Dog"]
+        assert description["class_keys"] == ["cat", "dog"]
+        assert description["input"]["shape"] == [None, 224, 224, 3]
+        assert "224 x 224" in description["preprocessing"]
 
 
-def test_the_labels_of_a_litert_file_are_where_android_looks(exported: Path) -> None:
+def test_the_labels_of_a_litert_file_are_where_android_expects_them(exported: Path) -> None:
     with zipfile.ZipFile(exported / "pets.tflite") as archive:
         assert archive.read("labels.txt") == b"Cat\nDog\n"
 
@@ -149,7 +149,7 @@ def test_keras_files_load_where_catdog_is_not(
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=0.01)
 
 
-def test_onnx_runs_in_onnx_runtime_for_any_number_of_pictures(exported: Path) -> None:
+def test_onnx_runs_in_onnx_runtime_for_any_number_of_images(exported: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(exported / "pets.onnx")
@@ -160,7 +160,7 @@ def test_onnx_runs_in_onnx_runtime_for_any_number_of_pictures(exported: Path) ->
         np.testing.assert_allclose(answered.sum(axis=1), np.ones(count), rtol=1e-5)
 
 
-def test_an_export_that_answers_otherwise_fails_the_command(
+def test_an_export_with_other_predictions_fails_the_command(
     trained: Settings, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load = FORMATS["keras"].load
@@ -176,7 +176,7 @@ def test_an_export_that_answers_otherwise_fails_the_command(
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 1
-    assert "not to be trusted" in json.loads(capsys.readouterr().out)["error"]
+    assert "Don't use the export" in json.loads(capsys.readouterr().out)["error"]
     certificate = json.loads((tmp_path / "parity.json").read_text())["exports"]["pets.keras"]
     assert not certificate["trusted"]
     assert certificate["served"]["agreement"] == 0
@@ -196,10 +196,10 @@ def test_the_command_prints_the_certificate(
     assert printed == json.loads((tmp_path / "new" / "parity.json").read_text())["exports"]["pets.h5"]
 
 
-def test_without_photographs_made_pictures_are_compared(
+def test_without_photographs_synthetic_images_are_compared(
     version: ModelVersion, trained: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parity, "made_pictures", lambda: made_pictures(70))
+    monkeypatch.setattr(parity, "synthetic_images", lambda: synthetic_images(70))
     certificate = export_version(version, "keras", tmp_path / "pets.keras", trained)
     assert certificate.pictures_made
     assert certificate.trusted
@@ -212,8 +212,8 @@ def test_an_export_that_cannot_be_run_leaves_nothing(
 ) -> None:
     broken = export.Format(".h5", lambda *given: given[1].write_bytes(b"nothing"), FORMATS["h5"].load)
     monkeypatch.setitem(FORMATS, "h5", broken)
-    with pytest.raises(ExportError, match="cannot be run"):
-        export_version(version, "h5", tmp_path / "pets.h5", trained, made_pictures(2))
+    with pytest.raises(ExportError, match="Can't run the export"):
+        export_version(version, "h5", tmp_path / "pets.h5", trained, synthetic_images(2))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -222,7 +222,7 @@ def test_nothing_is_overwritten(
     version: ModelVersion, trained: Settings, tmp_path: Path, kind: ExportFormat, name: str
 ) -> None:
     (tmp_path / name.replace("other.keras", "other.keras.json")).write_text("mine")
-    with pytest.raises(ExportError, match=r"overwrites nothing.*Received"):
+    with pytest.raises(ExportError, match=r"already exists"):
         export_version(version, kind, tmp_path / name, trained)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
@@ -230,7 +230,7 @@ def test_nothing_is_overwritten(
 @pytest.mark.parametrize(
     ("kind", "name", "expected"),
     [
-        ("keras", "pets.h5", r"ends in \.keras"),
+        ("keras", "pets.h5", r"the suffix \.keras"),
         ("openvino", "pets.xml", "is a folder"),
         ("pickle", "x", "one of keras"),
     ],
@@ -251,19 +251,19 @@ def test_a_missing_package_is_named_with_its_extra(
         export_version(version, "onnx", tmp_path / "pets.onnx", trained)
 
 
-def test_pictures_come_from_the_folder_the_shared_photographs_or_nowhere(tmp_path: Path) -> None:
+def test_images_come_from_the_folder_the_shared_photographs_or_nowhere(tmp_path: Path) -> None:
     photograph = tmp_path / "shared" / "cat-and-dog" / "test" / "cats" / "a.jpg"
     photograph.parent.mkdir(parents=True)
     photograph.write_bytes(b"")
-    assert choose_pictures(None, tmp_path / "shared") == [photograph]
-    assert choose_pictures(photograph.parent, None) == [photograph]
-    assert choose_pictures(None, None) == choose_pictures(None, tmp_path / "nowhere") == []
-    with pytest.raises(ExportError, match="Received: none in"):
-        choose_pictures(tmp_path / "nowhere", None)
+    assert choose_images(None, tmp_path / "shared") == [photograph]
+    assert choose_images(photograph.parent, None) == [photograph]
+    assert choose_images(None, None) == choose_images(None, tmp_path / "nowhere") == []
+    with pytest.raises(ExportError, match="No files in"):
+        choose_images(tmp_path / "nowhere", None)
 
 
-def test_made_pictures_are_always_the_same_and_all_different() -> None:
-    made = made_pictures(64)
-    assert made == made_pictures(64)
+def test_synthetic_images_are_always_the_same_and_all_different() -> None:
+    made = synthetic_images(64)
+    assert made == synthetic_images(64)
     assert len(set(made)) == 64
     assert decode(made[3]).shape == (224, 224, 3)

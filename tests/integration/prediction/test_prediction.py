@@ -21,7 +21,7 @@ def predictor(trained: Settings) -> Predictor:
     return Predictor(settings=trained)
 
 
-def test_an_answer_has_the_public_form(predictor: Predictor) -> None:
+def test_a_prediction_has_the_public_form(predictor: Predictor) -> None:
     answer = predictor.predict(encode(draw("cat", 1234))).as_dict()
     assert answer["class"] == "Cat"
     assert answer["class_id"] == 0
@@ -40,7 +40,7 @@ def test_bytes_paths_batches_and_streams_agree(predictor: Predictor, drawn: Path
     assert [predictor.predict(str(path)) for path in paths] == single
 
 
-def test_a_picture_that_cannot_be_used_gets_its_error_in_its_place(predictor: Predictor, tmp_path: Path) -> None:
+def test_an_unusable_image_gets_an_error_in_its_place(predictor: Predictor, tmp_path: Path) -> None:
     good = encode(draw("dog", 4321))
     outcomes = predictor.predict_batch([good, b"no picture", tmp_path / "absent.jpg", good])
     assert isinstance(outcomes[1], PictureFormatError)
@@ -51,7 +51,7 @@ def test_a_picture_that_cannot_be_used_gets_its_error_in_its_place(predictor: Pr
         predictor.predict(b"")
 
 
-def test_an_endless_stream_is_read_only_as_far_as_it_is_used(predictor: Predictor) -> None:
+def test_an_endless_stream_is_read_lazily(predictor: Predictor) -> None:
     taken = 0
 
     def pictures() -> object:
@@ -65,7 +65,7 @@ def test_an_endless_stream_is_read_only_as_far_as_it_is_used(predictor: Predicto
     assert taken < 200
 
 
-def test_serving_agrees_with_the_keras_network(trained: Settings, drawn: Path) -> None:
+def test_serving_matches_the_keras_network(trained: Settings, drawn: Path) -> None:
     exact = Predictor(settings=load_settings(home=trained.home, precision="f32"))
     network = create_model(2, weights=exact.version.backbone_path / "backbone.weights.h5")
     write_head(network, exact.version.load_head())
@@ -92,8 +92,8 @@ def test_low_confidence_is_unsure(trained: Settings, drawn: Path) -> None:
     assert verdicts <= {"unsure", "neither"}
 
 
-def test_no_model_is_said_in_words(settings: Settings) -> None:
-    with pytest.raises(VersionNotFoundError, match="No model yet"):
+def test_a_missing_model_is_reported(settings: Settings) -> None:
+    with pytest.raises(VersionNotFoundError, match="No model in use"):
         Predictor(settings=settings)
 
 
@@ -121,7 +121,7 @@ def test_files_and_folders_are_found_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_full_size_photographs_are_answered_alike_by_all_ways(predictor: Predictor, shared: Path) -> None:
+def test_full_size_photographs_get_the_same_prediction_everywhere(predictor: Predictor, shared: Path) -> None:
     paths = sorted((shared / "photos").iterdir())
     batch = predictor.predict_batch(paths)
     assert len(batch) == 82

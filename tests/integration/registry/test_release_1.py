@@ -1,4 +1,4 @@
-"""A home that release 0.1.0 wrote opens: its versions, its database, its uploads and its jobs."""
+"""A home folder of release 0.1.0 can be opened: its versions, database, uploads and jobs."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from catdog.retraining.jobs.table import Jobs
 from catdog.settings import Settings, load_settings
 from catdog.storage.database import is_current, open_database
 
-RELEASE = Path(__file__).parents[1] / "data" / "release_1"
+RELEASE = Path(__file__).parents[2] / "data" / "release_1"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_version_predicts_what_it_predicted(old_home: Settings, number: int) -
         assert found == expected
 
 
-def test_a_version_may_be_promoted_which_reads_all_of_it(old_home: Settings) -> None:
+def test_a_version_can_be_promoted(old_home: Settings) -> None:
     store = ModelStore(old_home.models_dir)
     store.promote(1, "test")
     assert store.champion() == 1

@@ -61,7 +61,7 @@ def test_a_removed_champion_is_not_replaced_silently(home: Settings) -> None:
         ModelStore(home.models_dir).get()
 
 
-def test_its_backbone_can_be_trained_on(settings: Settings) -> None:
+def test_its_backbone_can_be_reused_for_training(settings: Settings) -> None:
     folder = resolve_backbone("starter", settings)
     assert folder.parent == settings.models_dir / "backbones"
     assert resolve_backbone("starter", settings) == folder
@@ -81,7 +81,7 @@ def test_its_replay_memory_measures_as_its_metadata_says(starter: Predictor) -> 
 
 
 def made_things() -> dict[str, Image.Image]:
-    """Pictures that show no animal: noise, gradients, text, plain colour, stripes."""
+    """Images that show no animal: noise, gradients, text, plain colour, stripes."""
     rng = np.random.default_rng(0)
     ramp = np.tile(np.linspace(0, 255, 256, dtype=np.uint8), (256, 1))
     page = Image.new("RGB", (400, 300), "white")
@@ -101,12 +101,12 @@ def made_things() -> dict[str, Image.Image]:
 
 
 @pytest.mark.parametrize("name", made_things())
-def test_made_pictures_are_neither(starter: Predictor, name: str) -> None:
+def test_synthetic_images_are_neither(starter: Predictor, name: str) -> None:
     assert starter.predict(encode(made_things()[name], "PNG")).verdict == "neither"
 
 
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
-def test_photographs_of_other_things_are_neither(starter: Predictor, name: str) -> None:
+def test_photographs_of_other_objects_are_neither(starter: Predictor, name: str) -> None:
     from sklearn.datasets import load_sample_image
 
     assert starter.predict(encode(Image.fromarray(load_sample_image(name)))).verdict == "neither"
@@ -120,13 +120,13 @@ def test_a_bundle_is_a_version_without_its_report(home: Settings, tmp_path: Path
     adopted = store.adopt(tmp_path / "bundle" / "version")
     assert adopted.classes == version.classes
     assert not (adopted.path / "report.html").exists()
-    with pytest.raises(StoreError, match="must not hold one"):
+    with pytest.raises(StoreError, match="already contains a bundle"):
         write_bundle(version, tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
-def test_a_bundle_that_was_killed_while_written_is_no_bundle(home: Settings, tmp_path: Path, renames: int) -> None:
-    """The writing is killed before its metadata, its backbone and its version are renamed into place."""
+def test_a_bundle_whose_writing_was_killed_is_replaced(home: Settings, tmp_path: Path, renames: int) -> None:
+    """Writing is killed before metadata, backbone and version are renamed into place."""
     write = (
         "import os, pathlib, signal, sys\n"
         "from catdog.registry.starter import write_bundle\n"
@@ -148,7 +148,7 @@ def test_a_bundle_that_was_killed_while_written_is_no_bundle(home: Settings, tmp
     assert ModelStore(tmp_path / "models").adopt(bundle / "version").number == 1
 
 
-def test_a_folder_that_only_has_the_name_of_a_backbone_is_left_alone(home: Settings, tmp_path: Path) -> None:
+def test_a_folder_named_like_a_backbone_is_left_alone(home: Settings, tmp_path: Path) -> None:
     (tmp_path / "backbone").mkdir()
     (tmp_path / "backbone" / "mine.txt").write_text("mine")
     with pytest.raises(StoreError, match="backbone cannot be read"):
@@ -159,7 +159,7 @@ def test_a_folder_that_only_has_the_name_of_a_backbone_is_left_alone(home: Setti
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_real_cats_and_dogs_are_answered_rightly(starter: Predictor, shared: Path) -> None:
+def test_real_cats_and_dogs_are_classified_correctly(starter: Predictor, shared: Path) -> None:
     evaluation, _, _ = evaluate(starter, shared / "cat-and-dog" / "test", starter.settings, other=shared / "other")
     assert evaluation.metrics["accuracy"] > 0.99
     assert evaluation.metrics["ece"] <= 0.01
@@ -187,7 +187,7 @@ def test_orientation_and_encoding_do_not_change_the_answer(starter: Predictor, s
     assert answer.confidence == pytest.approx(expected.confidence, abs=0.05)
 
 
-def test_it_answers_where_the_only_version_was_never_promoted(settings: Settings) -> None:
+def test_it_is_installed_if_the_only_version_was_never_promoted(settings: Settings) -> None:
     store = ModelStore(settings.models_dir)
     assert store.adopt(BUNDLE / "version").number == 1  # as `catdog train --no-promote` leaves it
     for _ in range(2):

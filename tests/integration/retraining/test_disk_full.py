@@ -1,4 +1,4 @@
-"""A disk that is full when a version is saved, on a small file system of its own; mounting it needs root, on Linux."""
+"""A full disk while saving a version, on a small file system; mounting it needs root, on Linux."""
 
 import io
 import shutil
@@ -61,14 +61,14 @@ def upload(client: FlaskClient, picture: bytes) -> Any:
 
 
 def fill(file: Path, left: int) -> None:
-    """Fill the disk up to so many bytes."""
+    """Fill the disk except for some bytes."""
     with file.open("wb", buffering=0) as output:
         while (more := shutil.disk_usage(file.parent).free - left) > 0:
             output.write(bytes(min(more, 1_000_000)))
 
 
 class Asker(threading.Thread):
-    """Asks for one prediction after another, until told to stop."""
+    """Sends predictions until stopped."""
 
     def __init__(self, client: FlaskClient) -> None:
         super().__init__()

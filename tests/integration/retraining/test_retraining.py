@@ -1,4 +1,4 @@
-"""Retraining learns what came in, keeps what it knew, tests on nothing it trained on, and leaves a whole version."""
+"""Retraining learns uploads, keeps old knowledge, separates test from training images, and makes a complete version."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def rows(version: ModelVersion) -> dict[str, str]:
 
 
 def surprise(settings: Settings, count: int = 12) -> tuple[str, list[Path]]:
-    """Upload pictures that the champion never saw the like of, under the class that it answers for none of them.
+    """Upload images that the champion never saw the like of, under the class that it answers for none of them.
 
     Of several colours it is the one of whose answer it is least sure.
     """
@@ -60,7 +60,7 @@ def surprise(settings: Settings, count: int = 12) -> tuple[str, list[Path]]:
     return folder, add_uploads(settings, folder, pictures, checked=True)
 
 
-def test_what_came_in_makes_a_champion_that_is_not_worse(home: Settings) -> None:
+def test_uploads_make_a_champion_that_is_not_worse(home: Settings) -> None:
     add_both(home)
     result = retrain(home)
     assert result["promoted"], result["reason"]
@@ -70,7 +70,7 @@ def test_what_came_in_makes_a_champion_that_is_not_worse(home: Settings) -> None
     assert after >= before
 
 
-def test_what_was_wrong_and_is_trained_on_is_right(home: Settings) -> None:
+def test_a_misclassified_image_is_correct_after_retraining(home: Settings) -> None:
     folder, paths = surprise(home)
     retrain(home)
     predictor = Predictor(2, settings=home, threads=1)
@@ -80,7 +80,7 @@ def test_what_was_wrong_and_is_trained_on_is_right(home: Settings) -> None:
     assert right >= len(trained) / 3  # of none; the random backbone of these tests tells them not much from others
 
 
-def test_held_out_uploads_and_test_pictures_are_never_trained_on(home: Settings, drawn: Path) -> None:
+def test_held_out_uploads_and_test_images_are_never_trained_on(home: Settings, drawn: Path) -> None:
     test_pictures = [path.read_bytes() for path in (drawn / "test" / "cats").iterdir()]
     refused = Uploads(home, open_database(home)).add([("test.jpg", data) for data in test_pictures], "cats")
     assert len(refused.rejected) == len(test_pictures)
@@ -97,7 +97,7 @@ def test_held_out_uploads_and_test_pictures_are_never_trained_on(home: Settings,
     assert not set(replay.sha256[replay.split == "train"]) & held_out
 
 
-def test_a_version_tells_where_it_comes_from_and_is_whole(home: Settings) -> None:
+def test_a_version_records_its_lineage_and_is_complete(home: Settings) -> None:
     add_both(home)
     retrain(home)
     store = ModelStore(home.models_dir)
@@ -111,7 +111,7 @@ def test_a_version_tells_where_it_comes_from_and_is_whole(home: Settings) -> Non
     assert len(new.load_novelty().bank) > len(old.load_novelty().bank)
 
 
-def test_the_keras_twin_answers_as_the_head_does(home: Settings) -> None:
+def test_the_keras_model_predicts_like_the_head(home: Settings) -> None:
     from catdog.features.frameworks import import_keras
 
     add_both(home)
@@ -122,7 +122,7 @@ def test_the_keras_twin_answers_as_the_head_does(home: Settings) -> None:
     assert np.allclose(network.predict(features, verbose=0), version.load_head().probabilities(features), atol=1e-5)
 
 
-def test_it_goes_on_from_memory_alone_where_the_data_is_gone(home: Settings, drawn: Path, tmp_path: Path) -> None:
+def test_it_retrains_from_the_replay_memory_if_the_data_is_missing(home: Settings, drawn: Path, tmp_path: Path) -> None:
     version = home.models_dir / "1"
     moved = shutil.copytree(drawn, tmp_path / "gone")
     metadata = json.loads((version / "metadata.json").read_text())
@@ -142,7 +142,7 @@ def test_it_goes_on_from_memory_alone_where_the_data_is_gone(home: Settings, dra
     assert retrain(home, "another")["metrics"]["challenger"]["n"] == 20
 
 
-def test_each_step_may_be_repeated_and_one_version_comes_of_it(home: Settings) -> None:
+def test_repeated_steps_make_one_version(home: Settings) -> None:
     add_both(home, 6)
     engine = open_database(home)
     for step in STEPS:
@@ -153,7 +153,7 @@ def test_each_step_may_be_repeated_and_one_version_comes_of_it(home: Settings) -
     assert [promotion.version for promotion in store.history()] == [1, 2]
 
 
-def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
+def test_repeating_a_promotion_keeps_a_later_choice(home: Settings) -> None:
     add_both(home, 6)
     retrain(home)
     store = ModelStore(home.models_dir)
@@ -163,11 +163,9 @@ def test_a_repeated_promotion_undoes_nobodys_choice(home: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "setting", "words"), [(False, "auto", "as asked for"), (None, "manual", "CATDOG_PROMOTE=manual")]
+    ("wanted", "setting", "words"), [(False, "auto", "as requested"), (None, "manual", "CATDOG_PROMOTE=manual")]
 )
-def test_a_person_may_keep_the_promotion_to_themselves(
-    home: Settings, wanted: bool | None, setting: str, words: str
-) -> None:
+def test_promotion_can_be_left_to_a_person(home: Settings, wanted: bool | None, setting: str, words: str) -> None:
     add_both(home, 6)
     result = retrain(load_settings(home=home.home, tracking=False, promote=setting), wanted=wanted)
     assert (result["promoted"], result["decision"]) == (False, "kept as a challenger")
@@ -181,7 +179,7 @@ def flip(settings: Settings, checked: bool) -> None:
         add_drawings(settings, animal, 30, first=50_000, folder=folder, checked=checked)
 
 
-def test_a_batch_of_flipped_labels_is_kept_out(home: Settings) -> None:
+def test_a_batch_of_flipped_labels_is_excluded(home: Settings) -> None:
     flip(home, checked=False)
     with pytest.raises(ConflictError, match="60 images, all left out"):
         retrain(home)
@@ -191,7 +189,7 @@ def test_flipped_labels_that_a_person_confirmed_are_refused_by_the_gate_or_do_no
     flip(home, checked=True)
     result = retrain(home)
     before, after = (result["metrics"][name]["accuracy"] for name in ("champion", "challenger"))
-    assert not result["promoted"] or after >= before - 0.05  # one of 20 pictures
+    assert not result["promoted"] or after >= before - 0.05  # one of 20 images
 
 
 def test_nothing_new_is_refused(home: Settings) -> None:
@@ -206,7 +204,7 @@ def test_nothing_new_is_refused(home: Settings) -> None:
         require_new(uploads)
 
 
-def test_what_is_left_out_counts_for_nothing_and_a_relabelled_picture_is_new(home: Settings) -> None:
+def test_excluded_images_do_not_count_and_a_relabelled_image_is_new(home: Settings) -> None:
     uploads = Uploads(home, open_database(home))
     add_both(home, 6)
     ids = [upload.id for upload in uploads.active()]
@@ -220,7 +218,7 @@ def test_what_is_left_out_counts_for_nothing_and_a_relabelled_picture_is_new(hom
     assert require_new(uploads) == 1
 
 
-def test_a_picture_that_breaks_meanwhile_is_told_and_stops_nothing(home: Settings) -> None:
+def test_an_image_damaged_meanwhile_is_reported_and_stops_nothing(home: Settings) -> None:
     add_both(home, 6)
     engine = open_database(home)
     retraining = Retraining("a-job", home, engine)
@@ -249,7 +247,7 @@ def test_a_full_disk_at_save_leaves_nothing(home: Settings, monkeypatch: pytest.
 
 
 def add_to_train_on(settings: Settings, path: Path) -> None:
-    """Upload a cat, written anew until its hash does not hold it out."""
+    """Upload a cat, re-encoded until its hash doesn't hold it out."""
     for quality in range(95, 60, -1):
         (kept,) = add_uploads(settings, "cats", [encode(Image.open(path), quality=quality)], checked=True)
         found = {upload.path: upload.held_out for upload in Uploads(settings, open_database(settings)).active()}
@@ -259,8 +257,8 @@ def add_to_train_on(settings: Settings, path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_the_starter_learns_photographs_and_forgets_none(shared: Path, tmp_path: Path) -> None:
-    """Ten retrainings with 20 cats each leave the accuracy within a point; what was wrong and trained on is right."""
+def test_the_bundled_model_learns_photographs_and_forgets_none(shared: Path, tmp_path: Path) -> None:
+    """Ten retrainings with 20 cats each keep the accuracy within a point and fix trained mistakes."""
     settings = load_settings(home=tmp_path / "home", tracking=False)
     ensure_champion(settings.models_dir)
     start = ModelStore(settings.models_dir).get().metadata["metrics"]["accuracy"]

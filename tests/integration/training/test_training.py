@@ -16,13 +16,13 @@ from catdog.retraining.dataset import select
 from catdog.retraining.uploads.uploads import Uploads
 from catdog.settings import Settings
 from catdog.storage.database import open_database
-from catdog.training.backbones import parse_tuning
+from catdog.training.backbones import parse_fine_tuning
 from catdog.training.pipeline import TrainOptions, train
 
 FAST = {"views": 1, "epochs": 2, "batch": 16}
 
 
-def test_training_learns_to_tell_drawn_cats_from_dogs(trained: Settings) -> None:
+def test_training_separates_drawn_cats_from_dogs(trained: Settings) -> None:
     version = ModelStore(trained.models_dir).get()
     metrics = version.metadata["metrics"]
     assert version.classes == ("cats", "dogs")
@@ -33,7 +33,7 @@ def test_training_learns_to_tell_drawn_cats_from_dogs(trained: Settings) -> None
     assert 4 <= images["validation"] < 20
 
 
-def test_a_version_holds_what_the_design_says(trained: Settings) -> None:
+def test_a_version_has_the_documented_contents(trained: Settings) -> None:
     version = ModelStore(trained.models_dir).get(1)
     names = {path.name for path in version.path.iterdir()}
     assert names == {
@@ -54,7 +54,7 @@ def test_a_version_holds_what_the_design_says(trained: Settings) -> None:
     }
 
 
-def test_a_second_training_embeds_only_new_pictures(home: Settings, weights: Path, tmp_path: Path) -> None:
+def test_a_second_training_embeds_only_new_images(home: Settings, weights: Path, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "pets")
     first = train(data, home, TrainOptions(backbone=str(weights), **FAST))
     assert first.embedded == 0  # the same bytes as `drawn`, whatever folder they lie in
@@ -100,7 +100,7 @@ def test_too_little_data_is_refused_and_nothing_is_written(
 
 
 def test_an_unknown_backbone_is_refused(settings: Settings, drawn: Path) -> None:
-    with pytest.raises(BackboneError, match="Received: 'resnet'"):
+    with pytest.raises(BackboneError, match="Unknown backbone 'resnet'"):
         train(drawn, settings, TrainOptions(backbone="resnet"))
 
 
@@ -110,23 +110,21 @@ def test_the_backbone_of_a_version_can_be_used_again(home: Settings, drawn: Path
     assert result.version.metadata["backbone"] == ModelStore(home.models_dir).get(1).metadata["backbone"]
 
 
-def test_limit_takes_so_many_training_pictures_a_class(home: Settings, drawn: Path, weights: Path) -> None:
+def test_limit_bounds_training_images_per_class(home: Settings, drawn: Path, weights: Path) -> None:
     result = train(drawn, home, TrainOptions(backbone=str(weights), limit=5, **FAST))
     assert result.version.metadata["data"]["counts"]["train"] == {"cats": 5, "dogs": 5}
     assert result.images["test"] == 20
 
 
-def test_what_is_trained_on_part_of_the_pictures_is_promoted_only_if_somebody_says_so(
-    home: Settings, drawn: Path, weights: Path
-) -> None:
+def test_a_trial_is_promoted_only_on_request(home: Settings, drawn: Path, weights: Path) -> None:
     tried = train(drawn, home, TrainOptions(backbone=str(weights), limit=5, **FAST))
     assert (tried.promoted, ModelStore(home.models_dir).champion()) == (False, 1)
-    assert f"--limit); to use it: catdog models promote {tried.version.number}" in tried.reason
+    assert f"--limit); to use it, run `catdog models promote {tried.version.number}`" in tried.reason
     meant = train(drawn, home, TrainOptions(backbone=str(weights), limit=5, promote=True, **FAST))
     assert (meant.promoted, ModelStore(home.models_dir).champion()) == (True, meant.version.number)
 
 
-def test_a_first_try_leaves_the_bundled_model_in_use(settings: Settings, drawn: Path, weights: Path) -> None:
+def test_a_trial_leaves_the_bundled_model_in_use(settings: Settings, drawn: Path, weights: Path) -> None:
     first = train(drawn, settings, TrainOptions(backbone=str(weights), limit=5, **FAST))
     assert not first.promoted
     ensure_champion(settings.models_dir)
@@ -136,7 +134,7 @@ def test_a_first_try_leaves_the_bundled_model_in_use(settings: Settings, drawn: 
 
 
 @pytest.mark.parametrize("why", ["too little", "backbone"])
-def test_a_refused_archive_leaves_no_picture_behind(
+def test_a_refused_archive_leaves_no_image(
     settings: Settings, drawn: Path, weights: Path, tmp_path: Path, why: str
 ) -> None:
     write_pictures(tmp_path / "few" / "cats", "cat", 3)
@@ -204,7 +202,7 @@ def test_how_the_folders_were_read_is_kept_and_a_retraining_reads_them_so(
     assert len(base) == 80
 
 
-def test_an_archive_is_read_by_the_layout_that_is_stated(home: Settings, weights: Path, tmp_path: Path) -> None:
+def test_an_archive_is_read_with_the_given_layout(home: Settings, weights: Path, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "pets")
     for split in ("train", "test"):
         (data / split).rename(data / f"{split}ing day")
@@ -280,14 +278,14 @@ def test_the_backbone_can_be_tuned_first(home: Settings, drawn: Path, weights: P
 
 
 @pytest.mark.parametrize(("layers", "blocks"), [("all", None), ("3", 3)])
-def test_what_to_tune_is_read_from_words(layers: str, blocks: int | None) -> None:
-    options = parse_tuning(layers, 7, 1, 256)
+def test_fine_tune_values_are_parsed(layers: str, blocks: int | None) -> None:
+    options = parse_fine_tuning(layers, 7, 1, 256)
     assert options is not None
     assert (options.blocks, options.epochs, options.seed, options.image_size) == (blocks, 7, 1, 224)
-    assert parse_tuning(None, 7, 1, 224) is None
+    assert parse_fine_tuning(None, 7, 1, 224) is None
 
 
 @pytest.mark.parametrize("layers", ["none", "0", "18", "-1", ""])
-def test_nonsense_to_tune_is_refused(layers: str) -> None:
-    with pytest.raises(BackboneError, match=r"`all` or a number of blocks from 1 to 17\. Received: "):
-        parse_tuning(layers, 5, 42, 224)
+def test_invalid_values_for_fine_tune_are_refused(layers: str) -> None:
+    with pytest.raises(BackboneError, match=r"`all` or a number of blocks from 1 to 17"):
+        parse_fine_tuning(layers, 5, 42, 224)

@@ -50,7 +50,7 @@ def test_listing(app: APIFlask, client: FlaskClient) -> None:
     assert document["version"] == 1
     assert len(document["insights"]) >= 4
     accuracy = next(insight for insight in document["insights"] if insight["topic"] == "Accuracy")
-    assert "of 20 test pictures" in accuracy["text"]
+    assert "on 20 test images" in accuracy["text"]
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -151,7 +151,7 @@ def test_the_tab_is_complete_without_a_script(client: FlaskClient, site_home: Se
     matrix = ModelStore(site_home.models_dir).get(1).metadata["metrics"]["confusion_matrix"]
     assert page.count('class="cell"') == 4
     assert f"{matrix[0][0]} images of Cat, predicted Cat" in page
-    assert "Nothing was asked in the last 48 hours" in page
+    assert "No predictions in the last 48 hours" in page
     for name in CHARTS:
         assert f"title-{name}" in page
         assert f"/api/charts/{name}.csv" in page or name in ("activity", "drift")
@@ -177,4 +177,4 @@ def test_figures_are_shown_even_if_the_assessment_fails(home: Settings) -> None:
     assert page.status_code == 200
     assert "can&#39;t be assessed" in page.text
     assert str(home.home) not in page.text
-    assert "Pictures in the data set" in page.text
+    assert "Images in the data set" in page.text

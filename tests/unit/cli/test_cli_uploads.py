@@ -1,4 +1,4 @@
-"""The commands about pictures for retraining."""
+"""The commands about images for retraining."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_adding_listing_reviewing_and_purging(home: Settings, tmp_path: Path) ->
     assert json.loads(run(home.home, "uploads", "purge", "--days", 0, "--json").stdout) == {"deleted": 0}
 
 
-def test_one_picture_is_not_called_pictures(home: Settings, tmp_path: Path) -> None:
+def test_one_image_is_singular(home: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "cats", "cat", 1, first=9100)
     said = run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--batch", "one").stdout
     assert said == "1 image added to cats, 0 duplicates skipped; the batch is one.\n"
@@ -36,13 +36,13 @@ def test_one_picture_is_not_called_pictures(home: Settings, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("category", ["bird", "../x"])
-def test_an_unknown_class_is_told(home: Settings, tmp_path: Path, category: str) -> None:
+def test_an_unknown_class_is_reported(home: Settings, tmp_path: Path, category: str) -> None:
     write_pictures(tmp_path / "cats", "cat", 1)
     finished = run(home.home, "uploads", "add", tmp_path / "cats", "--category", category, code=1)
     assert "cats, dogs" in finished.stderr
 
 
-def test_what_was_kept_is_told_when_something_else_is_missing(home: Settings, tmp_path: Path) -> None:
+def test_images_stored_before_a_missing_file_are_reported(home: Settings, tmp_path: Path) -> None:
     good, missing = write_pictures(tmp_path / "cats", "cat", 1, first=9200)[0], tmp_path / "missing.jpg"
     finished = run(home.home, "uploads", "add", missing, good, "--category", "cat", "--batch", "one", code=1)
     assert finished.stdout == "1 image added to cats, 0 duplicates skipped; the batch is one.\n"
@@ -51,9 +51,7 @@ def test_what_was_kept_is_told_when_something_else_is_missing(home: Settings, tm
     assert (document["duplicates"], [item["name"] for item in document["rejected"]]) == (1, [str(missing)])
 
 
-def test_folders_in_a_folder_are_entered_where_that_is_asked_for_and_told_otherwise(
-    home: Settings, tmp_path: Path
-) -> None:
+def test_subfolders_need_the_recursive_option(home: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "outer" / "inner", "cat", 2, first=9300)
     finished = run(home.home, "uploads", "add", tmp_path / "outer", "--category", "cat", code=1)
     assert "1 folder was skipped, such as" in finished.stderr
@@ -63,7 +61,7 @@ def test_folders_in_a_folder_are_entered_where_that_is_asked_for_and_told_otherw
     assert added.startswith("2 images added")
 
 
-def test_what_was_kept_is_told_when_the_disk_is_full_meanwhile(home: Settings, tmp_path: Path) -> None:
+def test_images_stored_before_the_disk_filled_are_reported(home: Settings, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "cats", "cat", 3, first=9400)
     arguments = ("uploads", "add", *pictures, "--category", "cat", "--batch", "full")
     finished = run(home.home, *arguments, code=1, CATDOG_MAX_KEPT_PICTURES="2")

@@ -1,4 +1,4 @@
-"""Whatever a setting or an option is given: it is taken, or refused in one line that names it."""
+"""Any value of a setting or an option is accepted, or rejected in one line that names it."""
 
 import io
 import os
@@ -32,7 +32,7 @@ def test_every_setting_is_taken_or_refused_in_a_line(monkeypatch: pytest.MonkeyP
 
 
 def refusal() -> str:
-    """Read the settings; gives why they are refused."""
+    """Read the settings; return the error."""
     try:
         load_settings(serving=True)
     except SettingsError as error:
@@ -41,7 +41,7 @@ def refusal() -> str:
 
 
 @pytest.mark.parametrize("field", sorted(Settings.model_fields))
-def test_a_setting_that_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+def test_an_empty_setting_counts_as_unset(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     unset = load_settings()
     monkeypatch.setenv(variable_name(field), "")
     assert load_settings() == unset
@@ -87,7 +87,7 @@ def test_the_bounds_themselves_work(
         (b"\xef\xbb\xbfCATDOG_THREADS=-2\n", "CATDOG_THREADS"),
     ],
 )
-def test_an_env_file_that_cannot_be_read_is_said_in_a_line(
+def test_an_unreadable_env_file_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -96,7 +96,7 @@ def test_an_env_file_that_cannot_be_read_is_said_in_a_line(
         load_settings()
 
 
-def test_a_mark_before_an_env_file_and_what_is_no_file_make_no_difference(
+def test_a_byte_order_mark_and_other_kinds_of_env_files_make_no_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -110,7 +110,7 @@ def test_a_mark_before_an_env_file_and_what_is_no_file_make_no_difference(
     assert load_settings().threads == 0
 
 
-def test_an_env_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_env_file_without_read_permission_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
@@ -121,13 +121,13 @@ def test_an_env_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: p
         load_settings()
 
 
-def test_a_port_that_is_none_beside_one_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_port_is_overridden_by_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "abc")
-    assert load_settings(serving=True, passed_over={"port"}).resolved_host == "127.0.0.1"
+    assert load_settings(serving=True, overridden={"port"}).resolved_host == "127.0.0.1"
     with pytest.raises(SettingsError, match="PORT"):
         load_settings(serving=True)
     monkeypatch.setenv("WEB_CONCURRENCY", "many")
-    assert load_settings(serving=True, passed_over={"port"}, workers=2).workers == 2
+    assert load_settings(serving=True, overridden={"port"}, workers=2).workers == 2
 
 
 @pytest.mark.parametrize("content", [b'CATDOG_HOME="x\nCATDOG_THREADS=2\n', b"A=1\n\nB='open\n"])
@@ -142,7 +142,7 @@ def test_an_open_quote_in_an_env_file_is_one_sentence_that_shows_no_value(
     assert "open\n" not in str(refused.value)
 
 
-def test_a_variable_of_blanks_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blank_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     unset = load_settings()
     (tmp_path / ".env").write_text('CATDOG_THREADS="  "\n')
@@ -152,7 +152,7 @@ def test_a_variable_of_blanks_is_not_set(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("where", ["environment", ".env"])
-def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(
+def test_an_unknown_variable_is_reported_with_the_nearest_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -173,7 +173,7 @@ def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(
     ]
 
 
-def test_an_env_file_that_is_a_folder_is_told(
+def test_an_env_file_that_is_a_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -200,7 +200,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_usage_is_a_sentence_and_exit_code_2_before_the_work(
+def test_wrong_usage_is_a_sentence_and_exit_code_2(
     settings: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -215,7 +215,7 @@ def test_wrong_usage_is_a_sentence_and_exit_code_2_before_the_work(
 
 
 @pytest.mark.parametrize("home", ["file", "file/home"])
-def test_a_home_that_is_no_folder_is_said_by_doctor(
+def test_doctor_reports_a_home_that_is_not_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: str
 ) -> None:
     (tmp_path / "file").write_text("x")
@@ -225,7 +225,7 @@ def test_a_home_that_is_no_folder_is_said_by_doctor(
     assert "mkdir" not in found
 
 
-def test_a_list_of_no_jobs_says_so(
+def test_an_empty_list_of_jobs_says_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.home.mkdir(exist_ok=True)
@@ -233,7 +233,7 @@ def test_a_list_of_no_jobs_says_so(
     assert capsys.readouterr().out == "No jobs yet.\n"
 
 
-def test_an_upload_that_kept_nothing_names_no_batch(
+def test_an_upload_without_new_images_names_no_batch(
     bundled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no picture")
@@ -249,10 +249,10 @@ def test_an_empty_host_is_refused_in_plain_words(
 
 
 LEFT_OUT = {("serve",), ("worker",)}
-"""Commands that would go on for ever; their options are those of `test_what_the_server_is_told…`."""
+"""Commands that don't end; `test_invalid_server_options…` tests their options."""
 
 MINUTES = {("models", "export", "pictures"), ("data", "sample", "folder")}
-"""Parameters whose values, if they are good, make a command work long."""
+"""Parameters with valid values that make a command slow."""
 
 REQUIRED = {
     "data": "absent", "paths": "absent", "path": "absent", "folder": "out", "source": "absent", "name": "x",
@@ -280,7 +280,7 @@ CASES = [
 
 
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
-    """Run a command in this process; gives its exit code."""
+    """Run a command in this process; return its exit code."""
     monkeypatch.setenv("CATDOG_HOME", str(settings.home))
     monkeypatch.setattr("sys.argv", ["catdog", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -320,7 +320,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("path", "command", "parameter"), PATHS)
-def test_an_empty_path_is_refused_and_not_taken_for_this_folder(
+def test_an_empty_path_is_refused(
     settings: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -344,7 +344,7 @@ def test_an_empty_home_is_refused(
 
 
 def _given(other: Any, parameter: Any, value: str) -> list[str]:
-    """Give the words that set one parameter to a value, and what else must be there."""
+    """Return the arguments that set one parameter, with other required ones."""
     is_argument = not other.opts[0].startswith("-")
     if other is not parameter and not other.required:
         return []
@@ -352,7 +352,7 @@ def _given(other: Any, parameter: Any, value: str) -> list[str]:
     return (["--", word] if word.startswith("-") else [word]) if is_argument else [f"{max(other.opts, key=len)}={word}"]
 
 
-def test_what_the_server_is_told_is_refused_before_it_starts(
+def test_invalid_server_options_are_refused_before_it_starts(
     bundled: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.execv", lambda *_: pytest.fail("it started"))

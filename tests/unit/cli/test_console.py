@@ -103,7 +103,7 @@ def test_names_in_sentences_are_shown_as_they_are(name: str, printed: Callable[[
 
 
 @pytest.mark.parametrize(("levels", "names"), [("nonsense", None), (None, ["train"]), (None, ["foo=bar"])])
-def test_wrong_options_about_folders_are_wrong_usage(levels: str | None, names: list[str] | None) -> None:
+def test_invalid_layout_options_are_usage_errors(levels: str | None, names: list[str] | None) -> None:
     with pytest.raises(typer.BadParameter, match="--layout" if levels else "--split-names") as caught:
         console.layout_of(levels, names)
     assert caught.value.exit_code == 2

@@ -13,7 +13,7 @@ def test_a_healthy_home_has_no_problems(trained: Settings) -> None:
     assert diagnosis.facts["packages"]["tensorflow"]
 
 
-def test_what_is_missing_comes_with_a_remedy(tmp_path: Path, monkeypatch) -> None:
+def test_missing_packages_come_with_a_remedy(tmp_path: Path, monkeypatch) -> None:
     diagnosis = diagnose(load_settings(home=tmp_path / "absent"))
     assert any("mkdir -p" in problem for problem in diagnosis.problems)
     assert "bundled" in diagnosis.facts["model"]["champion"]
@@ -23,12 +23,12 @@ def test_what_is_missing_comes_with_a_remedy(tmp_path: Path, monkeypatch) -> Non
     assert any("pip install 'catdog[train]'" in problem for problem in missing)
 
 
-def test_a_damaged_champion_is_told(home: Settings) -> None:
+def test_a_damaged_champion_is_reported(home: Settings) -> None:
     (home.models_dir / "1" / "head.npz").write_bytes(b"")
     assert any("head.npz" in problem for problem in diagnose(home).problems)
 
 
-def test_the_database_is_looked_at_and_left_alone(home: Settings) -> None:
+def test_the_database_is_checked_without_changes(home: Settings) -> None:
     def found(url: str | None = None) -> tuple[str, str]:
         diagnosis = diagnose(load_settings(home=home.home, database_url=url))
         return diagnosis.facts["paths"]["database"], " ".join(diagnosis.problems)

@@ -1,4 +1,4 @@
-"""The gate: what passes, what does not, and that each verdict has its reason in words."""
+"""The gate: versions that pass or fail, with a reason."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from catdog.evaluation.gate import Verdict, judge
 
 
 def answers(labels: NDArray[np.int64], wrong: list[int], confidence: float = 0.97) -> NDArray[np.float32]:
-    """Answer for pictures of two classes, all right but those of `wrong`."""
+    """Predict images of two classes, all correctly except those in `wrong`."""
     chosen = labels.copy()
     chosen[wrong] = 1 - chosen[wrong]
     probabilities = np.full((len(labels), 2), 1 - confidence, np.float32)
@@ -22,11 +22,11 @@ def verdict(champion_wrong: list[int], challenger_wrong: list[int], n: int = 400
     return judge(before, after, labels, ("cats", "dogs"), "version 3")
 
 
-def test_an_equal_and_a_better_one_pass_with_a_reason() -> None:
+def test_an_equal_and_a_better_version_pass_with_a_reason() -> None:
     assert verdict([1, 2], [1, 2]).passed
     better = verdict(list(range(20)), [])
     assert better.passed
-    assert better.reason.startswith("not significantly worse than version 3: on 400 test pictures")
+    assert better.reason.startswith("not significantly worse than version 3: fixes 20 and breaks 0 of 400 test images")
 
 
 def test_a_significantly_worse_one_is_refused() -> None:
@@ -37,7 +37,7 @@ def test_a_significantly_worse_one_is_refused() -> None:
     assert verdict([], [0, 1, 2, 3]).passed  # p = 0.125: that may be chance
 
 
-def test_a_class_that_loses_over_two_points_is_refused_though_the_whole_is_not_worse() -> None:
+def test_a_class_that_loses_over_two_points_of_recall_fails_the_gate() -> None:
     cats, dogs = list(range(0, 400, 2)), list(range(1, 400, 2))
     refused = verdict(dogs[:5], cats[:5])
     assert not refused.passed
@@ -45,13 +45,13 @@ def test_a_class_that_loses_over_two_points_is_refused_though_the_whole_is_not_w
     assert verdict(dogs[:4], cats[:4]).passed
 
 
-def test_of_few_pictures_one_may_be_lost() -> None:
+def test_one_of_few_test_images_may_be_lost() -> None:
     assert verdict([], [0], n=20).passed
     assert not verdict([1], [0, 2], n=20).passed
 
 
 @pytest.mark.parametrize(("confidence", "passed"), [(0.97, True), (0.86, False)])
-def test_confidence_must_stay_about_right(confidence: float, passed: bool) -> None:
+def test_calibration_must_not_get_worse(confidence: float, passed: bool) -> None:
     found = verdict(list(range(20)), list(range(20)), confidence=confidence)
     assert found.passed is passed
     assert passed or "calibration error" in found.reason

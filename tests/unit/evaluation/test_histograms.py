@@ -16,11 +16,11 @@ def test_shares_have_equal_bins(value: float, number: int) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", [0.2, 1.0, 9.99, 123.4, 60_000.0])
-def test_a_latency_is_found_again(milliseconds: float) -> None:
+def test_a_latency_falls_into_its_bin(milliseconds: float) -> None:
     assert latency_percentiles({latency_bin(milliseconds): 1})["p50"] == pytest.approx(milliseconds, rel=0.03)
 
 
-def test_what_is_beyond_is_counted_at_the_ends() -> None:
+def test_values_outside_the_bins_are_counted_at_the_ends() -> None:
     assert (latency_bin(0), latency_bin(1e9)) == (0, LATENCY_BINS - 1)
 
 

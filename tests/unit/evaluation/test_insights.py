@@ -1,4 +1,4 @@
-"""Sentences follow from the numbers: made numbers in, what must be said out."""
+"""Key findings for given figures."""
 
 from typing import Any
 
@@ -28,12 +28,12 @@ def counted(cats: int, dogs: int) -> dict[str, Any]:
     return {"counts": {"train": {"cats": cats, "dogs": dogs}}}
 
 
-def test_with_numbers_there_are_at_least_four() -> None:
+def test_with_figures_there_are_at_least_four_findings() -> None:
     bins = [{"n": 1000, "confidence": 0.94, "accuracy": 0.95}]
     assert len(topics(**counted(600, 400), metrics=METRICS, assessment={"reliability": bins})) >= 4
 
 
-def test_without_any_number_it_says_so_and_claims_nothing() -> None:
+def test_without_figures_it_claims_nothing() -> None:
     found = topics()
     assert set(found) == {"Balance", "Accuracy"}
     assert all(insight.needs_attention for insight in found.values())
@@ -46,7 +46,7 @@ def test_without_any_number_it_says_so_and_claims_nothing() -> None:
         (500, 500, False, "balanced"),
         (600, 400, False, "60.0 % Cat and 40.0 % Dog"),
         (900, 100, True, "Cat has 9.0 times as many as Dog"),
-        (0, 100, True, "Cat has no training pictures"),
+        (0, 100, True, "Cat has no training images"),
     ],
 )
 def test_balance(cats: int, dogs: int, attention: bool, said: str) -> None:
@@ -57,35 +57,35 @@ def test_balance(cats: int, dogs: int, attention: bool, said: str) -> None:
 
 def test_accuracy_comes_with_its_interval() -> None:
     found = topics(metrics=METRICS)["Accuracy"]
-    assert "95.0 % of 1,000" in text(found)
+    assert "95.0 % on 1,000" in text(found)
     assert "93.5 % to 96.2 %" in text(found)
     assert not found.needs_attention
 
 
-def test_few_pictures_and_classes_without_any_are_told() -> None:
+def test_few_test_images_and_untested_classes_are_reported() -> None:
     few = {**METRICS, "n": 20, "confusion_matrix": [[10, 0], [0, 10]]}
-    assert "More test pictures" in topics(metrics=few)["Accuracy"].text
+    assert "More test images" in topics(metrics=few)["Accuracy"].text
     untested = {**METRICS, "confusion_matrix": [[1000, 0], [0, 0]]}
     found = topics(metrics=untested)["Accuracy"]
-    assert "Dog was not tested" in found.text
+    assert "No test images of Dog" in found.text
     assert found.needs_attention
 
 
-def test_nearly_all_is_never_called_all() -> None:
+def test_almost_perfect_accuracy_is_not_rounded_to_100_percent() -> None:
     nearly = {**METRICS, "accuracy": 0.99996, "accuracy_ci": [0.9999, 0.999996]}
     said = text(topics(metrics=nearly)["Accuracy"])
     assert "99.996 %" in said
     assert "over 99.999 %" in said
     assert "100" not in said.replace("1,000", "")
-    assert "100 % of" in text(topics(metrics={**METRICS, "accuracy": 1.0})["Accuracy"])
+    assert "100 % on" in text(topics(metrics={**METRICS, "accuracy": 1.0})["Accuracy"])
 
 
 @pytest.mark.parametrize(
     ("confidence", "accuracy", "said", "attention"),
     [
-        (0.95, 0.951, "can be read as a probability", False),
-        (0.99, 0.80, "too sure of itself", True),
-        (0.70, 0.90, "more right than it says", True),
+        (0.95, 0.951, "well calibrated", False),
+        (0.99, 0.80, "overconfident", True),
+        (0.70, 0.90, "underconfident", True),
     ],
 )
 def test_confidence(confidence: float, accuracy: float, said: str, attention: bool) -> None:
@@ -95,28 +95,28 @@ def test_confidence(confidence: float, accuracy: float, said: str, attention: bo
     assert found.needs_attention is attention
 
 
-def test_what_is_confused_with_what() -> None:
-    assert "Dog is taken for Cat most often: 30 of 500 (6.0 %), out of 50 mistakes" in text(
+def test_the_most_frequent_confusion_is_named() -> None:
+    assert "Dog is confused with Cat: 30 of 500 (6.0 %), out of 50 mistakes" in text(
         topics(metrics=METRICS)["Mistakes"]
     )
     even = topics(metrics={**METRICS, "confusion_matrix": [[490, 10], [10, 490]]})["Mistakes"]
     assert "20 mistakes, spread evenly" in even.text
     none = topics(metrics={**METRICS, "confusion_matrix": [[500, 0], [0, 500]]})["Mistakes"]
-    assert "All 1,000" in none.text
+    assert "No mistakes on 1,000 test images" in none.text
     one = topics(metrics={**METRICS, "confusion_matrix": [[499, 1], [0, 500]]})["Mistakes"]
-    assert "out of 1 mistake in all" in one.text
+    assert "out of 1 mistake." in one.text
 
 
 def test_verdicts_of_the_server_and_of_the_test() -> None:
     stats = {"predictions": {"by_verdict": {"cat": 50, "dog": 30, "unsure": 15, "neither": 105}}}
     found = topics(metrics=METRICS, stats=stats)["Verdicts"]
-    assert "Of 200 pictures" in found.text
-    assert "40.0 % got a class, 7.5 % were unsure and 52.5 % showed neither" in text(found)
-    assert found.needs_attention  # far fewer get a class than on the test pictures
+    assert "Of 200 images" in found.text
+    assert "40.0 % got a class, 7.5 % were unsure and 52.5 % neither" in text(found)
+    assert found.needs_attention  # far fewer get a class than of the test images
     tested = topics(metrics=METRICS)["Verdicts"]
-    assert "90.0 % of the test pictures get a class; of these, 98.0 % are right" in text(tested)
+    assert "90.0 % of the test images get a class, and 98.0 % of those are correct" in text(tested)
     none_answered = topics(metrics={**METRICS, "coverage": 0.0, "selective_accuracy": None})["Verdicts"]
-    assert "0 % of the test pictures get a class." in text(none_answered)
+    assert "0 % of the test images get a class." in text(none_answered)
 
 
 def test_learning() -> None:
@@ -133,13 +133,13 @@ def version(number: int, accuracy: float, low: float, high: float) -> dict[str, 
 def test_versions() -> None:
     assert "Versions" not in topics(stats={"versions": [version(1, 0.9, 0.8, 0.95)]})
     within = {"versions": [version(1, 0.91, 0.8, 0.95), version(2, 0.9, 0.8, 0.95)]}
-    assert "1 measured best (91.0 %); that is within the interval of the newest, 2" in text(
+    assert "v1 has the best accuracy (91.0 %), within the 95 % interval of the newest, v2" in text(
         topics(stats=within)["Versions"]
     )
     outside = {"versions": [version(1, 0.99, 0.98, 1), version(2, 0.9, 0.8, 0.95)]}
     assert topics(stats=outside)["Versions"].needs_attention
     newest = {"versions": [version(1, 0.9, 0.8, 0.95), version(2, 0.99, 0.98, 1)]}
-    assert "2 measured best (99.0 %); it is the newest" in text(topics(stats=newest)["Versions"])
+    assert "v2 has the best accuracy (99.0 %) and is the newest" in text(topics(stats=newest)["Versions"])
 
 
 def test_drift() -> None:
@@ -153,8 +153,8 @@ def test_drift() -> None:
     assert not calm.needs_attention
 
 
-def test_one_of_a_thing_is_told_in_the_singular() -> None:
-    """None of these is about two: one picture trained on, tested on, answered, and one mistake."""
+def test_a_count_of_one_is_singular() -> None:
+    """One training image, one test image and one prediction."""
     one = {
         "n": 1, "accuracy": 1.0, "accuracy_ci": [0.2, 1.0], "confusion_matrix": [[1, 0], [0, 0]], "coverage": 1.0,
     }  # fmt: skip
@@ -163,8 +163,8 @@ def test_one_of_a_thing_is_told_in_the_singular() -> None:
         "drift": {"n": 1, "score": 0.1, "measure": "novelty", "warning": False},
     }
     said = {topic: text(found) for topic, found in topics(**counted(1, 1), metrics=one, stats=stats).items()}
-    assert "Of 1 picture that was sent, 100 % got a class" in said["Verdicts"]
-    assert "of 1 test picture is answered rightly; for new pictures like it" in said["Accuracy"]
-    assert said["Mistakes"] == "The only test picture is answered rightly."
-    assert "The last 1 answer differs" in said["Drift"]
-    assert "Of 1 training picture, 100 % Cat" in text(topics(**counted(1, 0), classes=("cats",))["Balance"])
+    assert "Of 1 image on this server, 100 % got a class" in said["Verdicts"]
+    assert "on 1 test image;" in said["Accuracy"]
+    assert said["Mistakes"] == "No mistakes on 1 test image."
+    assert "over the last 1 prediction," in said["Drift"]
+    assert "1 training image: 100 % Cat" in text(topics(**counted(1, 0), classes=("cats",))["Balance"])

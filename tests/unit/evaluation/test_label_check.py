@@ -1,4 +1,4 @@
-"""Confident learning in NumPy finds what cleanlab finds, on a probe that fits as scikit-learn's does."""
+"""Label issues match cleanlab's, and the probe matches scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from catdog.model.head import softmax
 
 
 def clusters(classes: int, n: int = 600) -> tuple[np.ndarray, np.ndarray]:
-    """Features of unit length `(n, 64)` that tell classes apart, though not all of them, and labels `(n,)`."""
+    """Features of unit length `(n, 64)` that separate most images by class, and labels `(n,)`."""
     rng = np.random.default_rng(classes)
     labels = np.arange(n) % classes
     features = rng.normal(size=(classes, 64))[labels] + 1.5 * rng.normal(size=(n, 64))
@@ -18,14 +18,14 @@ def clusters(classes: int, n: int = 600) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flipped(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of which a share is another class, and which these are."""
+    """Labels with a share flipped, and which ones are flipped."""
     rng = np.random.default_rng(1)
     wrong = rng.random(len(labels)) < share
     return np.where(wrong, (labels + 1) % (labels.max() + 1), labels), wrong
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_a_probe_answers_as_that_of_scikit_learn(classes: int) -> None:
+def test_the_probe_matches_scikit_learn(classes: int) -> None:
     features, labels = clusters(classes)
     weights, bias = label_check.fit_probe(features, labels, classes)
     usual = LogisticRegression(C=label_check.STRENGTH, max_iter=5000, tol=1e-6).fit(features, labels)
@@ -44,8 +44,8 @@ def test_the_same_labels_look_wrong_as_in_cleanlab(classes: int, share: float) -
     assert share == 0 or (found & wrong).sum() > 0.6 * wrong.sum()
 
 
-def test_no_group_vouches_for_itself() -> None:
-    """A group whose labels are all swapped is doubted whole, since no probe saw it."""
+def test_no_group_is_in_its_own_training_data() -> None:
+    """All labels of a group with swapped labels look wrong, as no probe saw it."""
     features, labels = clusters(2)
     given, groups = labels.copy(), np.arange(len(labels))
     given[:50] = 1 - given[:50]
@@ -55,7 +55,7 @@ def test_no_group_vouches_for_itself() -> None:
     assert (probabilities[50:].argmax(axis=1) == given[50:]).mean() > 0.8
 
 
-def test_of_a_class_with_one_image_there_is_a_probability() -> None:
+def test_a_class_with_one_image_has_a_probability() -> None:
     features, labels = clusters(2)
     rare = np.where(np.arange(len(labels)) == 0, 2, labels)
     probabilities = label_check.out_of_sample(features, rare, np.arange(len(rare)))

@@ -15,7 +15,7 @@ PROBABILITIES = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.95,
 LABELS = np.array([0, 0, 0, 1, 1])
 
 
-def test_metrics_are_those_worked_out_by_hand() -> None:
+def test_metrics_match_a_calculation_by_hand() -> None:
     metrics = compute_metrics(PROBABILITIES, LABELS, ["cats", "dogs"])
     assert metrics["n"] == 5
     assert metrics["accuracy"] == pytest.approx(3 / 5)
@@ -50,7 +50,7 @@ def test_wilson_interval_matches_the_published_form() -> None:
     assert wilson_interval(k, n) == pytest.approx([middle - half, middle + half])
 
 
-def test_calibration_error_is_zero_for_right_confidence_and_large_for_boasting() -> None:
+def test_calibration_error_is_zero_if_calibrated_and_large_if_overconfident() -> None:
     probabilities = np.tile(np.array([[0.75, 0.25]], np.float32), (400, 1))
     right = (np.arange(400) % 4 == 0).astype(int)
     assert expected_calibration_error(probabilities, right) == pytest.approx(0, abs=1e-6)
@@ -70,9 +70,9 @@ def test_mcnemar_is_exact() -> None:
 
 
 def test_nothing_to_measure_is_an_error() -> None:
-    with pytest.raises(ValueError, match="At least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         compute_metrics(PROBABILITIES[:0], LABELS[:0], ["cats", "dogs"])
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         compare(np.array([True]), np.array([True, False]))
 
 

@@ -10,7 +10,7 @@ from catdog.evaluation.report import write_report
 
 
 class Page(HTMLParser):
-    """Collects what a page shows and what it would fetch."""
+    """Collects the text of a page and the URLs it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -49,11 +49,11 @@ def make_report(tmp_path: Path, names: list[str]) -> Page:
     return Page((tmp_path / "report.html").read_text())
 
 
-def test_the_report_says_how_good_the_version_is(tmp_path: Path) -> None:
+def test_the_report_shows_the_metrics(tmp_path: Path) -> None:
     page = make_report(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
     text = " ".join(page.words)
     assert "66.67 %" in text
-    assert "Dog, taken for Cat (97.00 %)" in text
+    assert "Dog, predicted as Cat (97.00 %)" in text
     assert "c.jpg" in text
     assert "epochs 30" in text
 
@@ -67,7 +67,7 @@ def test_the_report_fetches_nothing_and_hostile_names_stay_text(tmp_path: Path) 
     assert "A <b>bold</b> title" in page.words
 
 
-def test_a_mistake_whose_picture_is_gone_is_still_listed(tmp_path: Path) -> None:
+def test_a_mistake_without_its_image_is_still_listed(tmp_path: Path) -> None:
     probabilities = np.array([[0.9, 0.1]], np.float32)
     labels = np.array([1])
     write_report(

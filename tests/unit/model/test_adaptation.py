@@ -1,4 +1,4 @@
-"""Fitting a head further: it learns the new and keeps the old."""
+"""Adapting a head: it learns new images and keeps old ones."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def cluster(centre: int, count: int, seed: int) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def champion() -> Head:
-    """A head that tells cluster 0 from cluster 1."""
+    """A head that separates cluster 0 from cluster 1."""
     start = Head(
         RNG.normal(size=(32, 16)).astype(np.float32) * 0.1, np.zeros(16, np.float32),
         RNG.normal(size=(16, 2)).astype(np.float32) * 0.1, np.zeros(2, np.float32),
@@ -48,7 +48,7 @@ def accuracy(head: Head, data: Examples) -> float:
     return float((head.probabilities(data.features).argmax(axis=1) == data.labels).mean())
 
 
-def test_it_learns_what_was_wrong_and_keeps_what_was_right(champion: Head) -> None:
+def test_it_fixes_mistakes_and_keeps_correct_predictions(champion: Head) -> None:
     strange = cluster(2, 15, 9)
     wrong = 1 - int(np.bincount(champion.probabilities(strange).argmax(axis=1), minlength=2).argmax())
     train = with_new(old(20), strange, wrong)
@@ -59,7 +59,7 @@ def test_it_learns_what_was_wrong_and_keeps_what_was_right(champion: Head) -> No
     assert history.epochs[history.best_epoch - 1]["val_loss"] == min(e["val_loss"] for e in history.epochs)
 
 
-def test_many_pictures_of_one_class_do_not_make_it_the_answer_for_all(champion: Head) -> None:
+def test_many_images_of_one_class_do_not_bias_predictions(champion: Head) -> None:
     head, _ = adapt(champion, with_new(old(20), cluster(0, 300, 11), 0), old(30))
     answered = head.probabilities(old(50).features).argmax(axis=1)
     assert np.bincount(answered).tolist() == [40, 40]
@@ -80,6 +80,6 @@ def test_it_stops_early_after_lowering_its_rate(champion: Head) -> None:
     assert accuracy(head, old(50)) == 1
 
 
-def test_without_a_new_picture_there_is_nothing_to_learn(champion: Head) -> None:
+def test_without_a_new_image_there_is_nothing_to_learn(champion: Head) -> None:
     with pytest.raises(ValueError, match="80 old ones"):
         adapt(champion, old(20), old(30))

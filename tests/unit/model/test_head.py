@@ -43,7 +43,7 @@ def test_a_damaged_head_is_refused(head: Head, tmp_path: Path) -> None:
     with pytest.raises(VersionCorruptError):
         Head.load(path)
     Head(head.hidden_weights, head.hidden_bias[:-1], head.output_weights, head.output_bias).save(path)
-    with pytest.raises(VersionCorruptError, match="do not fit together"):
+    with pytest.raises(VersionCorruptError, match="don't fit together"):
         Head.load(path)
 
 
@@ -54,7 +54,7 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
         Head.load(tmp_path / "head.npz")
 
 
-def test_the_gradient_is_that_of_the_lead_over_the_other_classes(head: Head) -> None:
+def test_the_gradient_is_that_of_the_margin(head: Head) -> None:
     rng = np.random.default_rng(2)
     exact = [array.astype(np.float64) for array in vars(head).values()]
 

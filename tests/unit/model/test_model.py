@@ -24,7 +24,7 @@ def blobs(n: int = 200, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     return (labels[:, None] * 2.0 + rng.normal(0, noise, (n, 16))).astype(np.float32), labels
 
 
-def test_the_network_has_the_head_of_the_mission() -> None:
+def test_the_network_has_the_specified_head() -> None:
     model = create_model(2, image_size=64, weights=None)
     described = [
         (layer.__class__.__name__, getattr(layer, "rate", getattr(layer, "units", None))) for layer in model.layers[-5:]
@@ -42,7 +42,7 @@ def test_the_network_has_the_head_of_the_mission() -> None:
     assert trainable == 1280 * 128 + 128 + 128 * 2 + 2  # the backbone is frozen
 
 
-def test_training_on_pictures_changes_only_the_head_and_learns(weights: Path) -> None:
+def test_training_on_images_changes_only_the_head_and_learns(weights: Path) -> None:
     pictures = [encode(draw(animal, i)) for i in range(12) for animal in ("cat", "dog")]
     labels = [0, 1] * 12
     model = create_model(2, image_size=96, weights=weights)
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_head() -> None:
     assert (heads[0].hidden_weights != heads[2].hidden_weights).any()
 
 
-def test_head_arrays_answer_as_keras_does() -> None:
+def test_head_arrays_predict_like_keras() -> None:
     features, _ = blobs()
     network = create_head(16, 3)
     head = read_head(network)
@@ -135,8 +135,8 @@ def test_calibration_lowers_the_loss_of_an_overconfident_head() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match=r"At least 2 classes are needed\. Received: 1"):
+    with pytest.raises(ValueError, match=r"at least 2 classes, got 1"):
         create_model(1, weights=None)
     features, labels = blobs(20)
-    with pytest.raises(ValueError, match="Received: epochs=0"):
+    with pytest.raises(ValueError, match="got epochs=0"):
         train_model(create_head(16, 2), (features, labels), (features, labels), epochs=0)

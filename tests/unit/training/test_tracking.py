@@ -37,8 +37,8 @@ def test_tracking_can_be_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("uri", ["nonsense://nowhere", "http://127.0.0.1:9"])
-def test_a_failure_is_a_warning_and_nothing_more(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_only_a_warning(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = load_settings(home=tmp_path, tracking_uri=uri)
     with caplog.at_level(logging.WARNING, logger="catdog"):
         assert record_run(settings, **RUN) is None
-    assert "The run was not recorded by MLflow" in caplog.text
+    assert "did not record the run" in caplog.text

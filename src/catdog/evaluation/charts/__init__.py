@@ -1,1 +1,1 @@
-"""Charts: one definition each, of its rows, its drawing and the sentence that says what it shows."""
+"""Charts, each defined once: its rows, its drawing and its key finding."""

@@ -1,4 +1,4 @@
-"""All charts, in the order of the page: the same ones in the page, the HTML report and the notebook."""
+"""All charts, in order, as shown on the page, in the HTML report and in the notebook."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ CHARTS: Final = {
 }  # fmt: skip
 
 WIDTH: Final = 420
-"""In pixels, where no container gives a width."""
+"""Width in pixels outside a container."""
 
 PAPER: Final[dict[str, Any]] = {
     "background": "transparent",
@@ -35,7 +35,7 @@ PAPER: Final[dict[str, Any]] = {
     "text": {"color": "#68707a"},
     "legend": {"orient": "top", "title": None},
 }
-"""Colours for a report or a file, which tell apart in grey too; the page has its own, light and dark."""
+"""Colours for reports and files, distinguishable in grey; the page has its own, light and dark."""
 
 
 def fill(figures: Figures) -> list[Chart]:
@@ -44,6 +44,6 @@ def fill(figures: Figures) -> list[Chart]:
 
 
 def insights(figures: Figures) -> list[Insight]:
-    """Return what the numbers mean, chart by chart; a chart whose numbers say nothing has no sentence."""
+    """Return the key findings, chart by chart; some charts have none."""
     found = (chart.sentence(figures) for chart in CHARTS.values())
     return [insight for insight in found if insight is not None]

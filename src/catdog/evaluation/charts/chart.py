@@ -1,7 +1,7 @@
-"""A chart in one definition: the rows behind it, how they are drawn, and the sentence that they allow.
+"""A chart's definition: its rows, how they are drawn, and its key finding.
 
-Specifications are Vega-Lite (https://vega.github.io/vega-lite/docs/). They name their data `rows` and no colours, so
-they are the same for every version; nothing has to be computed or imported to draw one.
+Specifications are Vega-Lite (https://vega.github.io/vega-lite/docs/). They are the same for every version: data are
+named `rows`, and colours come from the configuration.
 """
 
 import csv
@@ -18,20 +18,20 @@ Spec = dict[str, Any]
 ROWS: Final = "rows"
 HEIGHT: Final = 240
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
-_PERCENT: Final = "\u00a0%"  # with a space at which no line ends
+_PERCENT: Final = "\u00a0%"  # with a no-break space
 
 
 @dataclass(frozen=True)
 class Insight:
-    """A sentence or two, their topic, and whether something should be done."""
+    """A key finding: its topic, one or two sentences, and whether it needs attention."""
 
     topic: str
     text: str
     needs_attention: bool = False
 
 
-def nothing(_figures: Figures) -> None:
-    """Allow no sentence."""
+def no_insight(_figures: Figures) -> None:
+    """Return no key finding."""
     return
 
 
@@ -40,13 +40,13 @@ class Chart:
     """A chart; without rows it is a definition, and `fill` returns it with those of a version.
 
     Attributes:
-        name: in addresses.
+        name: in URLs.
         title, about: what it shows, and how to read it.
         columns: key of a row -> heading.
-        empty: what to do if there are no rows.
+        empty: text shown if there are no rows.
         drawing: the Vega-Lite mark and encoding, or layers.
         find: returns the rows, one per mark; a value is a string, a number, or None.
-        sentence: returns what the numbers mean, or None if they say nothing.
+        sentence: returns the key finding, if any.
         in_percent: keys whose values are shares in [0, 1].
     """
 
@@ -57,7 +57,7 @@ class Chart:
     empty: str
     drawing: Spec
     find: Callable[[Figures], list[Row]]
-    sentence: Callable[[Figures], Insight | None] = nothing
+    sentence: Callable[[Figures], Insight | None] = no_insight
     in_percent: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
 
@@ -66,11 +66,11 @@ class Chart:
         return replace(self, rows=tuple(self.find(figures)))
 
     def specification(self, *, width: int | None = None, config: Mapping[str, Any] | None = None) -> Spec:
-        """Return the Vega-Lite specification with its rows, ready to be drawn.
+        """Return the complete Vega-Lite specification with its rows.
 
         Args:
-            width: in pixels; that of its container if not given.
-            config: colours and fonts; Vega's own if not given.
+            width: in pixels; by default the container's.
+            config: colours and fonts; by default Vega's.
         """
         return {
             "$schema": SCHEMA,
@@ -84,7 +84,7 @@ class Chart:
         }
 
     def written(self, most: int) -> list[list[str]]:
-        """Write the rows for people: shares in percent, numbers with separators; of more than `most`, evenly chosen."""
+        """Return the rows formatted as text, sampled evenly to at most `most`."""
         step = max(1, -(-len(self.rows) // most))
         return [[self._write(key, row[key]) for key in self.columns] for row in self.rows[::step]]
 
@@ -100,7 +100,7 @@ class Chart:
         return f"{value:,}" if isinstance(value, int) else str(value)
 
     def as_csv(self) -> str:
-        """Write the rows as CSV; what a spreadsheet would take for a formula is quoted."""
+        """Return the rows as CSV, safe to open in a spreadsheet."""
         buffer = io.StringIO()
         writer = csv.writer(buffer)
         writer.writerow(self.columns.values())
@@ -119,17 +119,17 @@ def quantity(field: str, **more: Any) -> Spec:
 
 
 def share(field: str, title: str, *, zero: bool = True) -> Spec:
-    """Encode a share on an axis in percent, which starts at 0 if `zero`."""
+    """Encode a share on an axis in percent, starting at 0 if `zero`."""
     return quantity(field, title=title, axis={"format": "%"}, scale={"zero": zero, "nice": True})
 
 
 def percents(fields: str, digits: int) -> list[Spec]:
-    """Encode shares for a tooltip, several fields parted by spaces."""
+    """Encode shares for a tooltip; `fields` are separated by spaces."""
     return [quantity(field, format=f".{digits}%") for field in fields.split()]
 
 
-def told_apart(field: str) -> Spec:
-    """Tell lines apart by colour and by dashes, for those who see no colours."""
+def colour_and_dash(field: str) -> Spec:
+    """Encode a name by colour and by dashes, which work without colour vision."""
     return {"color": category(field, title=None), "strokeDash": category(field, title=None)}
 
 
@@ -141,7 +141,7 @@ DIAGONAL: Final[Spec] = {
 
 
 def percent(value: float) -> str:
-    """Write a share in percent; one below 1 never reads as 100 %, nor one above 0 as 0 %."""
+    """Format a share in percent, with enough digits that only 1 is 100 % and only 0 is 0 %."""
     if value in (0, 1):
         return f"{100 * value:.0f}{_PERCENT}"
     for digits in (1, 2, 3):
@@ -152,5 +152,5 @@ def percent(value: float) -> str:
 
 
 def joined(items: list[str]) -> str:
-    """Write a list as `a, b and c`."""
+    """Return a list as `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

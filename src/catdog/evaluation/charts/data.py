@@ -1,4 +1,4 @@
-"""Charts of the images that a version was made with."""
+"""Charts of a version's data set."""
 
 from typing import Final
 
@@ -8,9 +8,9 @@ from catdog.evaluation.charts.figures import SPLITS, Figures, Row
 from catdog.text import counted
 
 BALANCED: Final = 1.5
-"""Up to this ratio of the largest class to the smallest, accuracy means much the same with or without balancing."""
+"""Ratio of the largest class to the smallest up to which classes count as balanced."""
 
-_EMPTY: Final = "This version does not say what it was trained on. A new training does."
+_EMPTY: Final = "This version has no record of its training data. Train again to get one."
 
 
 def _counts(figures: Figures) -> list[Row]:
@@ -33,33 +33,33 @@ def _shares(figures: Figures) -> list[Row]:
 def _is_balanced(figures: Figures) -> Insight:
     counts = figures.counts.get("train", {})
     if not sum(counts.values()):
-        return Insight("Balance", "It is not known which pictures this version was trained on.", True)
+        return Insight("Balance", "This version has no record of its training images.", True)
     sizes = {name: counts.get(folder, 0) for folder, name in zip(figures.classes, figures.names, strict=True)}
     least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
     if not sizes[least]:
-        return Insight("Balance", f"{least} has no training pictures: nothing can be learned about it.", True)
+        return Insight("Balance", f"{least} has no training images, so the model can't learn it.", True)
     total, ratio = sum(sizes.values()), sizes[most] / sizes[least]
     shares = joined([f"{percent(n / total)} {name}" for name, n in sizes.items()])
     verdict = (
         "The classes are balanced."
         if ratio <= BALANCED
-        else f"{most} has {ratio:.1f} times as many as {least}; more pictures of {least} would help most."
+        else f"{most} has {ratio:.1f} times as many as {least}; more images of {least} would help most."
     )
-    return Insight("Balance", f"Of {counted(total, 'training picture')}, {shares}. {verdict}", ratio > BALANCED)
+    return Insight("Balance", f"{counted(total, 'training image')}: {shares}. {verdict}", ratio > BALANCED)
 
 
 _SPLIT_ORDER: Final = ["training", "test"]
 _BARS: Final = {
-    "x": quantity("share", title="share of the pictures", axis={"format": "%"}, scale={"domain": [0, 1]}),
+    "x": quantity("share", title="share of the images", axis={"format": "%"}, scale={"domain": [0, 1]}),
     "y": category("class", title=None),
     "yOffset": category("split", sort=_SPLIT_ORDER),
 }
 
 DATASET: Final = Chart(
     name="dataset",
-    title="Pictures in the data set",
-    about="How many pictures of each class the version was made with.",
-    columns={"split": "Used for", "class": "Class", "pictures": "Pictures"},
+    title="Images in the data set",
+    about="Images per class in each split.",
+    columns={"split": "Split", "class": "Class", "pictures": "Images"},
     empty=_EMPTY,
     find=_counts,
     drawing={
@@ -67,18 +67,18 @@ DATASET: Final = Chart(
         "encoding": {
             "x": category("split", title=None, sort=list(SPLITS.values()), axis={"labelAngle": 0}),
             "xOffset": category("class"),
-            "y": quantity("pictures", title="pictures"),
+            "y": quantity("pictures", title="images"),
             "color": category("class", title=None),
-            "tooltip": [category("split"), category("class"), quantity("pictures")],
+            "tooltip": [category("split"), category("class"), quantity("pictures", title="images")],
         },
     },
 )
 
 BALANCE: Final = Chart(
     name="balance",
-    title="Training against test",
-    about="The share of each class. Both bars alike: the test is like the training.",
-    columns={"split": "Used for", "class": "Class", "share": "Share", "pictures": "Pictures"},
+    title="Class balance",
+    about="Share of each class. Training and test images should have similar shares.",
+    columns={"split": "Split", "class": "Class", "share": "Share", "pictures": "Images"},
     empty=_EMPTY,
     find=_shares,
     sentence=_is_balanced,
@@ -90,7 +90,12 @@ BALANCE: Final = Chart(
                 "encoding": {
                     **_BARS,
                     "color": category("split", title=None, sort=_SPLIT_ORDER),
-                    "tooltip": [category("split"), category("class"), quantity("pictures"), *percents("share", 1)],
+                    "tooltip": [
+                        category("split"),
+                        category("class"),
+                        quantity("pictures", title="images"),
+                        *percents("share", 1),
+                    ],
                 },
             },
             {

@@ -1,4 +1,4 @@
-"""What is known of a version, collected for its charts."""
+"""The figures behind a version's charts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ SPLITS: Final = {"train": "training", "validation": "validation", "test": "test"
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known of a version and of its use on the server; what is not known is empty.
+    """Figures of a version and of its use on the server; unknown ones are empty.
 
     Attributes:
         classes: folder names, C of them, in the order of the probabilities.
@@ -34,7 +34,7 @@ class Figures:
     def of_version(
         cls, metadata: Mapping[str, Any], assessment: Mapping[str, Any] | None, stats: Mapping[str, Any] | None = None
     ) -> "Figures":
-        """Collect what a version's `metadata.json`, its assessment and a server's statistics say."""
+        """Collect the figures from a version's metadata and assessment and a server's statistics."""
         classes = tuple(metadata["classes"])
         on_disk = (stats or {}).get("dataset", {})
         counts = dict(metadata.get("data", {}).get("counts", {}))
@@ -46,10 +46,10 @@ class Figures:
 
     @property
     def names(self) -> list[str]:
-        """Names of the classes for people."""
+        """Display names of the classes."""
         return [display_name(name) for name in self.classes]
 
     def verdict_name(self, verdict: str) -> str:
-        """Return a verdict's name for people: `cat` is Cat, `neither` and `unsure` stay."""
+        """Return a verdict's display name: `cat` is Cat, `neither` and `unsure` stay."""
         shown = {probability_key(name): display_name(name) for name in self.classes}
         return shown.get(verdict, verdict)

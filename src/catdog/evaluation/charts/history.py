@@ -1,4 +1,4 @@
-"""Charts of how a version learned, and of versions one after another."""
+"""Charts of a version's training, and of accuracy by version."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,21 +8,21 @@ from catdog.evaluation.charts.chart import (
     Insight,
     Spec,
     category,
+    colour_and_dash,
     percent,
     percents,
     quantity,
     share,
-    told_apart,
 )
 from catdog.evaluation.charts.figures import Figures, Row
 from catdog.evaluation.charts.quality import INTERVAL
 
-_COLUMNS: Final = {"epoch": "Epoch", "pictures": "Pictures", "value": "Value"}
-_EMPTY: Final = "This version keeps no figures of its epochs. A new training does."
+_COLUMNS: Final = {"epoch": "Epoch", "pictures": "Images", "value": "Value"}
+_EMPTY: Final = "This version has no record of its epochs. Train again to get one."
 
 
 def _epochs(measure: str) -> Callable[[Figures], list[Row]]:
-    """Return what finds a measure by epoch, on training and on validation images."""
+    """Return a function that finds a measure by epoch, on training and validation images."""
 
     def find(figures: Figures) -> list[Row]:
         return [
@@ -40,9 +40,9 @@ def _best_epoch(figures: Figures) -> Insight | None:
     if not losses:
         return None
     best = losses.index(min(losses))
-    text = f"The validation loss was lowest in epoch {best + 1} of {len(losses)}, and that epoch is kept."
+    text = f"The validation loss was lowest in epoch {best + 1} of {len(losses)}, which was kept."
     if len(losses) > 1 and best == len(losses) - 1:
-        return Insight("Learning", f"{text} It was still falling: more epochs may help.", True)
+        return Insight("Learning", f"{text} It was still falling: try more epochs.", True)
     return Insight("Learning", text)
 
 
@@ -66,13 +66,13 @@ def _best_version(figures: Figures) -> Insight | None:
         return None
     best, newest = max(rows, key=lambda row: row["accuracy"]), rows[-1]
     low, high = newest["accuracy_ci"]
-    text = f"Of {len(rows)} versions, {best['version']} measured best ({percent(best['accuracy'])})"
+    text = f"Of {len(rows)} versions, v{best['version']} has the best accuracy ({percent(best['accuracy'])})"
     if best["version"] == newest["version"]:
-        return Insight("Versions", f"{text}; it is the newest.")
-    apart = not low <= best["accuracy"] <= high
-    meaning = "outside" if apart else "within"
-    text += f"; that is {meaning} the interval of the newest, {newest['version']} ({percent(low)} to {percent(high)})."
-    return Insight("Versions", text, apart)
+        return Insight("Versions", f"{text} and is the newest.")
+    differs = not low <= best["accuracy"] <= high
+    place = "outside" if differs else "within"
+    text += f", {place} the 95\u00a0% interval of the newest, v{newest['version']} ({percent(low)} to {percent(high)})."
+    return Insight("Versions", text, differs)
 
 
 def _line(title: str, number_format: str) -> Spec:
@@ -81,16 +81,16 @@ def _line(title: str, number_format: str) -> Spec:
         "encoding": {
             "x": quantity("epoch", title="epoch", axis={"tickMinStep": 1, "format": "d"}, scale={"zero": False}),
             "y": quantity("value", title=title, axis={"format": number_format}, scale={"zero": False}),
-            **told_apart("pictures"),
-            "tooltip": [quantity("epoch"), category("pictures"), quantity("value", format=".4f")],
+            **colour_and_dash("pictures"),
+            "tooltip": [quantity("epoch"), category("pictures", title="images"), quantity("value", format=".4f")],
         },
     }
 
 
 LOSS: Final = Chart(
     name="loss",
-    title="How it learned: loss",
-    about="By epoch, less is better. Validation rising while training falls is overfitting.",
+    title="Loss by epoch",
+    about="Lower is better. If validation loss rises while training loss falls, the model overfits.",
     columns=_COLUMNS,
     empty=_EMPTY,
     find=_epochs("loss"),
@@ -100,8 +100,8 @@ LOSS: Final = Chart(
 
 LEARNING: Final = Chart(
     name="learning",
-    title="How it learned: accuracy",
-    about="By epoch, on the training pictures and on those that choose the epoch.",
+    title="Accuracy by epoch",
+    about="On training images, and on the validation images that choose the best epoch.",
     columns=_COLUMNS,
     empty=_EMPTY,
     find=_epochs("accuracy"),
@@ -114,10 +114,10 @@ _ACROSS: Final = {**_VERSION, "title": "version", "axis": {"labelAngle": 0}}
 
 VERSIONS: Final = Chart(
     name="versions",
-    title="Accuracy over versions",
-    about="Each on the test pictures that it had. Intervals that overlap say little.",
-    columns={"version": "Version", "accuracy": "Accuracy", **INTERVAL, "n": "Pictures", "created_at": "Made at (UTC)"},
-    empty="There is no measured version. Train one.",
+    title="Accuracy by version",
+    about="Each version on its own test images. Overlapping intervals mean no clear difference.",
+    columns={"version": "Version", "accuracy": "Accuracy", **INTERVAL, "n": "Images", "created_at": "Created (UTC)"},
+    empty="No version with test results yet. Train one.",
     find=_versions,
     sentence=_best_version,
     in_percent=("accuracy", *INTERVAL),

@@ -1,4 +1,4 @@
-"""Charts of a version's answers on its test images: metrics, confusion, curves."""
+"""Charts of a version's predictions on its test images: metrics, confusion, curves."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,20 +9,20 @@ from catdog.evaluation.charts.chart import (
     Insight,
     Spec,
     category,
+    colour_and_dash,
     joined,
     percent,
     percents,
     quantity,
     share,
-    told_apart,
 )
 from catdog.evaluation.charts.figures import Figures, Row
 from catdog.text import counted
 
-FEW_PICTURES: Final = 100
-"""With fewer test images the interval of a high accuracy is wider than 7 points."""
+MIN_IMAGES: Final = 100
+"""Minimum images for a finding; with fewer, the interval of a high accuracy is wider than 7 points."""
 
-UNMEASURED: Final = "This version keeps no answers on test pictures. A new training does."
+UNMEASURED: Final = "This version has no test results. Train again to get some."
 INTERVAL: Final = {"low": "95 % from", "high": "95 % to"}
 _RATES: Final = {"precision": "Precision", "recall": "Recall"}
 
@@ -43,19 +43,18 @@ def _metrics(figures: Figures) -> list[Row]:
 def _how_accurate(figures: Figures) -> Insight:
     metrics = figures.metrics
     if not metrics.get("n"):
-        return Insight("Accuracy", "There are no test pictures, so that nothing is known about new ones.", True)
+        return Insight("Accuracy", "There are no test images, so accuracy is unknown.", True)
     low, high = metrics["accuracy_ci"]
-    alike = "it" if metrics["n"] == 1 else "them"
     text = (
-        f"{percent(metrics['accuracy'])} of {counted(metrics['n'], 'test picture is', 'test pictures are')} answered "
-        f"rightly; for new pictures like {alike}, {percent(low)} to {percent(high)} is plausible (95\u00a0% interval)."
+        f"Accuracy is {percent(metrics['accuracy'])} on {counted(metrics['n'], 'test image')}; expect "
+        f"{percent(low)} to {percent(high)} on similar images (95\u00a0% interval)."
     )
     matrix = metrics.get("confusion_matrix", ())
     untested = [name for name, counts in zip(figures.names, matrix, strict=False) if not sum(counts)]
     if untested:
-        return Insight("Accuracy", f"{text} {joined(untested)} was not tested: no test picture shows it.", True)
-    if metrics["n"] < FEW_PICTURES:
-        return Insight("Accuracy", f"{text} More test pictures would narrow that.", True)
+        return Insight("Accuracy", f"{text} No test images of {joined(untested)}.", True)
+    if metrics["n"] < MIN_IMAGES:
+        return Insight("Accuracy", f"{text} More test images would narrow the interval.", True)
     return Insight("Accuracy", text)
 
 
@@ -79,24 +78,20 @@ def _most_confused(figures: Figures) -> Insight | None:
         if true != answered and count
     ]
     if not cells:
-        return Insight("Mistakes", f"{_all_of(sum(map(sum, matrix)))} answered rightly.")
+        return Insight("Mistakes", f"No mistakes on {counted(sum(map(sum, matrix)), 'test image')}.")
     total = sum(cell[0] for cell in cells)
     count, of, true, answered = max(cells, key=lambda cell: (cell[0], cell[0] / cell[1]))
     if len(cells) > 1 and all(cell[0] == count for cell in cells):
-        return Insight("Mistakes", f"{total:,} mistakes, spread evenly: no two classes are confused more than others.")
+        return Insight("Mistakes", f"{total:,} mistakes, spread evenly over the classes.")
     return Insight(
         "Mistakes",
-        f"{true} is taken for {answered} most often: {count:,} of {of:,} ({percent(count / of)}), "
-        f"out of {counted(total, 'mistake')} in all.",
+        f"Most often, {true} is confused with {answered}: {count:,} of {of:,} ({percent(count / of)}), out of "
+        f"{counted(total, 'mistake')}.",
     )
 
 
-def _all_of(pictures: int) -> str:
-    return "The only test picture is" if pictures == 1 else f"All {pictures:,} test pictures are"
-
-
 def _curve(key: str, x: str, y: str) -> Callable[[Figures], list[Row]]:
-    """Return what finds the points of a curve by class: `x` across and `y` up."""
+    """Return a function that finds the points of a curve by class, as `x` and `y`."""
 
     def find(figures: Figures) -> list[Row]:
         return [
@@ -110,12 +105,12 @@ def _curve(key: str, x: str, y: str) -> Callable[[Figures], list[Row]]:
 
 
 def _line(x: str, y: str) -> Spec:
-    """Draw a curve by class; the title of an axis is its field in words."""
+    """Return the drawing of a curve by class."""
     return {
         "mark": {"type": "line", "strokeWidth": 2.5},
         "encoding": {
             **{axis: share(field, field.replace("_rate", " positive rate")) for axis, field in (("x", x), ("y", y))},
-            **told_apart("class"),
+            **colour_and_dash("class"),
             "order": quantity("order"),
             "tooltip": [category("class"), *percents(f"{x} {y}", 2)],
         },
@@ -126,8 +121,8 @@ _MEASURE: Final = category("measure", title=None, sort=None, axis={"labelLimit":
 
 METRICS: Final = Chart(
     name="metrics",
-    title="How good it is",
-    about="Measured on the test pictures. A line is the 95 % interval: more pictures, shorter.",
+    title="Metrics",
+    about="On the test images. Lines are 95 % intervals; more test images make them shorter.",
     columns={"measure": "Measure", "value": "Value", **INTERVAL},
     empty=UNMEASURED,
     find=_metrics,
@@ -156,8 +151,8 @@ METRICS: Final = Chart(
 )
 
 _CELL: Final = {
-    "x": category("answered", title="answered", sort=None, axis={"orient": "top", "labelAngle": 0}),
-    "y": category("true", title="shows", sort=None),
+    "x": category("answered", title="predicted class", sort=None, axis={"orient": "top", "labelAngle": 0}),
+    "y": category("true", title="true class", sort=None),
 }
 _ON_CELL: Final[Spec] = {
     **_CELL,
@@ -167,8 +162,8 @@ _ON_CELL: Final[Spec] = {
 CONFUSION: Final = Chart(
     name="confusion",
     title="Confusion matrix",
-    about="Rows: what a picture shows. Columns: what was answered. Each row sums to 100 %.",
-    columns={"true": "Shows", "answered": "Answered", "pictures": "Pictures", "share": "Share of the row"},
+    about="Rows: true class. Columns: predicted class. Each row sums to 100 %.",
+    columns={"true": "True class", "answered": "Predicted", "pictures": "Images", "share": "Share of row"},
     empty=UNMEASURED,
     find=_confusion,
     sentence=_most_confused,
@@ -179,8 +174,13 @@ CONFUSION: Final = Chart(
                 "mark": {"type": "rect"},
                 "encoding": {
                     **_CELL,
-                    "color": quantity("share", title="share of the row", scale={"domain": [0, 1]}, legend=None),
-                    "tooltip": [category("true"), category("answered"), quantity("pictures"), *percents("share", 2)],
+                    "color": quantity("share", title="share of row", scale={"domain": [0, 1]}, legend=None),
+                    "tooltip": [
+                        category("true", title="true class"),
+                        category("answered", title="predicted"),
+                        quantity("pictures", title="images"),
+                        *percents("share", 2),
+                    ],
                 },
             },
             {
@@ -198,7 +198,7 @@ CONFUSION: Final = Chart(
 ROC: Final = Chart(
     name="roc",
     title="ROC curve",
-    about="How many of a class are found, for how many false alarms. The upper left corner is perfect.",
+    about="True positives against false positives, by class. The upper left corner is perfect.",
     columns={"class": "Class", "false_rate": "False positive rate", "true_rate": "True positive rate"},
     empty=UNMEASURED,
     find=_curve("roc", "false_rate", "true_rate"),
@@ -209,7 +209,7 @@ ROC: Final = Chart(
 PRECISION_RECALL: Final = Chart(
     name="precision-recall",
     title="Precision and recall",
-    about="How right the answers stay as more of a class are to be found.",
+    about="Precision at each level of recall, by class.",
     columns={"class": "Class", "recall": "Recall", "precision": "Precision"},
     empty=UNMEASURED,
     find=_curve("precision_recall", "recall", "precision"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from catdog.evaluation.charts.chart import Chart, Insight, category, percents, quantity, share, told_apart
+from catdog.evaluation.charts.chart import Chart, Insight, category, colour_and_dash, percents, quantity, share
 from catdog.evaluation.charts.confidence import BIN
 from catdog.evaluation.charts.figures import Figures, Row
 from catdog.evaluation.histograms import SHARE_BINS
@@ -23,7 +23,7 @@ def _recent_and_tested(figures: Figures) -> list[Row]:
     recent = figures.stats.get("confidence", {}).get("recent", {}).get("counts", ())
     if not (tested and any(recent)):
         return []
-    kinds = {"test pictures": [sum(pair) for pair in zip(tested["right"], tested["wrong"], strict=True)]}
+    kinds = {"test images": [sum(pair) for pair in zip(tested["right"], tested["wrong"], strict=True)]}
     kinds["last 24 hours"] = list(recent)
     return [
         {"from": i / SHARE_BINS, "to": (i + 1) / SHARE_BINS, "answers": kind, "share": count / sum(counts)}
@@ -38,23 +38,24 @@ def _has_drifted(figures: Figures) -> Insight | None:
         return None
     drift: Mapping[str, Any] | None = figures.stats.get("drift")
     if not drift:
-        text = "Too few pictures were sent in the last 6 hours to say whether they are like the test pictures."
-        return Insight("Drift", text)
+        return Insight("Drift", "Too few predictions in the last 6 hours to measure input drift.")
     text = (
-        f"The last {counted(drift['n'], 'answer differs', 'answers differ')} from those on test pictures by "
-        f"{drift['score']:.2f} (0 to 1), most in {drift['measure']}"
+        f"Drift score {drift['score']:.2f} of 1 over the last {counted(drift['n'], 'prediction')}, mostly in "
+        f"{drift['measure']}"
     )
     if drift["warning"]:
-        return Insight("Drift", f"{text}. That is more than chance: look at what comes in, and retrain with it.", True)
-    return Insight("Drift", f"{text}: too little, or too likely by chance, to call for anything.")
+        return Insight(
+            "Drift", f"{text}. Recent images differ from the test set: check them, and retrain with some of them.", True
+        )
+    return Insight("Drift", f"{text}. Recent images are similar to the test set.")
 
 
 ACTIVITY: Final = Chart(
     name="activity",
-    title="Predictions over time",
-    about="Answers by hour over the last 48 hours, by verdict.",
+    title="Predictions, last 48 hours",
+    about="Per hour, by verdict.",
     columns={"hour": "Hour (UTC)", "verdict": "Verdict", "predictions": "Predictions"},
-    empty="Nothing was asked in the last 48 hours. Send a picture on the tab Predict.",
+    empty="No predictions in the last 48 hours. Try an image on the Predict tab.",
     find=_activity,
     drawing={
         "mark": {"type": "bar", "size": 8},
@@ -73,13 +74,13 @@ ACTIVITY: Final = Chart(
 
 DRIFT: Final = Chart(
     name="drift",
-    title="Recent answers against the test",
+    title="Input drift",
     about=(
-        "How sure the answers of the last 24 hours were, beside those on test pictures. Two shapes that differ say "
-        "that other pictures come in now."
+        "Confidence of predictions in the last 24 hours and on test images. Different shapes mean that recent images "
+        "differ from the test set."
     ),
-    columns={**BIN, "answers": "Answers", "share": "Share"},
-    empty="Nothing was asked in the last 24 hours. Send a picture on the tab Predict.",
+    columns={**BIN, "answers": "Predictions", "share": "Share"},
+    empty="No predictions in the last 24 hours. Try an image on the Predict tab.",
     find=_recent_and_tested,
     sentence=_has_drifted,
     in_percent=(*BIN, "share"),
@@ -87,9 +88,9 @@ DRIFT: Final = Chart(
         "mark": {"type": "line", "point": True},
         "encoding": {
             "x": quantity("from", title="confidence, from", axis={"format": "%"}, scale={"domain": [0, 1]}),
-            "y": share("share", "share of the answers"),
-            **told_apart("answers"),
-            "tooltip": [category("answers"), quantity("from", format="%"), *percents("share", 1)],
+            "y": share("share", "share of predictions"),
+            **colour_and_dash("answers"),
+            "tooltip": [category("answers", title="predictions"), quantity("from", format="%"), *percents("share", 1)],
         },
     },
 )

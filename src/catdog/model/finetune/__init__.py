@@ -1,1 +1,1 @@
-"""Tuning the backbone itself, end to end."""
+"""Fine-tuning of the backbone, end to end."""

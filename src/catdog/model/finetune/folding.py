@@ -1,6 +1,6 @@
-"""MobileNetV2 with batch norm folded into its convolutions: the same function, two and a half times as fast to tune.
+"""MobileNetV2 with batch norm folded into its convolutions: the same function, 2.5 times as fast to fine-tune.
 
-In inference mode batch norm is an affine map, so that it and the convolution before it are one convolution with a bias.
+In inference mode, batch norm is an affine map, so it merges with the preceding convolution into one with a bias.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ BLOCKS: Final = 17
 
 
 def fold(network: Any, blocks: int | None = None) -> Any:
-    """Give a copy of MobileNetV2 in which each convolution has its batch norm folded in, as kernel and bias.
+    """Return a copy of MobileNetV2 with each batch norm folded into its convolution.
 
     Args:
-        network: what `build_keras_backbone` returns.
+        network: a network from `build_keras_backbone`.
         blocks: how many of the last inverted-residual blocks stay trainable; None for every layer.
     """
     keras = import_keras()
@@ -47,7 +47,7 @@ def fold(network: Any, blocks: int | None = None) -> Any:
 
 
 def unfold(folded: Any, network: Any) -> Any:
-    """Write a folded network's weights into a plain one: batch norm keeps the bias as `beta` and does nothing else."""
+    """Write a folded network's weights into a plain one, whose batch norm then only adds the bias, as `beta`."""
     for convolution, norm in _convolutions_and_norms(network):
         kernel, bias = folded.get_layer(convolution.name).get_weights()
         convolution.set_weights([kernel])
@@ -57,10 +57,10 @@ def unfold(folded: Any, network: Any) -> Any:
 
 
 def channel_scales(network: Any, folded: Any) -> dict[str, NDArray[np.float32]]:
-    """Say how large each channel's kernel (root mean square) and output (batch norm's spread) are, by variable path.
+    """Return the scale of each channel's kernel (root mean square) and output (batch norm's spread), by variable path.
 
-    Folded kernels differ a thousandfold between channels, so that one step size ruins the small before it moves the
-    large: with a size a layer (LAMB) cross-entropy on held-out pictures rose from 0.05 to 0.16 in 50 steps.
+    Folded kernels differ a thousandfold between channels, so one step size ruins small ones before it moves large
+    ones: with one size per layer (LAMB), held-out cross-entropy rose from 0.05 to 0.16 in 50 steps.
     """
     scales: dict[str, NDArray[np.float32]] = {}
     for convolution, norm in _convolutions_and_norms(network):
@@ -72,19 +72,19 @@ def channel_scales(network: Any, folded: Any) -> dict[str, NDArray[np.float32]]:
 
 
 def scaled_adam(variables: list[Any], scales: dict[str, NDArray[np.float32]], rate: Any, ema: float) -> Any:
-    """Make an Adam whose step on each of `variables` is multiplied by its scale, 1 where `scales` has none.
+    """Return an Adam optimizer that multiplies the step of each variable by its scale.
 
     Args:
-        variables: what it will train, in order.
-        scales: by variable path; broadcast to the variable's shape.
+        variables: the variables to train, in order.
+        scales: by variable path, broadcast to the variable's shape; 1 if missing.
         rate: learning rate or schedule.
-        ema: momentum of the running average of weights that it keeps; 0 for none.
+        ema: momentum of the running average of weights; 0 for none.
     """
     keras = import_keras()
     by_index = [scales.get(variable.path, np.float32(1)) for variable in variables]
 
     class ScaledAdam(keras.optimizers.Adam):  # type: ignore[misc, name-defined]
-        """Keras' Adam, but for the scales."""
+        """Keras' Adam with a scale per variable."""
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             super().update_step(gradient, variable, learning_rate * by_index[self._get_variable_index(variable)])
@@ -103,7 +103,7 @@ def _is_depthwise(layer: Any) -> bool:
 
 
 def _block(name: str) -> int:
-    """Number a layer's inverted-residual block: -1 for the stem, 0 to 16, 17 for what follows."""
+    """Return the number of a layer's inverted-residual block: -1 for the stem, 0 to 16, 17 for layers after them."""
     if name.startswith("block_"):
         return int(name.split("_")[1])
     return {"Conv1": -1, "Conv_1": BLOCKS}.get(name, 0)

@@ -1,4 +1,4 @@
-"""How the backbone is tuned, and how far a tuning is: what `finetune` is asked for and what it reports."""
+"""Options and progress of fine-tuning."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,24 +9,23 @@ from catdog.model.finetune.folding import BLOCKS
 
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """How to tune; the defaults are the bundled starter's recipe.
+    """Options of fine-tuning; the defaults are the recipe of the bundled model.
 
     Attributes:
-        blocks: how many of the last of 17 inverted-residual blocks to tune, and all that follows; None for every layer.
-        epochs: passes over the training pictures.
-        batch_size: pictures a step.
-        learning_rate: Adam's at its peak, relative to what is tuned (see `channel_scales`); it rises over the first
-            `warmup` of all steps and then falls as a cosine.
-        image_size: pixels a side, a multiple of 32.
-        seed: of everything drawn by chance.
+        blocks: how many of the last of 17 inverted-residual blocks to train; None for all layers.
+        epochs: passes over the training images.
+        batch_size: images per step.
+        learning_rate: Adam's peak learning rate, relative to the scale of each channel (see `channel_scales`). It
+            rises during warm-up and then decays as a cosine.
+        image_size: side in pixels, a multiple of 32.
+        seed: of all random numbers.
         label_smoothing: share of each label spread over all classes, in [0, 1) (https://arxiv.org/abs/1512.00567).
-        mixup: alpha of the beta distribution that pairs are mixed by; 0 for none (https://arxiv.org/abs/1710.09412).
-        ema: momentum of the running average of weights, which is what is kept; 0 keeps the last weights.
+        mixup: alpha of the beta distribution for mixing pairs; 0 for none (https://arxiv.org/abs/1710.09412).
+        ema: momentum of the running average of weights, which becomes the result; 0 keeps the last weights.
         warmup: share of all steps, in [0, 1).
-        teacher_size: pixels a side, a multiple of 32, of the larger of two views that a teacher sees: regressions on
-            the untouched backbone's features, each picture judged by one that was not fitted on it.
-        teacher_share: share of each label that is the teacher's probabilities, in [0, 1) (distillation,
-            https://arxiv.org/abs/1503.02531); wrong labels count less by it. 0 for no teacher.
+        teacher_size: side in pixels, a multiple of 32, of the larger of the teacher's two views (see `teacher.py`).
+        teacher_share: share of each label that comes from the teacher's probabilities, in [0, 1); 0 for no teacher
+            (distillation, https://arxiv.org/abs/1503.02531). It reduces the weight of wrong labels.
     """
 
     blocks: int | None = None
@@ -44,24 +43,24 @@ class FineTuneOptions:
 
     def __post_init__(self) -> None:
         if self.blocks is not None and not 0 < self.blocks <= BLOCKS:
-            raise ValueError(f"`blocks` must be in [1, {BLOCKS}], or None for every layer. Received: {self.blocks}")
+            raise ValueError(f"`blocks` must be in [1, {BLOCKS}], or None for all layers, got {self.blocks}")
         if min(self.epochs, self.batch_size) < 1 or self.learning_rate <= 0 or self.mixup < 0:
-            raise ValueError(f"Epochs, batch size and learning rate must be over 0, mixup at least 0. Received: {self}")
+            raise ValueError(f"Epochs, batch size and learning rate must be positive, mixup at least 0: {self}")
         if any(size < 32 or size % 32 for size in (self.image_size, self.teacher_size)):
-            raise ValueError(f"`image_size` and `teacher_size` must be multiples of 32. Received: {self}")
+            raise ValueError(f"`image_size` and `teacher_size` must be multiples of 32: {self}")
         shares = (self.label_smoothing, self.ema, self.warmup, self.teacher_share)
         if not all(0 <= share < 1 for share in shares):
-            raise ValueError(f"Smoothing, ema, warm-up and the teacher's share must be in [0, 1). Received: {self}")
+            raise ValueError(f"`label_smoothing`, `ema`, `warmup` and `teacher_share` must be in [0, 1): {self}")
 
 
 @dataclass(frozen=True)
 class FineTuneProgress:
-    """How far it is: epoch (from 1) and step (from 1), of how many.
+    """Progress of fine-tuning: epoch and step, counted from 1, with their totals.
 
     Attributes:
         loss: mean training loss of this epoch so far.
-        val_accuracy: of the averaged weights, in [0, 1]; None but at the end of an epoch.
-        eta_seconds: until everything is done, at the pace so far.
+        val_accuracy: of the averaged weights, in [0, 1]; only at the end of an epoch.
+        eta_seconds: estimated seconds until the end.
     """
 
     epoch: int

@@ -1,12 +1,12 @@
-"""Tuning the backbone itself, end to end: half an hour or two once, so that every head fitted afterwards is better.
+"""Fine-tuning of the backbone, end to end: up to two hours once, which improve every head fitted afterwards.
 
-Three things make that bearable on a processor:
+It is fast enough on a processor because:
 
 - Batch norm stays in inference mode and is folded into the convolutions (`folding.py`). On two cores TensorFlow then
-  does 50 pictures a second forwards and backwards, against 20 with the layers apart (oneDNN off 12, mixed bf16 on the
-  layers apart 21; PyTorch with folding 43 in f32 and 47 in bf16).
-- Pictures are decoded once, to a memory-mapped array; every epoch draws its views from that (`views.py`).
-- Each epoch ends with a checkpoint of everything, and the same call goes on after the last one.
+  trains 50 images per second, against 20 with separate layers (12 without oneDNN, 21 in mixed bf16; PyTorch with
+  folding 43 in f32 and 47 in bf16).
+- Images are decoded once, to a memory-mapped array; every epoch draws its views from it (`views.py`).
+- Each epoch ends with a full checkpoint, from which the same call resumes.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from catdog.features.backbone import build_keras_backbone, scale_pixels
 from catdog.features.frameworks import import_keras
 from catdog.model.finetune.folding import channel_scales, fold, scaled_adam, unfold
 from catdog.model.finetune.options import FineTuneOptions, FineTuneProgress, OnProgress
-from catdog.model.finetune.teacher import judge_out_of_fold
+from catdog.model.finetune.teacher import predict_out_of_fold
 from catdog.model.finetune.views import mix, open_cache, plain_view, random_view
 from catdog.model.network import create_head, make_repeatable, train_model
 from catdog.parallel import bounded_map
@@ -38,7 +38,7 @@ from catdog.storage.files import file_sha256, write_atomically
 from catdog.text import counted
 
 HEAD_EPOCHS: Final = 15
-"""Most epochs that the head is fitted for on untouched features, so that its noise does not reach the backbone."""
+"""Maximum epochs of fitting the head on the original features first; a random head would disturb the backbone."""
 
 EVERY_STEPS: Final = 10
 """Steps between two calls of `on_progress`."""
@@ -47,12 +47,12 @@ CACHE: Final = "pictures.npy"
 CHECKPOINT: Final = "checkpoint.npz"
 TUNED: Final = "tuned.weights.h5"
 _FORMAT: Final = 1
-"""Goes up when the same options come to mean something else."""
+"""Increment when the meaning of an option changes."""
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """Pictures in the order of their SHA-256, so that the order they were given in changes nothing."""
+class _Images:
+    """Images in the order of their SHA-256, so results don't depend on the order of the arguments."""
 
     paths: list[Path]
     digests: list[str]
@@ -61,11 +61,11 @@ class _Pictures:
 
 @dataclass(frozen=True)
 class _Job:
-    """What `fine_tune` was called with; `identity` is a hash of all of it but `work_dir`."""
+    """The arguments of `fine_tune`; `identity` is a hash of all but `work_dir`."""
 
     weights: Path
-    train: _Pictures
-    held_out: _Pictures
+    train: _Images
+    held_out: _Images
     n_classes: int
     options: FineTuneOptions
     work_dir: Path
@@ -74,7 +74,7 @@ class _Job:
 
 def fine_tune(
     weights: Path,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     labels: NDArray[np.int64],
     validation: tuple[Sequence[Path], NDArray[np.int64]],
     n_classes: int,
@@ -82,31 +82,31 @@ def fine_tune(
     work_dir: Path,
     on_progress: OnProgress | None = None,
 ) -> Path:
-    """Tune MobileNetV2 on pictures, every layer or the last blocks, with the head that `create_model` has.
+    """Fine-tune MobileNetV2 on images, all layers or the last blocks, with a head as in `create_model`.
 
-    Called again with the same weights, pictures (by content, in any order), labels and options, it goes on after the
-    last epoch that ended in `work_dir`, and returns at once where all did; with others it starts afresh. Needs
-    `3 * (8 / 7 * image_size) ** 2` bytes of disk a picture until it is done: 1.6 GB for 8,000 at 224.
+    A call with the same weights, images (by content, in any order), labels and options resumes after the last epoch
+    that finished in `work_dir`; any other call starts over. Needs `3 * (8 / 7 * image_size) ** 2` bytes of disk per
+    image while it runs: 1.6 GB for 8,000 at 224.
 
     Args:
-        weights: of the backbone to begin with, `.weights.h5`.
-        pictures: paths of N training pictures; all must be decodable.
+        weights: initial weights of the backbone, `.weights.h5`.
+        images: paths of N training images; all must be decodable.
         labels: `(N,) int64 in [0, n_classes)`.
-        validation: paths and labels of M pictures that are measured after each epoch and never trained on.
+        validation: paths and labels of M images, measured after each epoch and never trained on.
         n_classes: 2 or more.
         options: the recipe.
-        work_dir: a folder of its own for the cache, the checkpoint and the result; made where missing.
+        work_dir: a separate folder for the cache, the checkpoint and the result; created if missing.
         on_progress: called every 10 steps and at the end of each epoch.
 
     Returns:
-        The tuned backbone, `work_dir/tuned.weights.h5`, which fits `keras.applications.MobileNetV2(include_top=False)`.
+        The weights, `work_dir/tuned.weights.h5`, for `keras.applications.MobileNetV2(include_top=False)`.
 
     Raises:
-        DatasetError: no training or no validation pictures, or not one label in range for each.
-        BackboneError: there are no such weights, or they do not fit.
-        PictureError: a picture cannot be used.
+        DatasetError: no training or validation images, or not one label in range for each.
+        BackboneError: the weights are missing, or don't fit.
+        PictureError: an image can't be used.
     """
-    job = _job(weights, (pictures, labels), validation, n_classes, options, work_dir)
+    job = _job(weights, (images, labels), validation, n_classes, options, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = read_checkpoint(work_dir / CHECKPOINT, job.identity)
     tuned = work_dir / TUNED
@@ -131,28 +131,28 @@ def _job(
 ) -> _Job:
     one, other = _by_content(*train, n_classes, "training"), _by_content(*held_out, n_classes, "validation")
     if not weights.is_file():
-        raise BackboneError(f"A file of MobileNetV2 weights (.weights.h5) is needed. Received: {weights}.")
-    contents = [[pictures.digests, pictures.labels.tolist()] for pictures in (one, other)]
-    # All that the result follows from, except the versions of libraries.
+        raise BackboneError(f"No file {weights}. Fine-tuning needs MobileNetV2 weights (.weights.h5).")
+    contents = [[images.digests, images.labels.tolist()] for images in (one, other)]
+    # Everything that determines the result, except the versions of libraries.
     parts = [_FORMAT, file_sha256(weights), n_classes, asdict(options), *contents]
     identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return _Job(weights, one, other, n_classes, options, work_dir, identity)
 
 
-def _by_content(paths: Sequence[Path], labels: NDArray[np.int64], n_classes: int, what: str) -> _Pictures:
+def _by_content(paths: Sequence[Path], labels: NDArray[np.int64], n_classes: int, role: str) -> _Images:
     if not len(paths) or len(paths) != len(labels) or not 0 <= min(labels) <= max(labels) < n_classes:
         raise DatasetError(
-            f"At least one {what} picture is needed, and a label in [0, {n_classes - 1}] for each. "
-            f"Received: {counted(len(paths), 'picture')} and labels {sorted(set(np.asarray(labels).tolist()))}"
+            f"Fine-tuning needs at least one {role} image, and a label in [0, {n_classes - 1}] for each; got "
+            f"{counted(len(paths), 'image')} and labels {sorted(set(np.asarray(labels).tolist()))}."
         )
     digests = [hashlib.sha256(read_picture(path, None)).hexdigest() for path in paths]
     order = sorted(range(len(paths)), key=lambda i: (digests[i], int(labels[i])))
     ordered = np.asarray(labels, np.int64)[order]
-    return _Pictures([Path(paths[i]) for i in order], [digests[i] for i in order], ordered)
+    return _Images([Path(paths[i]) for i in order], [digests[i] for i in order], ordered)
 
 
 def read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """Return the arrays of a checkpoint of this very run; None where there is none, or one of another run."""
+    """Return the arrays of this run's checkpoint; None if there is none, or it belongs to another run."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file) if str(file["identity"]) == identity else None
@@ -161,15 +161,15 @@ def read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
 
 
 class _Run:
-    """One tuning run: the network, its optimizer, and where it stands."""
+    """One run of fine-tuning: the network, its optimizer and its position."""
 
     def __init__(self, job: _Job, checkpoint: dict[str, Any] | None) -> None:
-        """Begin with a head fitted alone, or take everything up from a checkpoint."""
+        """Start by fitting the head alone, or resume from a checkpoint."""
         make_repeatable(job.options.seed)
         self.keras = import_keras()
         self.job, self.options = job, job.options
-        pictures = [*job.train.paths, *job.held_out.paths]
-        self.cache = open_cache(job.work_dir / CACHE, pictures, self.options.image_size)
+        paths = [*job.train.paths, *job.held_out.paths]
+        self.cache = open_cache(job.work_dir / CACHE, paths, self.options.image_size)
         self.batch_size = min(self.options.batch_size, len(job.train.paths))
         self.steps = len(job.train.paths) // self.batch_size
         self.epoch = 0
@@ -189,10 +189,10 @@ class _Run:
                 variable.assign(checkpoint[f"v{index}"])
 
     def finish(self, on_progress: OnProgress | None) -> None:
-        """Run the epochs that are left."""
+        """Run the remaining epochs."""
         started, first, epochs = time.monotonic(), self.epoch, self.options.epochs
 
-        def tell(step: int, loss: float, val_accuracy: float | None = None) -> None:
+        def report(step: int, loss: float, val_accuracy: float | None = None) -> None:
             if on_progress and (val_accuracy is not None or step % EVERY_STEPS == 0):
                 done = (self.epoch - first) * self.steps + step
                 eta = (time.monotonic() - started) / done * ((epochs - self.epoch) * self.steps - step)
@@ -202,16 +202,16 @@ class _Run:
             loss = 0.0
             for step, (images, targets) in enumerate(self._batches(), start=1):
                 loss += (float(self.network.train_on_batch(images, targets)) - loss) / step
-                tell(step, loss)
+                report(step, loss)
             with self._averaged():
                 val_accuracy = self._accuracy()
                 self._write_tuned()
-            tell(self.steps, loss, val_accuracy)
+            report(self.steps, loss, val_accuracy)
             self.epoch += 1
             self._save()
 
     def _feature_model(self, size: int) -> tuple[Any, Any, Any]:
-        """Give the untouched backbone; folded; and that with scaling and pooling, `(N, size, size, 3)` -> `(N, D)`."""
+        """Return the backbone, its folded copy, and a feature model on that, `(N, size, size, 3)` -> `(N, D)`."""
         plain = build_keras_backbone(self.job.weights, size)
         folded = fold(plain, self.options.blocks)
         pixels = self.keras.Input((size, size, 3), name="pixels")
@@ -227,7 +227,7 @@ class _Run:
         )
 
     def _prepare(self) -> NDArray[np.float32]:
-        """Fit the head on untouched features; returns the soft labels to tune with, `(N, n_classes)` in [0, 1]."""
+        """Fit the head on the original features; return the soft labels to train with, `(N, n_classes)` in [0, 1]."""
         options, labels, classes = self.options, self.job.train.labels, self.job.n_classes
         n = len(labels)
         features = self.features.predict(self._plain_batches(0, len(self.cache), options.image_size), verbose=0)
@@ -237,13 +237,13 @@ class _Run:
         if options.teacher_share > 0:
             *_, model = self._feature_model(options.teacher_size)
             large = model.predict(self._plain_batches(0, n, options.teacher_size), verbose=0)
-            taught = [judge_out_of_fold(x, labels, classes, options.seed) for x in (features[:n], large)]
+            taught = [predict_out_of_fold(x, labels, classes, options.seed) for x in (features[:n], large)]
             targets = (1 - options.teacher_share) * targets + options.teacher_share * np.mean(taught, axis=0)
         smoothed = targets * (1 - options.label_smoothing) + options.label_smoothing / classes
         return smoothed.astype(np.float32)
 
     def _batches(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Yield one epoch: `(B, size, size, 3) float32 in [0, 255]` and soft labels; seed and epoch say which."""
+        """Yield one epoch: `(B, size, size, 3) float32 in [0, 255]` and soft labels; repeatable by seed and epoch."""
         order = np.random.default_rng([self.options.seed, self.epoch]).permutation(len(self.job.train.labels))
 
         def batch(step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -255,16 +255,16 @@ class _Run:
         return bounded_map(batch, range(self.steps), max(1, (os.cpu_count() or 1) // 2))
 
     def _plain_batches(self, first: int, last: int, size: int) -> Any:
-        """Give the plain views of `cache[first:last]` to Keras, batch by batch, `(B, size, size, 3) float32`."""
-        pictures, batch_size = self.cache[first:last], self.batch_size
+        """Return a Keras data set of plain views of `cache[first:last]`, batches of `(B, size, size, 3) float32`."""
+        images, batch_size = self.cache[first:last], self.batch_size
 
         class Plain(self.keras.utils.PyDataset):  # type: ignore[misc, name-defined]
             def __len__(self) -> int:
-                return -(-len(pictures) // batch_size)
+                return -(-len(images) // batch_size)
 
             def __getitem__(self, index: int) -> tuple[NDArray[np.float32]]:
-                chosen = pictures[index * batch_size :][:batch_size]
-                return (np.stack([plain_view(picture, size) for picture in chosen]).astype(np.float32),)
+                chosen = images[index * batch_size :][:batch_size]
+                return (np.stack([plain_view(image, size) for image in chosen]).astype(np.float32),)
 
         return Plain(workers=2)
 
@@ -276,7 +276,7 @@ class _Run:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Put the averaged weights in, for a while."""
+        """Use the averaged weights inside the block."""
         variables = self.network.trainable_variables
         last = [self.keras.ops.convert_to_numpy(variable) for variable in variables]
         self.optimizer.finalize_variable_values(variables)
@@ -287,7 +287,7 @@ class _Run:
                 variable.assign(value)
 
     def _state(self) -> list[Any]:
-        """List all that a step reads and writes: weights, dropout's random state, Adam's moments, averages, step."""
+        """List all variables of a step: weights, dropout's random state, Adam's moments, averages, step."""
         return [*self.network.variables, *self.optimizer.variables]
 
     def _save(self) -> None:

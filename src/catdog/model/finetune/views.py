@@ -1,4 +1,4 @@
-"""Random views for tuning, drawn anew in each epoch from pictures that were decoded once to a memory-mapped array."""
+"""Random views for fine-tuning, drawn in each epoch from images decoded once to a memory-mapped array."""
 
 import os
 from collections.abc import Sequence
@@ -13,38 +13,38 @@ from catdog.data.images.pixels import Pixels, decode, read_picture
 from catdog.parallel import bounded_map
 
 CACHE_MARGIN: Final = 8 / 7
-"""Side of a cached picture over the side of a view: room to zoom in without blur; 256 for 224."""
+"""Side of a cached image divided by the side of a view, to zoom in without blur; 256 for 224."""
 
 
-def open_cache(path: Path, pictures: Sequence[Path], image_size: int) -> Pixels:
-    """Decode every picture once: `(N, S, S, 3) uint8 in [0, 255]`, S a seventh over `image_size`, memory-mapped."""
+def open_cache(path: Path, images: Sequence[Path], image_size: int) -> Pixels:
+    """Decode every image once: `(N, S, S, 3) uint8 in [0, 255]`, S a seventh over `image_size`, memory-mapped."""
     side = round(image_size * CACHE_MARGIN)
     if not path.exists():
         unfinished = path.with_name(f".{path.name}")
-        array = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(pictures), side, side, 3))
-        decoded = bounded_map(lambda p: decode(read_picture(p, None), side), pictures, os.cpu_count() or 1)
-        for index, picture in enumerate(decoded):
-            array[index] = picture
+        array = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(images), side, side, 3))
+        decoded = bounded_map(lambda p: decode(read_picture(p, None), side), images, os.cpu_count() or 1)
+        for index, pixels in enumerate(decoded):
+            array[index] = pixels
         array.flush()
         unfinished.replace(path)
     cached: Pixels = np.load(path, mmap_mode="r")
     return cached
 
 
-def plain_view(picture: Pixels, size: int) -> Pixels:
-    """Resize a cached picture, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255]."""
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
+def plain_view(cached: Pixels, size: int) -> Pixels:
+    """Resize a cached image, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255]."""
+    return np.asarray(Image.fromarray(cached).resize((size, size), Image.Resampling.BILINEAR))
 
 
-def random_view(picture: Pixels, size: int, rng: np.random.Generator) -> Pixels:
-    """Draw an augmented view of a cached picture, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255].
+def random_view(cached: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    """Draw an augmented view of a cached image, `(S, S, 3)` -> `(size, size, 3)`, both uint8 in [0, 255].
 
-    Around the whole picture: 70 to 110 % of its sides, unequal by up to 10 %, turned up to 15 degrees, mirrored or
-    not, reflected at its borders; brightness and contrast by up to 25 %, colour by 5 %; one in twenty grey.
+    Zoom to 70–110 % of the sides, stretch by up to 10 %, rotation up to 15 degrees, mirroring, reflection at the
+    borders; brightness and contrast by up to 25 %, colour by 5 %; one view in twenty is grey.
     """
-    side = picture.shape[0]
+    side = cached.shape[0]
     margin = side // 4  # corners reach a fifth of a side outside: 1.1 * (cos 15 + sin 15) / 2 - 1 / 2
-    padded = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    padded = np.pad(cached, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
     stretch = np.exp(rng.uniform(-0.1, 0.1) / 2)
     zoom = rng.uniform(0.7, 1.1)
     turn = np.deg2rad(rng.uniform(-15, 15))
@@ -67,7 +67,7 @@ def random_view(picture: Pixels, size: int, rng: np.random.Generator) -> Pixels:
 def mix(
     images: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Blend a batch with itself backwards, pictures and labels alike, by a share from beta(alpha, alpha); 0 does not.
+    """Blend images and labels of a batch with the reversed batch, by a share drawn from beta(alpha, alpha).
 
     Source: mixup, https://arxiv.org/abs/1710.09412.
     """

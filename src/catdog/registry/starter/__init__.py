@@ -1,7 +1,7 @@
-"""The bundled model: answers at once, offline, on a machine that never trained.
+"""The bundled model, which makes predictions available offline before any training.
 
-`version/` holds a version as `catdog train` saved it, `backbone/` the backbone that it was fitted on. They were made by
-the recipe in `docs/starter.md` and are installed into an empty store as version 1.
+`version/` is a version saved by `catdog train`, `backbone/` its backbone. `docs/starter.md` has the recipe. Both are
+installed into an empty store as version 1.
 """
 
 import shutil
@@ -21,7 +21,7 @@ BUNDLE: Final = Path(__file__).parent
 
 
 def install_backbone(models_dir: Path) -> Path:
-    """Put the bundled backbone into a store, unless it is there; returns its folder."""
+    """Install the bundled backbone into a store unless it exists; return its folder."""
     info = read_info(BUNDLE / "backbone")
     folder = models_dir / "backbones" / info.id
     if not folder.exists():
@@ -32,16 +32,15 @@ def install_backbone(models_dir: Path) -> Path:
 
 
 def ensure_champion(models_dir: Path) -> None:
-    """Install the bundled model into a store where nothing was ever promoted, and promote it; otherwise do nothing.
+    """Install and promote the bundled model, unless the store ever had a champion.
 
-    It is version 1, or the next one where versions were trained that are not to be served. Where `champion.json` was
-    removed, nothing takes its place.
+    It becomes version 1, or the next free number. It doesn't replace a removed `champion.json`.
     """
     store = ModelStore(models_dir)
     if store.champion() is not None:
         return
     models_dir.mkdir(parents=True, exist_ok=True)
-    # Several processes may be the first at once: those that come later wait until there is a champion.
+    # Several processes may start at once; the others wait until there is a champion.
     with FileLock(models_dir / ".starter.lock"):
         if not (store.numbers() and store.has_promoted()):
             install_backbone(models_dir)
@@ -50,7 +49,7 @@ def ensure_champion(models_dir: Path) -> None:
 
 
 class TemporaryModels:
-    """The bundled model in a temporary store, for a server whose own store cannot be written; goes with the process."""
+    """The bundled model in a temporary store, for a server whose own store isn't writable."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="catdog-", ignore_cleanup_errors=True)
@@ -60,21 +59,21 @@ class TemporaryModels:
 
 
 def write_bundle(version: ModelVersion, target: Path) -> int:
-    """Write a version and its backbone as a bundle: what `src/catdog/registry/starter/` holds.
+    """Write a version and its backbone as a bundle, in the layout of `src/catdog/registry/starter/`.
 
-    Left out are the report, which shows photographs, and where the data lay. The version comes last: where it stands,
-    the bundle is whole. A backbone alone is what a killed writing left; it is replaced.
+    Leaves out the report, which shows photographs, and the path of the data.
 
     Returns:
-        The bytes of its files together.
+        The total size of its files in bytes.
 
     Raises:
-        StoreError: `target` holds a bundle.
+        StoreError: `target` already contains a bundle.
     """
+    # The version is written last: a backbone alone is left by a killed call, and is replaced.
     if (target / "version").exists():
-        raise StoreError(f"The folder for a bundle must not hold one. Received: {target}.")
+        raise StoreError(f"{target} already contains a bundle. Choose another folder.")
     target.mkdir(parents=True, exist_ok=True)
-    for left in target.glob(".new-*"):  # by a call that was killed
+    for left in target.glob(".new-*"):  # by a killed call
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=target, ignore_cleanup_errors=True) as temporary:
         new = Path(temporary)
@@ -83,7 +82,7 @@ def write_bundle(version: ModelVersion, target: Path) -> int:
         size = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
         sync_tree(new)
         if (target / "backbone").exists():
-            read_info(target / "backbone")  # anything else of that name is not ours to replace
+            read_info(target / "backbone")  # raises if it is something else, which must not be deleted
             shutil.rmtree(target / "backbone")
         for name in ("backbone", "version"):
             (new / name).replace(target / name)

@@ -1,1 +1,1 @@
-"""Jobs and the worker that runs them, whatever is killed on the way."""
+"""Jobs, and the worker that runs them and survives kills."""

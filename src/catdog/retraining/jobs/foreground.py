@@ -1,4 +1,4 @@
-"""A job in the foreground: done in this process, or by a running worker that is waited for; Ctrl-C cancels it."""
+"""Runs a job in the foreground, or waits for a running worker to do it; Ctrl-C cancels the job."""
 
 import signal
 import sys
@@ -20,22 +20,22 @@ CANCEL_SECONDS: Final = 5.0
 """How long to wait for a cancelled job to end; it takes two seconds at most."""
 
 
-def finish_here(settings: Settings, job_id: str, tell: Callable[[str], None] | None = None) -> Job:
-    """Do a job in this process, or wait for it if a worker is running.
+def finish_here(settings: Settings, job_id: str, on_takeover: Callable[[str], None] | None = None) -> Job:
+    """Run a job in this process, or wait for it if a worker is running.
 
-    Another worker may take over a job that is done here, after a network failure. Then the process reports that and
-    exits with the exit code of a `JobError`.
+    After a network failure another worker may take over the job. Then the process reports that and exits with the exit
+    code of a `JobError`.
 
     Args:
         settings: folders and database.
         job_id: ID of the job.
-        tell: reports that another worker took over; on standard error by default.
+        on_takeover: reports that another worker took over; by default on standard error.
 
     Raises:
         JobCancelledError: the job was cancelled with Ctrl-C.
     """
     jobs = Jobs(open_database(settings))
-    on_loss = partial(tell or _report_error, f"{LOST}follow it with: catdog jobs show {job_id}")
+    on_loss = partial(on_takeover or _report_error, f"{LOST}follow it with: catdog jobs show {job_id}")
     try:
         while (job := jobs.get(job_id)).in_progress:
             try:
@@ -62,7 +62,7 @@ def _run_worker(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None
         worker.cancel()
 
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # ignored in the background of a script, which Ctrl-C does not address
+    if before is not signal.SIG_IGN:  # ignored in the background of a script, which Ctrl-C doesn't address
         signal.signal(signal.SIGINT, interrupt)
     try:
         worker.run_once()

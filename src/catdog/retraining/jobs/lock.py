@@ -1,9 +1,9 @@
-"""One worker at a time, by a lock on a file in the home and, on Postgres, an advisory lock in the database.
+"""Allows one worker at a time, by a file lock in the home folder and, on PostgreSQL, an advisory lock.
 
-The file lock ends with its process, but on a network share it may work on one machine only. The advisory lock works
-for all machines and homes that share a database, but ends with its connection
+The file lock ends with its process, but may not work across machines on a network share. The advisory lock works for
+all machines and homes that share a database, but ends with its connection
 (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS). After a restart of the server or a
-network failure the worker takes it again. If another worker was faster, that one goes on with the job.
+network failure, the worker takes it again. If another worker was faster, that one continues the job.
 """
 
 import logging
@@ -26,37 +26,37 @@ KEY: Final = 0x636174646F67776B
 """Key of the advisory lock: "catdogwk" in ASCII."""
 
 LOOK_SECONDS: Final = 1.0
-"""How often a worker checks its lock, and how often a waiting worker tries to take it."""
+"""Interval at which a worker checks its lock, and a waiting worker tries to take it."""
 
 HANDOVER_SECONDS: Final = 3.0
-"""How long a worker that had to wait gives the previous one to notice that it lost the lock."""
+"""Time for the previous worker to notice that it lost the lock."""
 
 _log = logging.getLogger(__name__)
 
 
 class WorkerLock:
-    """The advisory lock on Postgres, which may be lost; on SQLite it does nothing. Threads may share it."""
+    """The advisory lock on PostgreSQL, which may be lost; does nothing on SQLite. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         url = settings.resolved_database_url
         is_shared = make_url(url).get_backend_name() == "postgresql"
         self._engine = database.connect(url, poolclass=NullPool) if is_shared else None
         self._connection: Connection | None = None
-        self._turn = threading.Lock()
-        self._look_at = 0.0
+        self._checking = threading.Lock()
+        self._check_at = 0.0
 
     def take(self) -> bool:
         """Take the lock, or check that it is still held; return False if another worker has it.
 
         Raises:
-            OperationalError: the server cannot be reached.
+            OperationalError: the server can't be reached.
         """
         if self._engine is None:
             return True
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
-            # The connection that holds the lock gets it again. A new one, after the loss of that, may be refused.
+            # Succeeds again on the connection that holds the lock; a new connection may fail.
             taken = bool(self._connection.scalar(select(func.pg_try_advisory_lock(KEY))))
             self._connection.commit()
         except DBAPIError:
@@ -67,19 +67,19 @@ class WorkerLock:
         return taken
 
     def is_mine(self) -> bool:
-        """Return whether the lock is still held. While the server is away nobody else can take it."""
-        if time.monotonic() < self._look_at or not self._turn.acquire(blocking=False):
+        """Return whether the lock is still held; True while the server is unavailable, as nobody else can take it."""
+        if time.monotonic() < self._check_at or not self._checking.acquire(blocking=False):
             return True
         try:
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._check_at = time.monotonic() + LOOK_SECONDS
             with suppress(DBAPIError):
                 return self.take()
-            return self.take()  # with a new connection, since that one was lost
+            return self.take()  # with a new connection
         except DBAPIError as error:
-            _log.warning("The worker's lock cannot be checked now: %s", error.orig)
+            _log.warning("Can't check the worker's lock: %s", error.orig)
             return True
         finally:
-            self._turn.release()
+            self._checking.release()
 
     def release(self) -> None:
         """Release the lock for the next worker."""
@@ -91,15 +91,15 @@ class WorkerLock:
 
 @contextmanager
 def only_worker(settings: Settings, timeout: float = -1) -> Iterator[WorkerLock]:
-    """Hold the locks of the only worker of a home and a database; waits while another worker runs.
+    """Hold the locks of the only worker of a home and a database; wait while another worker runs.
 
     Args:
         settings: home and database.
-        timeout: seconds to wait; under 0 waits for ever.
+        timeout: seconds to wait; negative for no limit.
 
     Raises:
         JobError: another worker still runs after `timeout` seconds.
-        OperationalError: the server of the database cannot be reached within `timeout` seconds.
+        OperationalError: the server of the database can't be reached within `timeout` seconds.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     lock = WorkerLock(settings)
@@ -120,7 +120,7 @@ def _take(lock: WorkerLock, timeout: float) -> None:
         if time.monotonic() >= until:
             raise refusal
         if not has_waited:
-            _log.warning("The worker waits. %s", getattr(refusal, "orig", refusal))
+            _log.warning("The worker is waiting. %s", getattr(refusal, "orig", refusal))
         has_waited = True
         time.sleep(LOOK_SECONDS)
     if has_waited:
@@ -128,10 +128,10 @@ def _take(lock: WorkerLock, timeout: float) -> None:
 
 
 def _try_to_take(lock: WorkerLock) -> JobError | OperationalError | None:
-    """Take the lock, or return why it could not be taken."""
+    """Take the lock, or return why it couldn't be taken."""
     try:
         if lock.take():
             return None
     except OperationalError as error:
         return error
-    return JobError("A worker is already running for this database, on another machine or with another home.")
+    return JobError("A worker is already running for this database, on another machine or with another home folder.")

@@ -1,7 +1,7 @@
-"""The table of jobs: what was requested, how far it is, and the result.
+"""The table of jobs: requests, progress and results.
 
-Web processes and commands only read and write rows; `worker` does the work. The database allows one queued or running
-job per kind, by a unique index.
+Web processes and commands only read and write rows; the worker does the work. A unique index allows one queued or
+running job per kind.
 """
 
 import json
@@ -22,7 +22,7 @@ from catdog.storage.json_reader import JsonError, parse_json
 
 RETRAIN: Final = "retrain"
 LOG_LINES: Final = 200
-"""Maximum number of lines kept in a job's log; the oldest go first."""
+"""Maximum lines in a job's log; the oldest are dropped."""
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 UNDER_WAY: Final = ("queued", "running")
@@ -32,9 +32,10 @@ _table = tables.jobs
 
 @dataclass(frozen=True)
 class Job:
-    """One row of the table; times are UTC in ISO 8601, `progress` is in [0, 100].
+    """One row of the table.
 
-    `attempts` counts how often a worker has taken the job, and `stage` is the step under way.
+    Times are UTC in ISO 8601, `progress` is in [0, 100], `attempts` counts how often a worker started the job, and
+    `stage` is the current step.
     """
 
     id: str
@@ -60,11 +61,11 @@ class Job:
         return self.state in UNDER_WAY
 
     def seconds_left(self, progress: float) -> float | None:
-        """Estimate the seconds left from those spent; None while an estimate would be a guess."""
+        """Estimate the remaining seconds; None while it is too early to tell."""
         if self.started_at is None or progress < 5:
             return None
         started = datetime.fromisoformat(self.started_at).timestamp()
-        spent = max(0.0, time.time() - started)  # the clock may be set back
+        spent = max(0.0, time.time() - started)  # the clock may have been set back
         return round(spent * (100 - progress) / progress, 1)
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class Job:
 
 
 class Jobs:
-    """The jobs in one database. Any number of processes may use it."""
+    """The jobs in one database; safe for use by several processes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -85,7 +86,7 @@ class Jobs:
         """Queue a job.
 
         Raises:
-            ConflictError: a job of that kind is queued or running; names it.
+            ConflictError: a job of that kind is queued or running.
         """
         row: dict[str, Any] = {
             "id": str(uuid.uuid4()),
@@ -99,7 +100,7 @@ class Jobs:
             "cancel_requested": False,
             "requested_by": requested_by,
             "created_at": _now(),
-            # The clock may be set back, so the order of jobs has a number of its own.
+            # Jobs are numbered, as the clock may be set back.
             "number": select(func.coalesce(func.max(_table.c.number), 0) + 1).scalar_subquery(),
         }
         try:
@@ -122,7 +123,7 @@ class Jobs:
             with self._engine.connect() as connection:
                 row = connection.execute(select(_table).where(_table.c.id == job_id)).mappings().first()
         if row is None:
-            raise JobNotFoundError(f"There is no job {job_id[:100]!r}.")
+            raise JobNotFoundError(f"No job {job_id[:100]!r}.")
         return _job(row)
 
     def under_way(self, kind: str = RETRAIN) -> Job | None:
@@ -139,7 +140,7 @@ class Jobs:
             return [_job(row) for row in connection.execute(query).mappings()]
 
     def cancel(self, job_id: str | None = None, kind: str = RETRAIN) -> Job:
-        """Request the end of a job, by default the one under way; a queued job ends at once.
+        """Request cancellation of a job, by default the current one; a queued job ends at once.
 
         Raises:
             JobNotFoundError: no job has that ID.
@@ -147,15 +148,15 @@ class Jobs:
         """
         job = self.get(job_id) if job_id else self.under_way(kind)
         if job is None:
-            raise ConflictError("There is no job to cancel: none is queued or running.")
+            raise ConflictError("No job to cancel: none is queued or running.")
         if not job.in_progress:
-            raise ConflictError(f"Job {job.id} cannot be cancelled: it has ended ({job.state}).")
+            raise ConflictError(f"Can't cancel job {job.id}: it has already ended ({job.state}).")
         self._update(job.id, cancel_requested=True)
         self.finish(job.id, "cancelled", "Cancelled before it began.", only=("queued",))
         return self.get(job.id)
 
     def start(self, job_id: str) -> Job:
-        """Count an attempt at a job, and mark it as running; one whose worker was killed keeps its start time."""
+        """Count an attempt at a job and mark it as running; a resumed job keeps its start time."""
         started_at = func.coalesce(_table.c.started_at, _now())
         self._update(job_id, only=UNDER_WAY, state="running", attempts=_table.c.attempts + 1, started_at=started_at)
         return self.get(job_id)
@@ -171,24 +172,24 @@ class Jobs:
 
         Args:
             job_id: ID of a running job.
-            step: the step that is done.
-            following: the step where the job goes on.
-            result: the result of the job, if it is known now.
+            step: the completed step.
+            following: the next step.
+            result: the result of the job, if known.
         """
         kept = {} if result is None else {"result": strict_json.dumps(dict(result))}
         self._update(job_id, only=("running",), line=f"{step} done", stage=following, **kept)
 
     def finish(self, job_id: str, state: State, message: str, only: tuple[str, ...] = UNDER_WAY) -> bool:
-        """End a job; return False if it had ended, which changes nothing."""
+        """End a job; return False if it has already ended."""
         values: dict[str, Any] = {"progress": 100.0, "stage": "done"} if state == "succeeded" else {}
         values |= {"state": state, "message": message, "eta_seconds": None, "finished_at": _now()}
         return self._update(job_id, only=only, line=f"{state}: {message}", **values)
 
     def _update(self, job_id: str, only: tuple[str, ...] = (), line: str | None = None, **values: Any) -> bool:
-        """Change a job in one of the states `only`, and add a line to its log in the same transaction."""
+        """Change a job in one of the states `only` and add a line to its log, in one transaction."""
         chosen = update(_table).where(_table.c.id == job_id)
         with self._engine.begin() as connection:
-            # The row is changed before it is read: a reader that begins to write may find SQLite locked.
+            # Write before reading: a SQLite transaction that starts with a read may fail to upgrade its lock.
             changed = chosen.where(_table.c.state.in_(only)) if only else chosen
             if not connection.execute(changed.values(**values)).rowcount:
                 return False
@@ -210,7 +211,7 @@ def _parse(text: str) -> Any:
         return parse_json(text.encode(errors="surrogatepass"))
     except JsonError as error:
         raise DatabaseUnusableError(
-            f"The table of jobs has a damaged row: {error}. Restore the database from a backup."
+            f"A row in the table of jobs is damaged: {error}. Restore the database from a backup."
         ) from error
 
 

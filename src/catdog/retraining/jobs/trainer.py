@@ -1,7 +1,7 @@
-"""The training process: a child of the worker that may crash or be killed, and whose memory is freed when it exits.
+"""The training process: a child of the worker that may crash or be killed, and frees its memory when it exits.
 
-The module holds both ends of the pipe. The worker sends one line of JSON per step; the process answers with lines of
-progress, then with the result or the reason why there is none. It exits when its input ends, and so with the worker.
+This module has both ends of the pipe. The worker sends one line of JSON per step; the process answers with lines of
+progress, then with the result or the reason of a failure. It exits when its input ends, so it ends with the worker.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from catdog.monitoring.logs import configure_log
 from catdog.settings import Settings, load_settings
 
 NICENESS: Final = 10
-"""Priority of the process; web processes with 0 come first."""
+"""Priority of the process; web processes have 0."""
 
 TICK_SECONDS: Final = 0.2
 LOCKED_SECONDS: Final = 150.0
-"""How long a step is retried while the database is locked."""
+"""Seconds for which a step is retried while the database is locked."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Trainer:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the process unless it runs; it begins to import its libraries."""
+        """Start the process unless it is running; it then imports its libraries."""
         if self._process is not None and self._process.poll() is None:
             return
         environment = os.environ | {"CATDOG_HOME": str(self._settings.home)}
@@ -54,8 +54,8 @@ class Trainer:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C is for the worker, which stops this process. A session of its own would do that too, but Linux
-            # may schedule by session (sched(7), autogroup), and niceness has no effect between sessions.
+            # Ctrl-C is for the worker, which stops this process. Not a new session, as niceness has no effect
+            # between sessions on Linux with autogroup (sched(7)).
             process_group=0,
         )
 
@@ -67,7 +67,7 @@ class Trainer:
         Args:
             order: job, step and options for `Retraining`.
             on_progress: called with (done, total) of the step.
-            on_tick: called several times a second; it may raise to stop the step.
+            on_tick: called several times per second; may raise an exception to stop the step.
 
         Raises:
             JobError: the step failed, or the process was killed; says why.
@@ -75,7 +75,7 @@ class Trainer:
         self.start()
         assert self._process is not None
         try:
-            with contextlib.suppress(BrokenPipeError):  # the process has exited: reading below says how
+            with contextlib.suppress(BrokenPipeError):  # the process has exited; reading below reports it
                 _send(self._pipe(self._process.stdin), order)
             return self._wait(self._process, on_progress, on_tick)
         except BaseException:
@@ -130,11 +130,11 @@ def _explain_exit(code: int) -> str:
 
 
 def main() -> None:
-    """Do the steps that arrive on stdin, one after another."""
+    """Run the steps that arrive on stdin, one after another."""
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # libraries print to the log, not among the messages
+    os.dup2(2, 1)  # what libraries print goes to the log, not between messages
     orders = _read_orders()
     settings = load_settings()
     configure_log(settings)
@@ -145,13 +145,13 @@ def main() -> None:
             _send(output, {"result": result})
         except (CatdogError, OSError, MemoryError) as error:
             _send(output, {"failed": _describe(error)})
-        except Exception as error:  # a defect; the log has the traceback
+        except Exception as error:  # a bug; the log has the traceback
             _log.exception("Step %s failed", order.get("step"))
             _send(output, {"failed": f"Step {order.get('step')} failed: {type(error).__name__}: {error}"})
 
 
 def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int], None]], dict[str, Any]]:
-    """Import and open what every step needs, and take the lock that allows one training process per home."""
+    """Load libraries and database, and take the lock that allows one training process per home folder."""
     from filelock import FileLock
     from sqlalchemy.exc import OperationalError
 
@@ -161,14 +161,14 @@ def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int
 
     settings.home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings.home / ".trainer.lock")
-    lock.acquire()  # a process whose worker was killed needs a moment to exit
+    lock.acquire()  # the process of a killed worker needs a moment to exit
     ensure_champion(settings.models_dir)
     engine = open_database(settings)
     kept: dict[str, Retraining] = {}
 
     def work(order: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
         job_id = str(order["job"])
-        if job_id not in kept:  # the next step reuses the features that were read
+        if job_id not in kept:  # the next step reuses loaded features
             kept.clear()
             kept[job_id] = Retraining(job_id, settings, engine, order.get("promote"))
         until = time.monotonic() + LOCKED_SECONDS
@@ -178,7 +178,7 @@ def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int
             except OperationalError as error:  # locked by another process; steps can be repeated
                 is_full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
                 if is_full or time.monotonic() > until:
-                    raise JobError(f"The database cannot be used: {error.orig}.") from error
+                    raise JobError(f"Can't use the database: {error.orig}.") from error
                 time.sleep(1)
 
     work.lock = lock  # type: ignore[attr-defined]  # held until the process exits
@@ -186,7 +186,7 @@ def _prepare(settings: Settings) -> Callable[[dict[str, Any], Callable[[int, int
 
 
 def _read_orders() -> Any:
-    """Yield orders; exits the process as soon as the worker is gone, even in the middle of a step."""
+    """Yield orders; exit the process as soon as the worker is gone, even during a step."""
     import queue
 
     orders: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -203,7 +203,7 @@ def _read_orders() -> Any:
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "There is not enough memory to train. Nothing was changed."
+        return "Not enough memory to train. Nothing was changed."
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. Nothing was changed."
     return str(error)

@@ -1,6 +1,6 @@
-"""The worker: takes jobs from the table and finishes each of them, whatever is killed on the way.
+"""The worker: takes jobs from the table and finishes them, even after being killed.
 
-It loads no model and no TensorFlow; the training process does the steps. Web processes never import this module.
+It loads no model and no TensorFlow; the training process runs the steps. Web processes never import this module.
 """
 
 import logging
@@ -27,18 +27,18 @@ from catdog.storage.contention import why_no_database
 from catdog.storage.database import open_database
 
 MAX_INTERRUPTIONS: Final = 3
-"""How often a job is resumed after its worker was killed; then it fails, since it may be what kills the worker."""
+"""Maximum times a job is resumed after its worker was killed, which the job itself may cause."""
 
 POLL_SECONDS: Final = 1.0
 WARM_SECONDS: Final = 300.0
-"""How long an idle training process waits for a job after an upload."""
+"""Seconds for which an idle training process waits for a job after an upload."""
 
 LEFTOVER_SECONDS: Final = 24 * 3600.0
 LOCKED_SECONDS: Final = 180.0
-"""How long a write to a locked database is retried."""
+"""Seconds for which a write to a locked database is retried."""
 
 REPORT_SECONDS: Final = 0.5
-LOST: Final = "Another worker has taken the database's lock, and goes on with the job; "
+LOST: Final = "Another worker has taken over the database's lock and the job; "
 
 _FINISH: Final = "finish"
 _STAGES: Final = {stage.name: stage for stage in STAGES}
@@ -52,22 +52,22 @@ class _Cancelled(Exception):  # noqa: N818  # not an error
 
 
 class Worker:
-    """Does the jobs of one home, one at a time. Use it inside `only_worker`."""
+    """Runs the jobs of one home folder, one at a time. Use it inside `only_worker`."""
 
     def __init__(
         self,
         settings: Settings,
         lock: WorkerLock,
         parent: int | None = None,
-        on_loss: Callable[[], None] = lambda: _log.error(LOST + "this one ends."),
+        on_loss: Callable[[], None] = lambda: _log.error(LOST + "this worker exits."),
     ) -> None:
-        """Open the database, and remove what a killed worker left.
+        """Open the database and remove the leftovers of a killed worker.
 
         Args:
             settings: folders and database.
-            lock: from `only_worker`; the worker exits when another worker has taken it.
+            lock: from `only_worker`; the worker exits when another worker takes it.
             parent: process ID; the worker exits when its parent is another process. None to ignore the parent.
-            on_loss: called before the worker exits because another one has taken the lock.
+            on_loss: called before the worker exits after losing the lock.
         """
         self._settings = settings
         self._lock = lock
@@ -83,15 +83,15 @@ class Worker:
         self._remove_leftovers()
 
     def stop(self, *_: object) -> None:
-        """Ask the worker to exit; a job under way is left to the next worker."""
+        """Ask the worker to exit; the next worker resumes its job."""
         self._stopping = True
 
     def cancel(self, *_: object) -> None:
-        """Cancel the job under way. Safe in a signal handler, since it doesn't use the database."""
+        """Cancel the current job. Safe in a signal handler, as it doesn't use the database."""
         self._cancelling = True
 
     def run(self) -> None:
-        """Do jobs as they come, until asked to stop."""
+        """Run jobs until asked to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         while not self._must_exit():
@@ -108,29 +108,29 @@ class Worker:
         self.close()
 
     def close(self) -> None:
-        """End the training process, and send the last spans."""
+        """End the training process and send the last spans."""
         self._trainer.stop()
         if self._tracing is not None:
             self._tracing.close()
 
     def run_once(self) -> bool:
-        """Do the queued or interrupted job; return False if there is none."""
+        """Run the queued or interrupted job; return False if there is none."""
         job = self._jobs.under_way()
         if job is None:
             return False
         job_id = job.id
         job = self._retry(lambda: self._jobs.start(job_id))
         if job.attempts > MAX_INTERRUPTIONS + 1:
-            reason = f"Its worker was interrupted more than {MAX_INTERRUPTIONS} times; start it again."
+            reason = f"Its worker was interrupted more than {MAX_INTERRUPTIONS} times. Start the job again."
             self._finish(job_id, "failed", reason)
         else:
             self._run_steps(job)
-        # Uploads that arrived during the job need no warm training process now.
+        # Uploads that arrived during the job don't need a warm training process.
         self._uploads_seen, self._warm_until = self._upload_times(), None
         return True
 
     def _run_steps(self, job: Job) -> None:
-        """Do the steps from the one where the job stands, until one of them ends it."""
+        """Run the remaining steps, until one of them ends the job."""
         is_done = job.result is not None  # recorded with the last step
         left = () if is_done else stages_left(job.stage, self._settings.jobs_dir / job.id)
         with trace_job(self._tracing, job.id, job.arguments, self._step) as step:
@@ -139,7 +139,7 @@ class Worker:
                     return
 
     def _step(self, job_id: str, name: str) -> dict[str, Any]:
-        """Do one step; the answer has a key `end` if the job has ended."""
+        """Run one step; the result has a key `end` if the job has ended."""
         job = self._retry(lambda: self._jobs.get(job_id))
         if not job.in_progress:  # cancelled before it began
             return {"end": job.state}
@@ -159,7 +159,7 @@ class Worker:
         return {}
 
     def _train(self, job: Job, stage: Stage) -> dict[str, Any]:
-        """Have the training process do a step; report its progress, and stop it if the job is cancelled."""
+        """Run a step in the training process; report its progress, and stop it if the job is cancelled."""
         reported = 0.0
 
         def report(done: int, total: int) -> None:
@@ -182,7 +182,7 @@ class Worker:
         return self._trainer.run(order, on_progress, on_tick)
 
     def _finish(self, job_id: str, state: State, message: str) -> dict[str, Any]:
-        """End a job. Its files are removed first, so whoever sees its end finds nothing left behind."""
+        """Remove a job's files and end it."""
         if state != "succeeded":
             self._trainer.stop()
         remove_files(self._settings, job_id)
@@ -193,7 +193,7 @@ class Worker:
         return {"end": state}
 
     def _retry(self, function: Callable[[], T]) -> T:
-        """Call a function again while the database is locked or away."""
+        """Call a function, retrying while the database is unavailable."""
         until = time.monotonic() + LOCKED_SECONDS
         while True:
             try:
@@ -205,15 +205,15 @@ class Worker:
                 self._exit_if_asked()
 
     def _exit_if_asked(self) -> None:
-        """Exit at once if asked to, or if another worker has taken the lock. The next worker goes on with the job."""
+        """Exit at once if asked to, or if the lock is lost; the next worker continues the job."""
         if self._must_exit():
             if self._tracing is not None:
                 self._tracing.close()
             os._exit(0)  # the training process exits when its input ends
         if not self._lock.is_mine():
             self._on_loss()
-            # An error would fail the job that the other worker goes on with.
-            os._exit(JobError.exit_code)  # the supervisor starts this worker again, and it waits for the lock
+            # Not an exception, which would fail the job that the other worker continues.
+            os._exit(JobError.exit_code)  # the supervisor restarts this worker, which then waits for the lock
 
     def _must_exit(self) -> bool:
         return self._stopping or (self._parent is not None and os.getppid() != self._parent)
@@ -233,21 +233,21 @@ class Worker:
             try:
                 Uploads.open(self._settings, self._engine)
             except CatdogError as error:  # without a champion there are no uploads
-                _log.warning("The uploads were not repaired: %s", error)
+                _log.warning("Couldn't repair the uploads: %s", error)
 
     def _keep_trainer_warm(self) -> None:
-        """Start the training process when uploads arrive, before the job; stop it if no job follows."""
+        """Start the training process when uploads arrive; stop it if no job follows."""
         times, now = self._upload_times(), time.monotonic()
         if times != self._uploads_seen:
             self._uploads_seen, self._warm_until = times, now + WARM_SECONDS
             self._trainer.start()
         elif self._warm_until is None:
-            self._trainer.stop()  # frees its memory after a job
+            self._trainer.stop()  # free its memory after a job
         elif now > self._warm_until:
             self._warm_until = None
 
     def _upload_times(self) -> tuple[int, ...]:
-        """Return the modification times of the folders of uploads, which change with each upload."""
+        """Return the modification times of the upload folders, which change with each upload."""
         folder = self._settings.retrain_dir
         try:
             return tuple(path.stat().st_mtime_ns for path in (folder, *sorted(folder.iterdir())) if path.is_dir())
@@ -256,14 +256,14 @@ class Worker:
 
 
 def work(settings: Settings, parent: int | None = None) -> None:
-    """Run the worker of a home until the process is asked to exit."""
+    """Run the worker of a home folder until the process is asked to exit."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with only_worker(settings) as lock:
         Worker(settings, lock, parent).run()
 
 
 def remove_files(settings: Settings, job_id: str) -> None:
-    """Remove a job's folder, and the partial version that a killed worker left."""
+    """Remove a job's folder, and the partial version left by a killed worker."""
     folders: list[Path] = [settings.jobs_dir / job_id, *settings.models_dir.glob(f".new-{job_id}-*")]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -276,6 +276,6 @@ def _skip_if_locked(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*arguments)
         except OperationalError as error:
-            _log.warning("The table of jobs cannot be used now: %s", error.orig)
+            _log.warning("The table of jobs is unavailable: %s", error.orig)
 
     return call

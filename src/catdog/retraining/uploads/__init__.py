@@ -1,1 +1,1 @@
-"""Images that wait for retraining: received, checked, kept, reviewed."""
+"""Uploads, the images for retraining: intake, storage, review and repair."""

@@ -1,4 +1,4 @@
-"""Images in uploaded files: an image file stands for itself, a zip for the images in it."""
+"""Reads the images in uploaded files: image files and zips of images."""
 
 import io
 import re
@@ -20,7 +20,7 @@ _START_BYTES: Final = 512
 
 @dataclass(frozen=True)
 class FileEntry:
-    """An image file, alone or in a zip: its name, and its bytes or why it cannot be used."""
+    """An image file, alone or in a zip: its name, and its bytes or the reason it can't be used."""
 
     name: str
     data: bytes = b""
@@ -28,13 +28,13 @@ class FileEntry:
 
 
 def read_entries(name: str, source: Source, settings: Settings, room: int) -> tuple[Iterator[FileEntry], bool]:
-    """Return the images in a file, and whether it is a zip; of a zip, at most `room` files are allowed."""
+    """Return the images in a file and whether it is a zip, which may contain at most `room` files."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         if is_zip(file):
             return _zip_entries(name, file, settings, room), True
         entry = _single_entry(name, file, settings.max_upload_bytes)
-    except DatasetError as error:  # an archive that is not a zip
+    except DatasetError as error:  # an archive that isn't a zip
         entry = _unusable(name, str(error))
     return iter([entry]), False
 
@@ -44,7 +44,7 @@ def _single_entry(name: str, file: IO[bytes], max_bytes: int) -> FileEntry:
     file.seek(0)
     if _ARCHIVE_NAME.search(name) and not _IMAGE_START.match(start):
         return _unusable(name, why_none(name, start))
-    return FileEntry(name, file.read(max_bytes + 1))  # one byte more shows that it is too large
+    return FileEntry(name, file.read(max_bytes + 1))  # one more byte shows that it is too large
 
 
 def _zip_entries(name: str, file: IO[bytes], settings: Settings, room: int) -> Iterator[FileEntry]:
@@ -63,4 +63,4 @@ def _zip_entries(name: str, file: IO[bytes], settings: Settings, room: int) -> I
 
 def _unusable(name: str, reason: str) -> FileEntry:
     kind = "zip" if name.casefold().endswith(".zip") else "archive"
-    return FileEntry(name, problem=f"The {kind} cannot be used. {why_part(name) or reason}")
+    return FileEntry(name, problem=f"The {kind} can't be used. {why_part(name) or reason}")

@@ -1,7 +1,7 @@
-"""How an image becomes an upload: checked, re-encoded without metadata, and safe on disk before the sender hears of it.
+"""Turns an image into an upload: checks it, re-encodes it without metadata, and stores it durably.
 
-The file is flushed to disk first, then the row, and only then does the sender get an answer. A kill, a full disk or a
-second sender leaves nothing half-written, and sending the same image again adds nothing.
+The file is flushed first, then the row, and only then does the client get a response. A kill, a full disk or a
+concurrent request leaves nothing half-written, and sending the same image again changes nothing.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ from catdog.text import counted
 from catdog.types import UploadState
 
 QUALITY: Final = 95
-"""JPEG quality of stored images. On 196 photographs it moves the features by a median cosine distance of 0.002."""
+"""JPEG quality of stored images. It changes the features of 196 photographs by a median cosine distance of 0.002."""
 
 _BATCH: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
 class NewUpload:
-    """An image to store: the JPEG, the hash of the bytes received, and the values of its row."""
+    """An image to store: the JPEG, the hash of the received bytes, and the values of its row."""
 
     jpeg: bytes
     source_sha256: str
@@ -57,7 +57,7 @@ class NewUpload:
 
 @dataclass(frozen=True)
 class RejectedFile:
-    """A file that was not stored, by the sender's name for it, and why."""
+    """A file that wasn't stored, with its client-side name and the reason."""
 
     name: str
     reason: str
@@ -75,11 +75,11 @@ class Added:
 
     @property
     def files(self) -> int:
-        """All of them."""
+        """Number of all files."""
         return self.accepted + self.duplicates + len(self.rejected)
 
     def reject(self, name: str, reason: object) -> None:
-        """Count a file that was not stored."""
+        """Count a file that wasn't stored."""
         self.rejected.append(RejectedFile(printable_name(name), str(reason)))
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ def reencode(data: bytes, settings: Settings) -> bytes:
     """Return the image as an upright JPEG of at most 16 million pixels, without any metadata.
 
     Raises:
-        PictureError: the image cannot be used; the message says why.
+        PictureError: the image can't be used; the message says why.
     """
     return encode_kept(data, QUALITY, limits_of(settings))
 
@@ -106,12 +106,12 @@ def batch_name(name: str | None) -> str:
     """Return a batch's name, checked if it is given and generated if not.
 
     Raises:
-        RequestError: the name is not valid.
+        RequestError: the name isn't valid.
     """
     if name is None:
         return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     if not _BATCH.fullmatch(name):
-        raise RequestError(f"{name[:100]!r} cannot name a batch. Use 1 to 32 of A-Z, a-z, 0-9, _ and -.")
+        raise RequestError(f"Invalid batch name {name[:100]!r}. Use 1 to 32 of A-Z, a-z, 0-9, _ and -.")
     return name
 
 
@@ -123,17 +123,17 @@ def prepare(
     *,
     feedback: dict[str, Any] | None = None,
 ) -> NewUpload:
-    """Make an upload of received bytes.
+    """Check received bytes and convert them to a new upload.
 
     Args:
-        data: bytes of the image's file.
+        data: bytes of the image file.
         settings: the limits.
-        tested: hashes of the images that the champion is tested on.
+        tested: hashes of the champion's test images.
         sent: class folder, name, batch and uploader.
-        feedback: the champion's answer; makes it feedback, which is pending.
+        feedback: the champion's prediction, for feedback, which is pending.
 
     Raises:
-        PictureError: the image cannot be used; the message says why.
+        PictureError: the image can't be used; says why.
         UploadConflictError: it is a test image.
     """
     if len(data) > (most := settings.max_upload_bytes):
@@ -143,8 +143,8 @@ def prepare(
     digest = hashlib.sha256(data).hexdigest()
     if digest in tested:
         raise UploadConflictError(
-            "The model is measured on this image: it belongs to the test set, and training on it would make the "
-            f"measurement meaningless. Its SHA-256 begins with {digest[:12]}."
+            "This image is in the test set, so training on it would make the model's test results meaningless. Its "
+            f"SHA-256 begins with {digest[:12]}."
         )
     jpeg = reencode(data, settings)
     if feedback is None:
@@ -155,8 +155,7 @@ def prepare(
 def store(storage: UploadStorage, new: NewUpload) -> tuple[Upload, bool]:
     """Store an image; return its upload and whether that changed anything.
 
-    A removed image comes back, under the class it is sent with now. Pending feedback is confirmed if the image is
-    uploaded under the same class.
+    A removed image is restored with its new class. Pending feedback is confirmed by an upload with the same class.
 
     Raises:
         UploadConflictError: the image is stored under another class.
@@ -172,9 +171,9 @@ def store(storage: UploadStorage, new: NewUpload) -> tuple[Upload, bool]:
         path = storage.path(new.state, new.folder, new.sha256)
         _write(path, new.jpeg, storage)
         try:
-            insert_row(storage, new)  # if the process is killed here, `repair` makes the row: the file is complete
+            insert_row(storage, new)  # after a kill here, `repair` adds the row
         except (OperationalError, PoolTimeoutError) as error:
-            # The sender learns that nothing was stored. After any other failure the row may exist all the same.
+            # Nothing was stored, as the client is told. After other failures the row may exist.
             if why_no_database(error) == BUSY:
                 path.unlink(missing_ok=True)
             raise
@@ -182,16 +181,16 @@ def store(storage: UploadStorage, new: NewUpload) -> tuple[Upload, bool]:
 
 
 def require_free(settings: Settings, size: int) -> None:
-    """Check that the disk has room for `size` bytes besides the reserve.
+    """Check that the disk has room for `size` bytes plus the reserve.
 
     Raises:
-        UploadsFullError: it has not.
+        UploadsFullError: it doesn't.
     """
     free = shutil.disk_usage(settings.home).free
     if free - size < settings.min_free_bytes:
         raise UploadsFullError(
-            f"The disk is too full: {size:,} bytes are to be written, {free:,} are free, and "
-            f"{settings.min_free_bytes:,} must stay free. Free some space, or lower CATDOG_MIN_FREE_BYTES."
+            f"Not enough disk space for {size:,} bytes: {free:,} are free, and {settings.min_free_bytes:,} must stay "
+            "free. Free some space, or lower CATDOG_MIN_FREE_BYTES."
         )
 
 
@@ -220,7 +219,7 @@ def insert_row(storage: UploadStorage, new: NewUpload) -> None:
 
 
 def _store_again(storage: UploadStorage, known: Upload, new: NewUpload) -> tuple[Upload, bool]:
-    """Store an image that was sent before; return as `store` does."""
+    """Store an image that was sent before; like `store`."""
     values: dict[str, Any] = {}
     if not known.path.is_file() and known.sha256 == new.sha256:
         _write(known.path, new.jpeg, storage)
@@ -231,8 +230,8 @@ def _store_again(storage: UploadStorage, known: Upload, new: NewUpload) -> tuple
         values |= new.answer
     elif known.folder != new.folder:
         raise UploadConflictError(
-            f"This image is kept under {known.folder} already, as number {known.id}, so it was not added to "
-            f"{new.folder}. To move it, relabel it."
+            f"This image is already stored under {known.folder} (ID {known.id}), so it wasn't added to {new.folder}. "
+            "To move it, relabel it."
         )
     elif known.state == "pending" and new.state == "active":
         values |= {"state": "active", "checked": True}
@@ -247,8 +246,8 @@ def _require_room(storage: UploadStorage, size: int) -> None:
         number, kept = connection.execute(select(func.count(), func.coalesce(func.sum(table.c.bytes), 0))).one()
     if number >= settings.max_kept_pictures or kept + size > settings.max_kept_bytes:
         raise UploadsFullError(
-            f"There is no room for another image of {size:,} bytes. In use, removed images included, are {number:,} of "
-            f"{settings.max_kept_pictures:,} images and {kept:,} of {settings.max_kept_bytes:,} bytes. Purge removed "
+            f"No room for another image of {size:,} bytes: {number:,} of {settings.max_kept_pictures:,} images and "
+            f"{kept:,} of {settings.max_kept_bytes:,} bytes are in use, including removed images. Purge removed "
             "images, or raise CATDOG_MAX_KEPT_PICTURES or CATDOG_MAX_KEPT_BYTES."
         )
     require_free(settings, size)

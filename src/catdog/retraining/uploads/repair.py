@@ -1,4 +1,4 @@
-"""Repair of uploads: makes files and rows agree after a kill or a lost database."""
+"""Repairs uploads: makes files and rows consistent after a kill or a lost database."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Repaired:
-    """Counts of a repair: files given a row, files moved, rows without a file, and temporary files deleted."""
+    """Counts of a repair: files that got a row, moved files, rows without a file, and deleted temporary files."""
 
     adopted: int = 0
     moved: int = 0
@@ -26,13 +26,13 @@ class Repaired:
 
 
 def repair(storage: UploadStorage, classes: Sequence[str]) -> Repaired:
-    """Make files and rows agree; running it again changes nothing.
+    """Make files and rows consistent; idempotent.
 
     - Temporary files of interrupted writes are deleted.
-    - A file in another place than its row says is moved there.
-    - A row without a file is marked as missing; uploading the image again mends it.
-    - A complete file without a row gets one: nobody was told that it was stored, but a lost database then loses no
-      image. Files that catdog did not write are left alone.
+    - A misplaced file is moved to the place in its row.
+    - A row without a file is marked as missing until the image is uploaded again.
+    - A complete file without a row gets one, so a lost database loses no image. Files not written by catdog are left
+      alone.
     """
     with storage.locked():
         removed = _remove_temporary(storage, classes)
@@ -47,7 +47,7 @@ def repair(storage: UploadStorage, classes: Sequence[str]) -> Repaired:
         missing = _mark_missing(storage, list(rows.values()))
     done = Repaired(adopted, moved, missing, removed)
     if done != Repaired():
-        _log.warning("The uploads were repaired: %s", done)
+        _log.warning("Repaired the uploads: %s", done)
     return done
 
 
@@ -60,7 +60,7 @@ def _files(storage: UploadStorage, classes: Sequence[str]) -> Iterator[tuple[Upl
 
 
 def _remove_temporary(storage: UploadStorage, classes: Sequence[str]) -> int:
-    """Delete temporary files; the lock that is held here keeps others from writing one."""
+    """Delete temporary files; the caller holds the lock, so nobody is writing one."""
     folders = (storage.path(state, folder, "").parent for state in STATES for folder in classes)
     temporary = [path for folder in folders for path in folder.glob(".*.jpg-*") if path.is_file()]
     for path in temporary:

@@ -1,14 +1,13 @@
-"""What is doubtful about the pictures for retraining: labels that the features contradict, copies of test pictures.
+"""Reviews the images for retraining: finds label issues and near-duplicates of test images.
 
-Labels are judged by confident learning (https://arxiv.org/abs/1911.00068) on probabilities of a linear
-probe that never saw the picture, nor any other of its batch: no batch vouches for itself, and the champion, which may
-have been trained on wrong labels, is not asked. Measured with the bundled model on photographs that it never saw, with
-labels flipped in a batch, ten draws each; least and most of the labels that look wrong, in percent:
+Label issues are found by confident learning (https://arxiv.org/abs/1911.00068) on out-of-sample probabilities of a
+linear probe that saw neither the image nor its batch; the champion may have been trained on wrong labels. Share of
+labels flagged, in percent, as a range over ten draws, for batches of new photographs with some labels flipped:
 
     flipped          0        10         30         50
-    20 pictures      0   0 to 10   15 to 30   35 to 50
-    100 pictures     0   9 to 11   29 to 32   47 to 50
-    500 pictures     0  10 to 10   30 to 31   49 to 51
+    20 images      0   0 to 10   15 to 30   35 to 50
+    100 images     0   9 to 11   29 to 32   47 to 50
+    500 images     0  10 to 10   30 to 31   49 to 51
 """
 
 import hashlib
@@ -34,20 +33,20 @@ from catdog.storage import tables
 from catdog.storage.files import read_json, write_json
 
 QUARANTINE_SHARE: Final = 0.15
-"""Share of a batch's labels that look wrong from which it is kept out; between 10 and 30 % flipped, see above."""
+"""Share of flagged labels from which a batch is excluded; reached between 10 and 30 % flipped, see above."""
 
 MIN_DOUBTED: Final = 3
-"""Fewest such labels: two odd pictures of ten are no reason to doubt a batch."""
+"""Minimum number of such labels, as two of ten may be chance."""
 
 NEAR_SHARE: Final = 0.5
 NEAR_QUANTILE: Final = 0.05
-"""A copy is nearer than half of what the nearest 5 % of the test pictures are from each other: a cosine distance of
-0.112 for the bundled model. Of copies of 197 test photographs it finds all that were written anew as JPEG of quality 95
-(distance at most 0.013) and nine in ten that were cut by 5 % a side or mirrored, but not most of those at half size.
-None of 1,000 training photographs is nearer to a test photograph than 0.133."""
+"""The threshold for near-duplicates is half the 5 % quantile of distances between nearest test images: a cosine
+distance of 0.112 for the bundled model. Of copies of 197 test photographs it finds all re-encoded as JPEG of quality 95
+(distance at most 0.013) and nine in ten cropped by 5 % per side or mirrored, but few at half size. None of 1,000
+training photographs is nearer to a test photograph than 0.133."""
 
 MAX_PAIRS: Final = 1000
-_BLOCK: Final = 512  # pictures compared with all others at a time, so that memory does not grow with their square
+_BLOCK: Final = 512  # images compared with all others at a time, to bound memory
 
 FILE: Final = "review.json"
 Floats = NDArray[np.float32]
@@ -55,41 +54,38 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Judged:
-    """Active pictures with their features `(N, D)` and class numbers `(N,)`, and what was found out about each `(N,)`.
+    """Active images and the findings about each, `(N,)`; `quality` is the probe's probability of the label."""
 
-    `quality` in [0, 1] is the probe's probability of the given label.
-    """
-
-    pictures: Sequence[Upload]
+    uploads: Sequence[Upload]
     near_copy: NDArray[np.bool_]
     doubted: NDArray[np.bool_]
     quality: Floats
 
 
 def review(uploads: Uploads, *, on_progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Judge all active pictures, write to their rows what a training must leave out, and store the findings.
+    """Review all active images, mark those to leave out of training, and store the findings.
 
     Args:
-        uploads: the pictures; their features are computed where they are not cached.
-        on_progress: called with (pictures computed, pictures to compute).
+        uploads: the images; missing features are computed.
+        on_progress: called with (images computed, images to compute).
 
     Returns:
-        The findings, as `report` gives them under `review`.
+        The findings, as in `report` under `review`.
 
     Raises:
         StoreError: there is no champion, or it is damaged.
     """
     predictor = Predictor(settings=uploads.settings)
     digest = _digest(uploads, predictor.version.number)
-    pictures, features = _features(uploads, predictor, on_progress)
+    active, features = _features(uploads, predictor, on_progress)
     memory = _memory(uploads, predictor)
     test, base = memory.features[memory.split == "test"], memory.split == "train"
-    labels = np.array([predictor.version.classes.index(picture.folder) for picture in pictures], np.int64)
+    labels = np.array([predictor.version.classes.index(upload.folder) for upload in active], np.int64)
     near = find_near_copies(features, test)
-    groups = [picture.batch for picture in pictures]
+    groups = [upload.batch for upload in active]
     doubted, quality = find_doubted(features, labels, groups, memory.features[base], memory.labels[base])
-    unchecked = np.array([not picture.checked for picture in pictures], bool)
-    judged = Judged(pictures, near, doubted & unchecked & ~near, quality)
+    unchecked = np.array([not upload.checked for upload in active], bool)
+    judged = Judged(active, near, doubted & unchecked & ~near, quality)
     batches = _batches(judged)
     quarantined = {row["batch"] for row in batches if row["verdict"] == "quarantined"}
     uploads.record_review(_values(judged, features, predictor, quarantined))
@@ -99,10 +95,9 @@ def review(uploads: Uploads, *, on_progress: Callable[[int, int], None] | None =
 
 
 def report(uploads: Uploads) -> dict[str, Any]:
-    """Say what there is, by class, state, batch and uploader, with the findings of the last review; ready for JSON.
+    """Return current counts by class, state, batch and uploader, with the last review; ready for JSON.
 
-    Counts are of now. `review` is None before the first one; `is_current` tells whether pictures or champion changed
-    since.
+    `review` is None before the first one; its `is_current` is False if images or champion changed since.
     """
     findings = read_json(uploads.storage.root / FILE)
     if findings is not None:
@@ -117,7 +112,7 @@ def report(uploads: Uploads) -> dict[str, Any]:
 
 
 def find_near_copies(features: NDArray[Any], test: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which pictures, features `(N, D)`, are nearly one of the test pictures `(T, D)` -> `(N,)`."""
+    """Return which images, features `(N, D)`, are near-duplicates of test images `(T, D)`: `(N,)`."""
     if not len(features) or len(test) < 2:
         return np.zeros(len(features), bool)
     unit, others, least = _unit(features), _unit(test), 1 - near_threshold(test)
@@ -125,7 +120,7 @@ def find_near_copies(features: NDArray[Any], test: NDArray[Any]) -> NDArray[np.b
 
 
 def near_threshold(test: NDArray[Any]) -> float:
-    """Say under which cosine distance a picture counts as a copy, from how near different test pictures come."""
+    """Return the cosine distance below which an image counts as a copy of a test image."""
     if len(test) < 2:
         return 0.0
     unit = _unit(test)
@@ -135,7 +130,7 @@ def near_threshold(test: NDArray[Any]) -> float:
 
 
 def find_pairs(features: NDArray[Any], threshold: float) -> list[tuple[int, int]]:
-    """List pairs of pictures, features `(N, D)`, that are nearer than `threshold`: at most `MAX_PAIRS` of them."""
+    """List at most `MAX_PAIRS` pairs of images, features `(N, D)`, that are nearer than `threshold`."""
     unit, pairs = _unit(features), []
     for start in range(0, len(unit), _BLOCK):
         near = 1 - unit[start : start + _BLOCK] @ unit.T < threshold
@@ -152,15 +147,14 @@ def find_doubted(
     base: NDArray[Any],
     base_labels: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], Floats]:
-    """Tell which labels look wrong.
+    """Return which labels look wrong.
 
     Args:
-        features, labels, batches: of N pictures, `(N, D)`, `(N,)` and N names.
-        base, base_labels: of M pictures of the model's own data, `(M, D)` and `(M,)`, some of each class.
+        features, labels, batches: of N images, `(N, D)`, `(N,)` and N names.
+        base, base_labels: of M images of the model's own data, `(M, D)` and `(M,)`, some of each class.
 
     Returns:
-        Whether a label looks wrong, `(N,)`, and the probability of each given label, `(N,)` in [0, 1].
-
+        Whether each label looks wrong, `(N,)`, and its probability, `(N,)` in [0, 1].
     """
     if not len(features):
         return np.zeros(0, bool), np.zeros(0, np.float32)
@@ -179,7 +173,7 @@ def _features(
     table, classes = tables.uploads, predictor.version.classes
     active = uploads.storage.find(table.c.state == "active", table.c.folder.in_(classes))
     found = [upload for upload in active if upload.problem != MISSING]
-    by_hash = {picture.sha256: picture for picture in found}
+    by_hash = {upload.sha256: upload for upload in found}
     embedded = embed(
         [Picture(p.path, p.sha256, classes.index(p.folder), "train") for p in found],
         predictor.backbone,
@@ -188,21 +182,21 @@ def _features(
         limits=predictor.limits,
         on_progress=on_progress,
     )
-    return [by_hash[picture.sha256] for picture in embedded.pictures], embedded.vectors[:, 0]
+    return [by_hash[image.sha256] for image in embedded.pictures], embedded.vectors[:, 0]
 
 
 def _memory(uploads: Uploads, predictor: Predictor) -> Replay:
-    """Read the champion's memory of its data without what came in as uploads: these must not vouch for themselves."""
+    """Read the champion's replay memory without current uploads, which must not confirm themselves."""
     replay = predictor.version.replay()
     if replay is None:
         raise VersionCorruptError(f"Version {predictor.version.number} has no replay memory, which the review needs.")
-    return replay.rows(~np.isin(replay.sha256, [picture.sha256 for picture in uploads.storage.find()]))
+    return replay.rows(~np.isin(replay.sha256, [upload.sha256 for upload in uploads.storage.find()]))
 
 
 def _batches(judged: Judged) -> list[dict[str, Any]]:
-    """Give a verdict for each batch: `quarantined` where too many labels of unchecked pictures look wrong."""
-    unchecked = Counter(picture.batch for picture in judged.pictures if not picture.checked)
-    doubted = Counter(picture.batch for picture, bad in zip(judged.pictures, judged.doubted, strict=True) if bad)
+    """Return a verdict per batch: `quarantined` if too many labels of unchecked images look wrong."""
+    unchecked = Counter(upload.batch for upload in judged.uploads if not upload.checked)
+    doubted = Counter(upload.batch for upload, bad in zip(judged.uploads, judged.doubted, strict=True) if bad)
     rows: list[dict[str, Any]] = []
     for batch, count in sorted(unchecked.items()):
         bad = doubted[batch]
@@ -216,18 +210,18 @@ def _batches(judged: Judged) -> list[dict[str, Any]]:
 def _values(
     judged: Judged, features: NDArray[np.float16], predictor: Predictor, quarantined: set[str]
 ) -> dict[int, dict[str, Any]]:
-    """Give for the row of each picture what keeps it out, and what the champion answers."""
+    """Return new values for the row of each image: its problem and the champion's prediction."""
     values = {}
-    for picture, vector, near in zip(judged.pictures, features, judged.near_copy, strict=True):
-        answer = predictor.answer(vector.astype(np.float32))
-        out = DOUBTED if picture.batch in quarantined and not picture.checked else None
-        values[picture.id] = {
-            "problem": NEAR_COPY if near else out,
-            "predicted": predictor.version.classes[answer.class_id],
-            "verdict": answer.verdict,
-            "confidence": answer.confidence,
-            "novelty": answer.novelty,
-            "model_version": answer.model_version,
+    for upload, vector, near in zip(judged.uploads, features, judged.near_copy, strict=True):
+        prediction = predictor.answer(vector.astype(np.float32))
+        doubted = DOUBTED if upload.batch in quarantined and not upload.checked else None
+        values[upload.id] = {
+            "problem": NEAR_COPY if near else doubted,
+            "predicted": predictor.version.classes[prediction.class_id],
+            "verdict": prediction.verdict,
+            "confidence": prediction.confidence,
+            "novelty": prediction.novelty,
+            "model_version": prediction.model_version,
         }
     return values
 
@@ -235,7 +229,7 @@ def _values(
 def _findings(
     judged: Judged, pairs: list[tuple[int, int]], batches: list[dict[str, Any]], digest: str
 ) -> dict[str, Any]:
-    ids = np.array([picture.id for picture in judged.pictures], np.int64)
+    ids = np.array([upload.id for upload in judged.uploads], np.int64)
     worst_first = np.argsort(judged.quality, kind="stable")
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -251,7 +245,7 @@ def _findings(
 
 
 def _shares(uploads: Uploads, column: str) -> list[dict[str, Any]]:
-    """Count the pictures by batch or uploader, the largest first, with their share of all that are not removed."""
+    """Count the images that aren't removed by batch or uploader, largest first, with their share."""
     table = tables.uploads
     key = table.c[column]
     query = select(key, func.count(), func.min(table.c.created_at)).where(table.c.state != "removed").group_by(key)
@@ -265,7 +259,7 @@ def _shares(uploads: Uploads, column: str) -> list[dict[str, Any]]:
 
 
 def _digest(uploads: Uploads, champion: int) -> str:
-    """Name the state that a review is of: the champion, and hash, class and standing of each active picture."""
+    """Return a digest of the reviewed state: the champion, and hash, class and confirmation of each active image."""
     active = uploads.storage.find(tables.uploads.c.state == "active")
     lines = sorted(f"{p.sha256} {p.folder} {p.checked}" for p in active)
     return hashlib.sha256("\n".join([str(champion), *lines]).encode()).hexdigest()

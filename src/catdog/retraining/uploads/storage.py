@@ -1,11 +1,11 @@
-"""Storage of uploads, the images kept for retraining: one file and one table row each.
+"""Stores uploads, the images for retraining: one file and one table row each.
 
     retrain_data/<class>/<sha256>.jpg             active: the next training uses it
     retrain_data/.pending/<class>/<sha256>.jpg    feedback, until a person confirms it
     retrain_data/.removed/<class>/<sha256>.jpg    removed, until it is restored or purged
 
-A file is complete before its row exists. If file and row disagree, the row is right. Every change happens under one
-lock that all processes share.
+A file is complete before its row exists. If they disagree, the row counts. All changes happen under one lock, shared by
+all processes.
 """
 
 import contextlib
@@ -29,24 +29,24 @@ from catdog.types import UploadState
 
 Order = Literal["review", "newest"]
 MAX_ID: Final = 2**31 - 1
-"""Largest id of an upload; PostgreSQL cannot even compare with a larger one."""
+"""Largest ID of an upload; PostgreSQL can't compare with a larger one."""
 
 STATES: Final[tuple[UploadState, ...]] = ("active", "pending", "removed")
 _FOLDERS: Final[dict[UploadState, str]] = {"active": "", "pending": ".pending", "removed": ".removed"}
 
-# Rows store these sentences: a reworded one keeps its earlier text in _EARLIER_PROBLEMS.
+# Rows store these sentences; if you reword one, add the earlier text to _EARLIER_PROBLEMS.
 MISSING: Final = "The file is missing. Upload the image again."
 NEAR_COPY: Final = "Nearly identical to an image in the test set."
 DOUBTED: Final = "Too many labels of its batch look wrong."
 LASTING: Final = (MISSING, NEAR_COPY)
-"""Problems that remain when a person confirms the class."""
+"""Problems that remain when the class is confirmed."""
 
 _EARLIER_PROBLEMS: Final = {
     "The file is missing; send the picture again.": MISSING,
     "It is nearly the same as a picture that the model is tested on.": NEAR_COPY,
 }
 
-_UNCERTAIN: Final = ("neither", "unsure")  # as prediction.py, a layer above, names them
+_UNCERTAIN: Final = ("neither", "unsure")  # verdicts, as in `predictor.py`
 _PRIVATE: Final = ("path", "folder", "source_sha256")
 _POLL_SECONDS: Final = 0.005  # the lock is held about this long per image
 _CHUNK: Final = 500  # ids in one SQL statement
@@ -98,12 +98,12 @@ class UploadStorage:
         """Hold the lock that lets one thread of one process at a time change uploads.
 
         Raises:
-            DatabaseBusyError: the lock was not free in time.
+            DatabaseBusyError: the lock wasn't available in time.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with self._patience.turn(self._was_just_taken) as seconds, self._acquire(seconds):
             with contextlib.suppress(OSError):
-                os.utime(self._lock_path)  # shows those who wait that the lock changes hands
+                os.utime(self._lock_path)  # shows waiting processes that the lock changes hands
             yield
 
     def _acquire(self, seconds: float) -> contextlib.AbstractContextManager[BaseFileLock]:
@@ -116,7 +116,7 @@ class UploadStorage:
                     raise DatabaseBusyError(BUSY) from error
 
     def _was_just_taken(self) -> bool:
-        """Return whether somebody got the lock a moment ago; only `locked` sets its file's access time."""
+        """Return whether the lock was taken a moment ago; only `locked` sets its file's access time."""
         try:
             return time.time() - self._lock_path.stat().st_atime < BRIEF_SECONDS
         except OSError:
@@ -134,7 +134,7 @@ class UploadStorage:
                 sync_folder(above)
 
     def find(self, *conditions: Any) -> list[Upload]:
-        """Return the uploads that meet all conditions, oldest first."""
+        """Return the uploads that match all conditions, oldest first."""
         return self.run(select(tables.uploads).where(*conditions).order_by(tables.uploads.c.id))
 
     def run(self, query: Select[Any]) -> list[Upload]:
@@ -143,10 +143,10 @@ class UploadStorage:
             return [self._upload(row) for row in connection.execute(query)]
 
     def get(self, ids: Iterable[int]) -> list[Upload]:
-        """Return uploads by id.
+        """Return uploads by ID.
 
         Raises:
-            UploadNotFoundError: there is no upload with one of the ids.
+            UploadNotFoundError: one of the IDs doesn't exist.
         """
         wanted = sorted(set(ids))
         found: list[Upload] = []
@@ -155,7 +155,7 @@ class UploadStorage:
             found += self.find(tables.uploads.c.id.in_(possible[start : start + _CHUNK]))
         if missing := sorted(set(wanted) - {upload.id for upload in found}):
             shown = ", ".join(map(str, missing[:10]))
-            raise UploadNotFoundError(f"No upload has the id {shown}. List the uploads to see their ids.")
+            raise UploadNotFoundError(f"No upload with ID {shown}. List the uploads to see their IDs.")
         return found
 
     def batch(self, name: str) -> list[Upload]:
@@ -166,11 +166,11 @@ class UploadStorage:
         """
         found = self.find(tables.uploads.c.batch == name) if database.is_storable(name) else []
         if not found:
-            raise UploadNotFoundError(f"No upload belongs to a batch named {name[:100]!r}.")
+            raise UploadNotFoundError(f"No batch {name[:100]!r}.")
         return found
 
     def change(self, changes: Sequence[tuple[Upload, dict[str, Any]]]) -> None:
-        """Give uploads new values and move their files accordingly: all of them or none."""
+        """Change values of uploads and move their files accordingly; all changes or none."""
         moved: list[tuple[Path, Path]] = []
         try:
             with database.durable(self.engine) as connection:
@@ -190,7 +190,7 @@ class UploadStorage:
         connection.execute(update(tables.uploads).where(tables.uploads.c.id == upload.id).values(**values, **moves))
 
     def _move(self, upload: Upload, values: dict[str, Any]) -> list[tuple[Path, Path]]:
-        """Move the file to where `values` put it; return the old and the new path if it moved."""
+        """Move the file to its new place; return the old and the new path if it moved."""
         state, folder = values.get("state", upload.state), values.get("folder", upload.folder)
         target = self.path(state, folder, upload.sha256)
         if target == upload.path or not upload.path.exists():  # `repair` reports a missing file
@@ -208,12 +208,12 @@ class UploadStorage:
 
 def confirmation(upload: Upload) -> dict[str, Any]:
     """Return the values of an upload whose class a person has confirmed."""
-    # A confirmed class does not make a test image fit for training.
+    # A test image stays unusable for training.
     return {"checked": True} if upload.problem in LASTING else {"checked": True, "problem": None}
 
 
 def removal(upload: Upload) -> dict[str, Any]:
-    """Return the values of a removed upload; none if it is removed already, so its days until the purge go on."""
+    """Return the values of a removed upload; none if it is removed already, to keep its purge date."""
     return {} if upload.state == "removed" else {"state": "removed"}
 
 

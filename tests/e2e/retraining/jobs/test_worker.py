@@ -1,4 +1,4 @@
-"""The worker: whatever is killed and when, a job ends, once, with nothing left behind."""
+"""The worker: a job ends exactly once and leaves nothing behind, whatever is killed."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ EARLY = ("collect", "embed", "fit")
 
 
 def children(pid: int) -> list[int]:
-    """List the processes that one has started."""
+    """List the child processes of a process."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -57,7 +57,7 @@ def ended(jobs: Jobs, job: Job) -> Callable[[], bool]:
 
 @pytest.fixture(scope="module")
 def prepared(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of a home with one version and new pictures. Not to be changed; `home` gives a copy."""
+    """Settings of a home with one version and new images. Not to be changed; `home` gives a copy."""
     folder = Path(shutil.copytree(trained.home, tmp_path_factory.mktemp("prepared") / "home"))
     settings = load_settings(home=folder, tracking=False)
     for animal in ("cat", "dog"):
@@ -81,7 +81,7 @@ def jobs(home: Settings) -> Jobs:
 def busy_workers(
     prepared: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[PostgresServer | None], tuple[Settings, int]]]:
-    """Start a worker on each database, once, in a home of its own."""
+    """Start a worker on each database, once, in its own home folder."""
     running: dict[bool, tuple[Settings, int]] = {}
 
     def start(server: PostgresServer | None) -> tuple[Settings, int]:
@@ -104,7 +104,7 @@ def busy(
     request: pytest.FixtureRequest,
     database_url: str | None,
 ) -> tuple[Settings, int]:
-    """A home whose worker runs, for several tests; none of them leaves another champion."""
+    """A home folder with a running worker, for tests that don't change the champion."""
     settings, process = busy_workers(request.getfixturevalue("postgres") if database_url else None)
     if settings.database_url:
         os.environ["CATDOG_DATABASE_URL"] = settings.database_url
@@ -112,13 +112,15 @@ def busy(
 
 
 def begin(jobs: Jobs, **arguments: bool) -> Job:
-    """Queue a job, and wait until its training process has something to do."""
+    """Queue a job, and wait until its training process is busy."""
     job = jobs.create(arguments=arguments)
     wait_for(lambda: jobs.get(job.id).stage in EARLY, pause=0.005)
     return job
 
 
-def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_runs_in_the_foreground_without_a_worker(
+    home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     messages, report = [], Jobs.report
 
     def note(*told: Any) -> None:
@@ -140,7 +142,7 @@ def test_a_job_is_done_where_no_worker_runs(home: Settings, jobs: Jobs, monkeypa
 
 
 def kill_at(home: Settings, jobs: Jobs, job: Job, stage: str, pause: float = 0) -> None:
-    """Kill a worker while a step is under way, `pause` seconds into it, or just after it."""
+    """Kill a worker during a step, after `pause` seconds, or just after it."""
     with working(home) as process:
         wait_for(
             lambda: (jobs.get(job.id).stage == stage and jobs.get(job.id).state == "running") or ended(jobs, job)(),
@@ -161,8 +163,8 @@ def require_done_once(home: Settings, found: Job, kills: int) -> None:
     require_clean(home)
 
 
-def test_a_job_whose_workers_are_killed_is_ended_by_the_next(home: Settings, jobs: Jobs) -> None:
-    """Kill one before the first step, the next in the middle, the next at the end."""
+def test_a_job_whose_workers_are_killed_is_finished_by_the_next(home: Settings, jobs: Jobs) -> None:
+    """Kill workers before the first step, in the middle, and at the end."""
     job = jobs.create()
     for stage in ("queued", "fit", "promote"):
         kill_at(home, jobs, job, stage)
@@ -183,7 +185,7 @@ def test_kill_matrix(home: Settings, jobs: Jobs, stage: str, pause: float) -> No
 
 
 def hold(settings: Settings, seconds: float, kind: str = "IMMEDIATE") -> threading.Thread:
-    """Hold the database so that nobody else can write, from now on and for some seconds."""
+    """Lock the database against writes for some seconds."""
     held = threading.Event()
 
     def run() -> None:
@@ -201,10 +203,10 @@ def hold(settings: Settings, seconds: float, kind: str = "IMMEDIATE") -> threadi
 
 
 @of_the_file
-def test_a_worker_that_is_asked_to_end_leaves_its_job_to_the_next(
+def test_a_stopped_worker_leaves_its_job_to_the_next(
     home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the next one finds the database locked, for far longer than SQLite waits; that only delays."""
+    """The next worker finds the database locked for longer than SQLite waits, which only delays it."""
     with working(home) as process:
         job = begin(jobs)
         process.send_signal(signal.SIGTERM)
@@ -234,7 +236,7 @@ def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.
 
 
 @of_the_file
-def test_a_database_without_room_fails_a_step_at_once(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_database_fails_a_step_at_once(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     configure = database._configure_sqlite
 
     def without_room(lock_seconds: float, connection: sqlite3.Connection, record: object) -> None:
@@ -295,7 +297,9 @@ def test_ctrl_c_cancels_within_two_seconds_and_keeps_nothing(
     require_clean(home)
 
 
-def test_a_job_that_ended_before_ctrl_c_says_so(home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ended_before_ctrl_c_is_reported(
+    home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = jobs.create()
 
     def interrupted(*_: object) -> None:
@@ -325,7 +329,7 @@ for _ in range(int(sys.argv[1])):
 
 
 def interrupt(home: Settings, times: int) -> None:
-    """Let so many workers take the job, one after another, each of which dies in its first step."""
+    """Let several workers take the job, each of which dies in its first step."""
     command = [sys.executable, "-W", "ignore", "-c", TAKEN, str(times)]
     subprocess.run(command, env=os.environ | {"CATDOG_HOME": str(home.home)}, check=True)
 
@@ -342,7 +346,7 @@ def test_a_job_that_kills_its_workers_is_given_up(home: Settings, jobs: Jobs) ->
 
 
 def stop_in(home: Settings, jobs: Jobs, step: str) -> Job:
-    """Leave a job as the first release does whose worker is killed: the step in the row, results in the folder."""
+    """Leave a job like the first release after a kill: the step in the row, results in the folder."""
     job = jobs.start(jobs.create().id)
     retraining = Retraining(job.id, home, open_database(home))
     for name in STEPS[: STEPS.index(step)]:
@@ -355,7 +359,7 @@ def steps_done(job: Job) -> list[str]:
     return [line.split()[1] for line in job.log if line.endswith(" done")]
 
 
-def test_a_job_goes_on_from_the_step_in_its_row(home: Settings, jobs: Jobs) -> None:
+def test_a_job_resumes_at_the_step_in_its_row(home: Settings, jobs: Jobs) -> None:
     found = finish_here(home, stop_in(home, jobs, "evaluate").id)
     assert (found.state, found.message.startswith("Version 2 is promoted")) == ("succeeded", True), found.message
     assert steps_done(found) == ["evaluate", "save", "promote"]
@@ -363,7 +367,7 @@ def test_a_job_goes_on_from_the_step_in_its_row(home: Settings, jobs: Jobs) -> N
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["results lost", "unknown step"])
-def test_a_job_that_cannot_go_on_begins_again(home: Settings, jobs: Jobs, lost: bool) -> None:
+def test_a_job_with_missing_results_starts_again(home: Settings, jobs: Jobs, lost: bool) -> None:
     job = stop_in(home, jobs, "fit")
     if lost:
         shutil.rmtree(home.jobs_dir / job.id)
@@ -375,7 +379,7 @@ def test_a_job_that_cannot_go_on_begins_again(home: Settings, jobs: Jobs, lost: 
     require_clean(home)
 
 
-def test_a_job_that_has_its_result_only_ends(home: Settings, jobs: Jobs) -> None:
+def test_a_job_with_a_result_only_ends(home: Settings, jobs: Jobs) -> None:
     job = jobs.start(jobs.create().id)
     jobs.complete_step(job.id, "promote", "promote", {"version": 1, "decision": "promoted", "reason": "better"})
     found = finish_here(home, job.id)
@@ -383,7 +387,7 @@ def test_a_job_that_has_its_result_only_ends(home: Settings, jobs: Jobs) -> None
     assert steps_done(found) == ["promote"]
 
 
-def test_there_is_one_worker_a_home(home: Settings) -> None:
+def test_there_is_one_worker_per_home(home: Settings) -> None:
     with (
         only_worker(home),
         pytest.raises(JobError, match="A worker is already running for"),
@@ -392,7 +396,7 @@ def test_there_is_one_worker_a_home(home: Settings) -> None:
         pass
 
 
-def test_a_worker_ends_with_its_parent(home: Settings, jobs: Jobs) -> None:
+def test_a_worker_exits_with_its_parent(home: Settings, jobs: Jobs) -> None:
     code = (
         "import os, subprocess, sys, time\n"
         "process = subprocess.Popen([sys.executable, '-m', 'catdog', 'worker', '--parent', str(os.getpid())])\n"
@@ -411,7 +415,7 @@ def test_a_worker_ends_with_its_parent(home: Settings, jobs: Jobs) -> None:
     assert jobs.get(job.id).state == "running"  # left to the next
 
 
-def test_pictures_that_come_in_warm_the_training_process(home: Settings) -> None:
+def test_uploads_warm_the_training_process(home: Settings) -> None:
     with only_worker(home) as lock:
         worker = Worker(home, lock)
         worker._keep_trainer_warm()

@@ -82,7 +82,7 @@ def test_of_twenty_triggers_at_once_one_is_accepted(app: APIFlask) -> None:
 
 
 def test_without_anything_new_a_trigger_is_refused(client: FlaskClient) -> None:
-    require_problem(client.post("/api/retrain/trigger"), 409, "nothing to train on", "0 uploaded images")
+    require_problem(client.post("/api/retrain/trigger"), 409, "Nothing to train on", "0 uploaded images")
 
 
 @pytest.mark.usefixtures("uploads")

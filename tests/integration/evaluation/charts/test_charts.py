@@ -1,4 +1,4 @@
-"""The charts: each is drawn from its rows, without script, and a server shows them without a charting library."""
+"""Charts are drawn from their rows without a script, and shown by a server without a charting library."""
 
 import json
 import subprocess
@@ -81,14 +81,14 @@ def test_the_script_is_there_from_installing() -> None:
     assert packed.stat().st_size < script.stat().st_size / 2
 
 
-def test_source_that_was_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_script_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(vega, "SCRIPT", tmp_path / "vega.js")
-    with pytest.raises(ChartError, match=r"Install catdog again"):
+    with pytest.raises(ChartError, match=r"Reinstall catdog"):
         vega.script_file()
 
 
 def test_a_fresh_server_shows_charts_without_a_process_or_a_library(tmp_path: Path) -> None:
-    """What a web process does not need for them: subprocesses, charting libraries, scikit-learn and SciPy."""
+    """Web processes need no subprocesses, charting libraries, scikit-learn or SciPy for charts."""
     code = f"""
     import subprocess, sys
     sys.addaudithook(lambda event, _: event in ("subprocess.Popen", "os.posix_spawn", "os.fork") and exit(event))

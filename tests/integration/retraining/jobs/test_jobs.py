@@ -1,4 +1,4 @@
-"""The table of jobs: one at a time, whoever asks, and no job loses its state."""
+"""The table of jobs: one job at a time, and none loses its state."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def test_a_job_goes_from_queued_to_its_end(jobs: Jobs) -> None:
     assert not found.in_progress
 
 
-def test_what_ended_stays_as_it_ended(jobs: Jobs) -> None:
+def test_an_ended_job_does_not_change(jobs: Jobs) -> None:
     job = jobs.create()
     jobs.finish(job.id, "failed", "No.")
     jobs.start(job.id)
@@ -55,7 +55,7 @@ def test_what_ended_stays_as_it_ended(jobs: Jobs) -> None:
     assert (jobs.get(job.id).state, jobs.get(job.id).message, jobs.get(job.id).progress) == ("failed", "No.", 0)
 
 
-def test_a_second_job_is_refused_and_told_which_is_there(jobs: Jobs) -> None:
+def test_a_second_job_is_refused_and_the_first_is_named(jobs: Jobs) -> None:
     first = jobs.create()
     with pytest.raises(ConflictError, match=first.id):
         jobs.create()
@@ -72,7 +72,7 @@ def test_the_database_itself_refuses_a_second_job(jobs: Jobs, engine: Engine) ->
         connection.execute(insert(tables.jobs), {**row, "state": "failed"})
 
 
-def test_of_many_processes_one_gets_its_job(settings: Settings, jobs: Jobs) -> None:
+def test_only_one_of_many_processes_gets_its_job(settings: Settings, jobs: Jobs) -> None:
     code = (
         "import sys, threading\n"
         "from catdog.storage import database; from catdog.retraining.jobs import table as jobs\n"
@@ -121,7 +121,7 @@ def test_cancelling_ends_a_queued_job_at_once_and_asks_a_running_one(jobs: Jobs)
         jobs.cancel()
 
 
-def test_a_job_that_is_not_there(jobs: Jobs) -> None:
+def test_an_unknown_job(jobs: Jobs) -> None:
     for ask in (jobs.get, jobs.cancel):
         for unknown in ("nothing like it", "nothing like it\0"):
             with pytest.raises(JobNotFoundError, match="nothing like it"):
@@ -149,7 +149,7 @@ def test_jobs_are_listed_the_newest_first_and_survive_a_restart(settings: Settin
     assert len(again.latest(limit=2)) == 2
 
 
-def test_the_newest_job_is_the_last_one_that_was_queued_whatever_the_clock_says(
+def test_the_newest_job_is_the_last_queued_one_even_if_the_clock_goes_back(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = jobs.create()

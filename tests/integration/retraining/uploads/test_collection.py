@@ -1,4 +1,4 @@
-"""Pictures for retraining: what is kept, what is refused, and that a kill or a full disk loses nothing."""
+"""Images for retraining: storage, rejection, and no loss after a kill or on a full disk."""
 
 import errno
 import hashlib
@@ -68,7 +68,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def test_pictures_are_kept_under_their_class_and_hash(uploads: Uploads, home: Settings) -> None:
+def test_images_are_kept_under_their_class_and_hash(uploads: Uploads, home: Settings) -> None:
     added = uploads.add(named(CATS), "Cat", uploader="192.0.2.7")
     assert (added.folder, added.accepted, added.duplicates, added.rejected) == ("cats", 6, 0, [])
     rows = uploads.active()
@@ -84,23 +84,23 @@ def test_pictures_are_kept_under_their_class_and_hash(uploads: Uploads, home: Se
     assert uploads.counts()["active"] == {"cats": 6, "dogs": 0}
 
 
-def test_sending_again_adds_nothing(uploads: Uploads, home: Settings) -> None:
+def test_sending_an_image_again_adds_nothing(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS), "cats")
     files = kept_files(home)
     again = uploads.add(named(CATS), "cats")
     assert (again.accepted, again.duplicates) == (0, 6)
-    # What is kept, fetched and sent back is the same picture too.
+    # What is kept, fetched and sent back is the same image too.
     back = uploads.add([("x.jpg", uploads.active()[0].path.read_bytes())], "cats")
     assert (back.accepted, back.duplicates) == (0, 1)
     assert kept_files(home) == files
     assert uploads.counts()["total"] == 6
 
 
-def test_the_same_picture_under_another_class_is_refused_and_told_how_to_move(uploads: Uploads) -> None:
+def test_the_same_image_under_another_class_is_refused_with_a_remedy(uploads: Uploads) -> None:
     uploads.add(named(CATS[:1]), "cats")
     added = uploads.add(named(CATS[:1]), "dogs")
     assert added.accepted == 0
-    assert "under cats already, as number 1" in added.rejected[0].reason
+    assert "already stored under cats (ID 1)" in added.rejected[0].reason
     assert "relabel" in added.rejected[0].reason
     assert [row.folder for row in uploads.active()] == ["cats"]
 
@@ -128,11 +128,11 @@ def test_test_pictures_are_refused(uploads: Uploads, drawn: Path, home: Settings
     added = uploads.add([(path.name, path.read_bytes()) for path in paths], "cats")
     assert added.accepted == 0
     assert len(added.rejected) == len(paths) == 10
-    assert "measured on this image" in added.rejected[0].reason
+    assert "in the test set" in added.rejected[0].reason
     assert kept_files(home) == []
 
 
-def test_what_cannot_be_used_is_told_and_stops_nothing(uploads: Uploads, home: Settings) -> None:
+def test_an_unusable_collector_is_reported_and_stops_nothing(uploads: Uploads, home: Settings) -> None:
     small = Uploads(load_settings(home=home.home, max_upload_bytes=20_000), uploads.storage.engine)
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     large = encode(Image.fromarray(noise), "PNG")
@@ -158,7 +158,7 @@ def test_without_a_model_there_are_no_classes(settings: Settings) -> None:
         open_uploads(settings).add(named(CATS), "cats")
 
 
-def test_a_zip_stands_for_its_pictures(uploads: Uploads, home: Settings) -> None:
+def test_a_zip_adds_its_images(uploads: Uploads, home: Settings) -> None:
     members = {
         "a/1.jpg": CATS[0],
         "../../../2.jpg": CATS[1],
@@ -239,7 +239,7 @@ def test_removing_restoring_and_purging(uploads: Uploads, home: Settings) -> Non
     assert uploads.add(named(CATS[:1]), "cats").accepted == 1
 
 
-def test_a_removed_picture_that_is_sent_again_comes_back(uploads: Uploads) -> None:
+def test_a_removed_image_that_is_sent_again_is_restored(uploads: Uploads) -> None:
     uploads.add(named(CATS[:1]), "cats")
     uploads.remove([1])
     added = uploads.add(named(CATS[:1]), "dogs")
@@ -257,7 +257,7 @@ def test_relabelling_moves_the_file(uploads: Uploads, home: Settings) -> None:
     assert all(row.path.is_file() for row in uploads.active())
 
 
-def test_a_picture_that_a_later_champion_is_tested_on_is_left_out(uploads: Uploads, home: Settings) -> None:
+def test_a_test_image_of_a_later_champion_is_left_out(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS[:2]), "cats")
     store = ModelStore(home.models_dir)
     version = store.get()
@@ -273,7 +273,7 @@ def test_a_picture_that_a_later_champion_is_tested_on_is_left_out(uploads: Uploa
     assert [row.id for row in uploads.active()] == [2]
 
 
-def test_a_picture_whose_file_is_missing_can_be_removed(uploads: Uploads) -> None:
+def test_an_image_without_its_file_can_be_removed(uploads: Uploads) -> None:
     uploads.add(named(CATS[:2]), "cats")
     uploads.active()[0].path.unlink()
     assert uploads.remove([1, 2]) == 2
@@ -302,7 +302,7 @@ def test_feedback_waits_until_it_is_confirmed(uploads: Uploads, home: Settings) 
     assert uploads.confirm([row.id]) == 1
     assert [picture.folder for picture in uploads.active()] == ["dogs"]
     uploads.remove([row.id])
-    with pytest.raises(UploadConflictError, match="restored"):
+    with pytest.raises(UploadConflictError, match="Restore it"):
         uploads.confirm([row.id])
     uploads.restore([row.id])
     with pytest.raises(UploadConflictError, match="dogs"):
@@ -319,7 +319,7 @@ def test_restored_feedback_that_nobody_confirmed_waits_again(uploads: Uploads, h
     assert [picture.checked for picture in uploads.active()] == [True]
 
 
-def test_the_list_begins_with_what_most_needs_a_look(uploads: Uploads, home: Settings) -> None:
+def test_the_list_starts_with_the_most_urgent_uploads(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS[:5]), "cats")
     prediction = Predictor(settings=home, threads=1).predict(CATS[5])
     waiting = uploads.feedback(CATS[5], "dog", prediction, "192.0.2.7").id
@@ -336,14 +336,14 @@ def test_the_list_begins_with_what_most_needs_a_look(uploads: Uploads, home: Set
     assert uploads.counts()["kept_out"] == 1
 
 
-def test_who_confirmed_a_picture_while_the_review_ran_is_right(uploads: Uploads) -> None:
+def test_a_confirmation_during_a_review_wins(uploads: Uploads) -> None:
     uploads.add(named(CATS[:2]), "cats")
     uploads.confirm([1])
     uploads.record_review({1: {"problem": DOUBTED}, 2: {"problem": DOUBTED}, 99: {"problem": DOUBTED}})
     assert [row.id for row in uploads.active()] == [1]
 
 
-def test_a_database_that_fails_is_told_and_loses_no_picture(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_database_is_reported_and_loses_no_image(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*_: object) -> None:
         raise OperationalError("INSERT", {}, Exception("database is locked"))
 
@@ -356,9 +356,7 @@ def test_a_database_that_fails_is_told_and_loses_no_picture(uploads: Uploads, mo
     assert uploads.add(named(CATS[:1]), "cats").duplicates == 1
 
 
-def test_without_a_connection_in_time_nothing_is_kept_as_the_sender_is_told(
-    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_connection_in_time_nothing_is_stored(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_in_time(*_: object) -> None:
         raise PoolTimeoutError("QueuePool limit of size 2 overflow 5 reached")
 
@@ -372,7 +370,7 @@ def test_without_a_connection_in_time_nothing_is_kept_as_the_sender_is_told(
 
 def test_quotas_and_free_disk_are_kept(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     few = open_uploads(load_settings(home=home.home, max_kept_pictures=2))
-    with pytest.raises(DiskFullError, match=r"CATDOG_MAX_KEPT_PICTURES.*2 were kept"):
+    with pytest.raises(DiskFullError, match=r"CATDOG_MAX_KEPT_PICTURES.*2 images were stored"):
         few.add(named(CATS), "cats")
     assert len(few.active()) == 2
     assert few.add(named(CATS[:2]), "cats").duplicates == 2
@@ -395,7 +393,7 @@ def test_a_full_disk_leaves_nothing_half(uploads: Uploads, home: Settings, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(DiskFullError, match="0 were kept"):
+        with pytest.raises(DiskFullError, match="0 images were stored"):
             uploads.add(named(CATS[2:]), "cats")
     assert kept_files(home) == before
     assert len(uploads.active()) == 2
@@ -423,7 +421,7 @@ def test_a_change_that_fails_half_way_changes_nothing(
     assert {row.folder for row in uploads.active()} == {"cats"}
 
 
-def test_repair_brings_files_and_rows_together(uploads: Uploads, home: Settings) -> None:
+def test_repair_makes_files_and_rows_consistent(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS), "cats")
     rows = uploads.active()
     table = tables.uploads
@@ -446,7 +444,7 @@ def test_repair_brings_files_and_rows_together(uploads: Uploads, home: Settings)
     assert len(uploads.active()) == 6
 
 
-def test_a_lost_database_loses_no_picture(uploads: Uploads, home: Settings) -> None:
+def test_a_lost_database_loses_no_image(uploads: Uploads, home: Settings) -> None:
     uploads.add(named(CATS), "cats")
     uploads.remove([1])
     hashes = {row.sha256 for row in uploads.active()}
@@ -480,7 +478,7 @@ def sender(home: Settings, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_kill_9_loses_nothing_that_was_acknowledged(home: Settings) -> None:
+def test_a_kill_loses_nothing_that_was_acknowledged(home: Settings) -> None:
     for delay in (0.02, 0.11, 0.23):
         process = sender(home, 500)
         assert process.stdout is not None
@@ -502,7 +500,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(home: Settings) -> None:
         uploads.storage.engine.dispose()
 
 
-def test_two_processes_that_send_the_same_keep_it_once(home: Settings) -> None:
+def test_an_image_sent_by_two_processes_is_stored_once(home: Settings) -> None:
     processes = [sender(home, 20) for _ in range(2)]
     told = [[line.split() for line in process.communicate(timeout=60)[0].splitlines()] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]

@@ -1,4 +1,4 @@
-"""What the review finds: labels that look wrong, batches to keep out, copies of test pictures."""
+"""The review finds wrong labels, batches to exclude, and copies of test images."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from catdog.storage import database
 
 
 def two_kinds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make features of two classes that lie apart, `(count, 32)`, and their labels."""
+    """Return features of two separable classes, `(count, 32)`, and their labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     features = rng.normal(0, 1, (count, 32)) + np.where(labels[:, np.newaxis] == 1, 2, -2) * (np.arange(32) < 8)
@@ -60,7 +60,7 @@ def test_a_batch_does_not_vouch_for_itself() -> None:
     assert doubted.mean() > 0.9
 
 
-def test_nothing_to_judge_is_nothing_found() -> None:
+def test_without_images_there_are_no_issues() -> None:
     base, base_labels = two_kinds(60, 1)
     doubted, quality = find_doubted(base[:0], base_labels[:0], [], base, base_labels)
     assert doubted.shape == quality.shape == (0,)
@@ -68,7 +68,7 @@ def test_nothing_to_judge_is_nothing_found() -> None:
     assert not find_near_copies(base, base[:1]).any()
 
 
-def test_near_copies_and_pairs_are_found() -> None:
+def test_near_duplicates_and_pairs_are_found() -> None:
     rng = np.random.default_rng(0)
     test = rng.normal(0, 1, (50, 64)).astype(np.float32)
     copies = test[[3, 7]] + rng.normal(0, 0.05, (2, 64))
@@ -97,7 +97,7 @@ def test_a_batch_of_wrong_labels_is_kept_out_until_a_person_confirms(uploads: Up
     assert len(uploads.active()) == 24
 
 
-def test_uploads_in_the_memory_of_the_champion_do_not_vouch_for_themselves(uploads: Uploads, home: Settings) -> None:
+def test_uploads_in_the_replay_memory_do_not_confirm_themselves(uploads: Uploads, home: Settings) -> None:
     bad = uploads.add(drawings("cat", 7000, 12), "dogs").batch
     review(uploads)
     rows = uploads.page(limit=99)[0]
@@ -127,7 +127,7 @@ def test_uploads_in_the_memory_of_the_champion_do_not_vouch_for_themselves(uploa
     assert [(row["batch"], row["verdict"]) for row in findings["batches"]] == [(bad, "quarantined")]
 
 
-def test_the_report_counts_now_and_says_whether_its_findings_are_of_now(uploads: Uploads) -> None:
+def test_the_report_has_current_counts_and_says_if_its_findings_are_current(uploads: Uploads) -> None:
     uploads.add(drawings("cat", 7000, 6), "cats", "first", "192.0.2.1")
     uploads.add(drawings("dog", 7000, 2), "dogs", "second", "192.0.2.2")
     before = report(uploads)

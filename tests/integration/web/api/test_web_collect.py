@@ -355,7 +355,7 @@ def test_flipped_labels_and_copies_of_test_photographs_stay_out_of_a_retraining(
         assert upload(client, *pictures, category=name, batch=batch).json["accepted"] == len(pictures)
     tested = sorted((shared / "cat-and-dog" / "test" / "cats").glob("*.jpg"))[:2]
     exact = upload(client, tested[0].read_bytes(), batch="exact").json
-    assert "measured on this image" in exact["rejected"][0]["reason"]
+    assert "in the test set" in exact["rejected"][0]["reason"]
     copies = [encode(Image.open(path), quality=90) for path in tested]
     assert upload(client, *copies, batch="copies").json["accepted"] == 2
 

@@ -81,7 +81,7 @@ def test_a_version_works_elsewhere(local: FlaskClient, home: Settings, tmp_path:
         assert str(tmp_path) not in archive.read("1/metadata.json").decode()
         archive.extractall(elsewhere.models_dir)
     ModelStore(elsewhere.models_dir).promote(1, "taken over")
-    require_problem(local.get("/api/models/7/download"), 404, "no version 7")
+    require_problem(local.get("/api/models/7/download"), 404, "No version 7")
 
 
 def test_a_damaged_version_is_not_downloadable(local: FlaskClient, home: Settings) -> None:

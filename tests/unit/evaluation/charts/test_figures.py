@@ -1,4 +1,4 @@
-"""The tables behind the charts, and the curves and bins that an assessment holds."""
+"""Rows of the charts, and curves and bins of an assessment."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from catdog.evaluation import curves
 from catdog.evaluation.charts.catalog import fill
 from catdog.evaluation.charts.chart import Chart
 from catdog.evaluation.charts.figures import Figures, Row
-from catdog.evaluation.diagnostics import EXAMPLES_A_CELL, Assessments, assess, assess_version
+from catdog.evaluation.diagnostics import EXAMPLES_PER_CELL, Assessments, assess, assess_version
 from catdog.evaluation.metrics import compute_metrics
 from catdog.registry.store import ModelStore, ModelVersion
 from catdog.settings import Settings
@@ -39,7 +39,7 @@ def test_a_roc_curve_is_thinned_and_keeps_its_ends_and_area() -> None:
     assert curve["auc"] == pytest.approx(metrics["roc_auc"])
 
 
-def test_curves_of_a_class_without_pictures_are_none() -> None:
+def test_curves_of_a_class_without_images_are_none() -> None:
     probabilities, labels = answers(20)
     assert curves.roc(probabilities.astype(float), labels * 0, 1) is None
     assert curves.roc(probabilities.astype(float), labels * 0, 0) is None
@@ -49,7 +49,7 @@ def test_curves_of_a_class_without_pictures_are_none() -> None:
     assert {rate["class"] for rate in found["rates"] if rate["measure"] == "recall"} == {0}
 
 
-def test_a_perfect_answer_has_a_perfect_precision_recall_curve() -> None:
+def test_perfect_predictions_have_a_perfect_precision_recall_curve() -> None:
     labels = np.array([0, 1, 0, 1])
     curve = curves.precision_recall(np.eye(2)[labels], labels, 1)
     assert curve is not None
@@ -64,14 +64,14 @@ def test_every_bin_of_reliability_has_an_interval_around_its_accuracy() -> None:
     assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows)
 
 
-def test_the_histogram_counts_right_and_wrong_answers() -> None:
+def test_the_histogram_counts_correct_and_wrong_predictions() -> None:
     probabilities = np.array([[0.99, 0.01], [0.52, 0.48], [1.0, 0.0]], np.float32)
     found = curves.confidence_histogram(probabilities, np.array([0, 1, 0]))
     assert found["right"] == [0] * 19 + [2]
     assert found["wrong"] == [0] * 10 + [1] + [0] * 9
 
 
-def test_examples_start_with_the_surest_mistakes() -> None:
+def test_examples_start_with_the_most_confident_mistakes() -> None:
     probabilities, labels = answers()
     examples = assess(probabilities, labels, [(str(i), f"{i}.jpg") for i in range(len(labels))])["examples"]
     wrong = [example for example in examples if example["true"] != example["answered"]]
@@ -81,13 +81,13 @@ def test_examples_start_with_the_surest_mistakes() -> None:
     assert surest == sorted(surest, reverse=True)
     least = [max(example["probabilities"]) for example in right]
     assert least == sorted(least)
-    assert len(right) == 2 * EXAMPLES_A_CELL
+    assert len(right) == 2 * EXAMPLES_PER_CELL
     assert surest[0] == pytest.approx(
         float(probabilities.max(axis=1)[probabilities.argmax(axis=1) != labels].max()), abs=1e-4
     )
 
 
-def test_a_version_holds_what_its_kept_features_give_again(trained: Settings) -> None:
+def test_a_stored_assessment_matches_the_replayed_features(trained: Settings) -> None:
     version = ModelStore(trained.models_dir).get(1)
     held, computed = version.assessment(), assess_version(version)
     assert held is not None
@@ -99,7 +99,7 @@ def test_a_version_holds_what_its_kept_features_give_again(trained: Settings) ->
     assert {e["path"].split("/")[0] for e in computed["examples"]} == {"test"}
 
 
-def test_the_bundled_model_is_assessed_as_its_metrics_say(bundled: Settings) -> None:
+def test_the_assessment_of_the_bundled_model_matches_its_metrics(bundled: Settings) -> None:
     version = ModelStore(bundled.models_dir).get(1)
     found = version.assessment()
     assert found is not None
@@ -128,7 +128,7 @@ def test_a_version_saved_before_there_were_assessments_is_assessed(trained: Sett
 
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("n", [12, 400])
-def test_curves_are_those_of_scikit_learn(classes: int, n: int) -> None:
+def test_curves_match_scikit_learn(classes: int, n: int) -> None:
     rng = np.random.default_rng(n)
     probabilities = rng.dirichlet(np.ones(classes), n).round(1)  # many equal scores
     labels = rng.integers(0, classes, n)
@@ -163,12 +163,12 @@ def test_every_chart_has_a_table_whose_rows_have_its_columns() -> None:
     assert [row["pictures"] for row in shown["dataset"].rows] == [30, 10, 5, 5, 2, 0]
     assert [row["share"] for row in shown["balance"].rows] == [0.75, 0.25, 0.5, 0.5]
     assert {row["verdict"] for row in shown["activity"].rows} == {"Cat", "unsure"}
-    for kind in ("test pictures", "last 24 hours"):
+    for kind in ("test images", "last 24 hours"):
         assert sum(row["share"] for row in shown["drift"].rows if row["answers"] == kind) == pytest.approx(1)
     assert sum(row["pictures"] for row in shown["confusion"].rows) == 400
 
 
-def test_without_numbers_every_table_is_empty_and_says_what_to_do() -> None:
+def test_without_figures_every_table_is_empty_and_says_what_to_do() -> None:
     for table in fill(Figures.of_version({"classes": ["cats", "dogs"]}, None)):
         assert table.rows == (), table.name
         assert table.empty.endswith(".")

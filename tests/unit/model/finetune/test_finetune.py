@@ -29,7 +29,7 @@ class Data(NamedTuple):
 
 
 class PowerCutError(Exception):
-    """What a test's progress callback raises in place of a power cut."""
+    """Raised by a test's progress callback to simulate a power cut."""
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +74,13 @@ def differ(one: Path, other: Path) -> float:
 
 
 def changed(data: Data, tuned: Path, layers: tuple[str, ...]) -> list[bool]:
-    """Say which layers compute something else: whose kernel, batch norm folded in, differs."""
+    """Return the layers whose kernel differs after folding batch norm."""
     before, after = (fold(build_keras_backbone(path, 32)) for path in (data.weights, tuned))
     kernels = [(before.get_layer(name).get_weights()[0], after.get_layer(name).get_weights()[0]) for name in layers]
     return [not np.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in kernels]
 
 
-def test_result_loads_into_plain_mobilenet_and_differs(data: Data, finished: tuple[Path, list[Any]]) -> None:
+def test_the_result_loads_into_plain_mobilenet_and_differs(data: Data, finished: tuple[Path, list[Any]]) -> None:
     tuned, _ = finished
     assert all(np.isfinite(array).all() for array in weights_of(tuned))
     assert changed(data, tuned, ("block_15_project", "block_16_project", "Conv_1")) == [False, True, True]
@@ -94,10 +94,10 @@ def test_progress_counts_up_to_the_end(finished: tuple[Path, list[FineTuneProgre
     assert ends[-1].eta_seconds == 0
 
 
-def test_same_call_returns_at_once_and_leaves_no_cache(data: Data, finished: tuple[Path, list[Any]]) -> None:
+def test_the_same_call_returns_at_once_and_leaves_no_cache(data: Data, finished: tuple[Path, list[Any]]) -> None:
     tuned, _ = finished
     before = tuned.stat().st_mtime_ns
-    shuffled = data._replace(pictures=data.pictures[::-1], labels=data.labels[::-1])  # order does not matter
+    shuffled = data._replace(pictures=data.pictures[::-1], labels=data.labels[::-1])  # order doesn't matter
     seen: list[FineTuneProgress] = []
     assert tune(shuffled, tuned.parent, on_progress=seen.append) == tuned
     assert seen == []
@@ -105,7 +105,7 @@ def test_same_call_returns_at_once_and_leaves_no_cache(data: Data, finished: tup
     assert not (tuned.parent / CACHE).exists()
 
 
-def test_interrupted_run_goes_on_and_ends_the_same(
+def test_an_interrupted_run_resumes_with_the_same_result(
     data: Data, finished: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
     def stop_in_second_epoch(progress: FineTuneProgress) -> None:
@@ -120,7 +120,7 @@ def test_interrupted_run_goes_on_and_ends_the_same(
     assert differ(resumed, finished[0]) < 1e-5
 
 
-def test_other_options_start_afresh_and_can_tune_every_layer(
+def test_other_options_start_again_and_can_tune_every_layer(
     data: Data, finished: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
     shutil.copytree(finished[0].parent, tmp_path, dirs_exist_ok=True)
@@ -157,7 +157,7 @@ def test_folding_and_unfolding_change_nothing() -> None:
     assert np.abs(plain.predict(pixels, verbose=0) - expected).max() < 1e-4 * scale
 
 
-def test_views_are_about_the_whole_picture_and_repeat_by_seed() -> None:
+def test_views_cover_the_whole_image_and_are_repeatable() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[24:40, 24:40] = 255  # a white square in the middle
     views = [random_view(picture, 56, np.random.default_rng(seed)) for seed in range(40)]
@@ -171,14 +171,14 @@ def test_views_are_about_the_whole_picture_and_repeat_by_seed() -> None:
     "wrong", [{"blocks": 0}, {"blocks": 18}, {"epochs": 0}, {"image_size": 100}, {"ema": 1.0}, {"learning_rate": 0}]
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="Received"):
+    with pytest.raises(ValueError, match="must be"):
         replace(OPTIONS, **wrong)
 
 
-def test_missing_pictures_and_weights_are_refused(data: Data, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="training picture"):
+def test_missing_images_and_weights_are_refused(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="training image"):
         tune(data._replace(pictures=[], labels=np.array([], np.int64)), tmp_path)
     with pytest.raises(DatasetError, match="label"):
         tune(data._replace(labels=data.labels + 1), tmp_path)
-    with pytest.raises(BackboneError, match="Received"):
+    with pytest.raises(BackboneError, match="needs MobileNetV2 weights"):
         tune(data._replace(weights=tmp_path / "none.weights.h5"), tmp_path)

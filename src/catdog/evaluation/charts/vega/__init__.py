@@ -1,7 +1,4 @@
-"""Vega's script, which draws charts in a browser.
-
-`hatch_build.py` writes it here when catdog is installed; nothing makes or fetches it at run time.
-"""
+"""Vega's script, which draws charts in a browser. `hatch_build.py` writes it here on installation."""
 
 from functools import cache
 from pathlib import Path
@@ -18,15 +15,15 @@ def script_file(*, compressed: bool = False) -> Path:
     """Return the script's file: 0.9 MB, or 0.3 MB with gzip.
 
     Raises:
-        ChartError: catdog was not installed, only its source is there.
+        ChartError: the script is missing, as in a source tree without installation.
     """
     path = SCRIPT.with_suffix(".js.gz") if compressed else SCRIPT
     if not path.is_file():
-        raise ChartError("The script that draws charts is missing. Install catdog again: pip install -e .")
+        raise ChartError("The script that draws charts is missing. Reinstall catdog: pip install -e .")
     return path
 
 
 @cache
 def script_digest() -> str:
-    """Name the script's contents; raises as `script_file`."""
+    """Return a short digest of the script; raises the errors of `script_file`."""
     return file_sha256(script_file())[:_DIGEST_LENGTH]
