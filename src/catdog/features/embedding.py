@@ -1,6 +1,6 @@
-"""Cached features of pictures, by (SHA-256 of the bytes, backbone, view).
+"""Cached features of images, by (SHA-256 of the bytes, backbone, view).
 
-The backbone runs once for each picture and view, whatever is trained, retrained or measured afterwards.
+The backbone runs once for each image and view, whatever is trained, retrained or measured afterwards.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from catdog.storage import database, tables
 from catdog.storage.contention import why_no_database
 
 FLUSH_EVERY: Final = 64
-"""Pictures between writes: what a kill loses at most."""
+"""Images between writes: what a kill loses at most."""
 
 READ_SECONDS: Final = 5.0
 """How long a database that others hold is waited for by those who can do without it."""
@@ -37,9 +37,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embedded:
-    """Features of pictures: `vectors` `(N, V, D) float16`, `labels` `(N,) int64`, and which pictures they are.
+    """Features of images: `vectors` `(N, V, D) float16`, `labels` `(N,) int64`, and which images they are.
 
-    `failed` are pictures that were usable when scanned and are not now; they are in none of the arrays.
+    `failed` are images that were usable when scanned and are not now; they are in none of the arrays.
     """
 
     pictures: tuple[Picture, ...]
@@ -98,7 +98,7 @@ def _in_one_order(rows: dict[tuple[str, int], Vector]) -> list[tuple[tuple[str, 
 
 
 def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]) -> dict[str, Vector] | None:
-    """Give what is cached of `hashes` under view 0; None where the database cannot be used now."""
+    """Return what is cached of `hashes` under view 0; None where the database cannot be used now."""
     if not database.database_exists(settings):
         return {}
     try:
@@ -110,7 +110,7 @@ def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]
     except Exception as error:
         if not isinstance(error, OSError) and why_no_database(error) is None:
             raise
-        _log.warning("Cached features cannot be read now: %s", database.own_words(error))
+        _log.warning("Cached features cannot be read now: %s", database.driver_message(error))
         return None
 
 
@@ -124,13 +124,13 @@ def embed(
     limits: Limits = Limits(),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
-    """Give the features of `pictures`, computing and caching those that are not cached.
+    """Return the features of `pictures`, computing and caching those that are not cached.
 
     Args:
         pictures: N of them; each file must still hold the bytes of its hash.
-        views: V; view 0 is the plain picture, 1 to V - 1 are augmented (see `preprocessing.decode_views`).
-        threads: pictures under way at once.
-        on_progress: called with (pictures computed, pictures to compute).
+        views: V; view 0 is the plain image, 1 to V - 1 are augmented (see `preprocessing.decode_views`).
+        threads: images under way at once.
+        on_progress: called with (images computed, images to compute).
     """
     cached = [cache.read([p.sha256 for p in pictures], view) for view in range(views)]
     missing = [p for p in pictures if any(p.sha256 not in known for known in cached)]
@@ -164,7 +164,7 @@ def embed(
 
 
 def read_embedded(pictures: Sequence[Picture], cache: FeatureCache) -> Embedded:
-    """Give the cached plain features of `pictures`; those that have none are left out, and no backbone is needed."""
+    """Return the cached plain features of `pictures`; those that have none are left out, and no backbone is needed."""
     known = cache.read([picture.sha256 for picture in pictures], view=0)
     kept = tuple(picture for picture in pictures if picture.sha256 in known)
     return Embedded(

@@ -266,7 +266,9 @@ class Counts:
 
     def _warn(self, error: Exception) -> None:
         if not self._failing:
-            _log.warning("Counts wait in memory: the database cannot be used. Received: %s", database.own_words(error))
+            _log.warning(
+                "Counts wait in memory: the database cannot be used. Received: %s", database.driver_message(error)
+            )
         self._failing = True
 
 

@@ -15,7 +15,7 @@ from catdog.monitoring.counts import Counts
 from catdog.prediction.predictor import Predictor
 from catdog.settings import Settings
 from catdog.storage.contention import why_no_database
-from catdog.storage.database import own_words
+from catdog.storage.database import driver_message
 from catdog.web.condition import LOOK_SECONDS, Condition
 from catdog.web.live_model import LiveModel
 from catdog.web.memory import release_memory
@@ -88,7 +88,7 @@ class Service:
             except Exception as error:  # a thread that ended would end the swapping, or the counting, for good
                 is_known = isinstance(error, CatdogError) or why_no_database(error)  # the sentence says it all
                 sentence = "A task of the server failed; it is tried again. Received: %s"
-                _log.error(sentence, own_words(error), exc_info=None if is_known else error)
+                _log.error(sentence, driver_message(error), exc_info=None if is_known else error)
 
 
 def current_settings() -> Settings:
