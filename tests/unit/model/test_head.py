@@ -43,7 +43,7 @@ def test_a_damaged_head_is_refused(head: Head, tmp_path: Path) -> None:
     with pytest.raises(VersionCorruptError):
         Head.load(path)
     Head(head.hidden_weights, head.hidden_bias[:-1], head.output_weights, head.output_bias).save(path)
-    with pytest.raises(VersionCorruptError, match="do not fit together"):
+    with pytest.raises(VersionCorruptError, match="don't fit together"):
         Head.load(path)
 
 
