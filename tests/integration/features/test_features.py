@@ -77,7 +77,7 @@ def test_an_image_damaged_after_the_scan_is_reported_as_failed(
     assert embedded.pictures == (pictures[0], pictures[3])
     assert embedded.vectors.shape == (2, 1, 1280)
     reasons = {picture.path.name: reason for picture, reason in embedded.failed}
-    assert "cannot be read" in reasons[pictures[1].path.name]
+    assert "Can't read the file" in reasons[pictures[1].path.name]
     assert "changed after it was scanned" in reasons[pictures[2].path.name]
 
 
