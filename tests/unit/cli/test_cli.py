@@ -151,16 +151,16 @@ def test_names_with_brackets_are_shown_as_they_are(trained: Settings, tmp_path: 
 
 def test_wrong_options_about_folders_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     refused = run(tmp_path / "home", "train", tmp_path, "--layout", "nonsense", code=2).stderr
-    assert "--layout takes levels of folders" in refused
+    assert "--layout must be one of classes" in refused
     assert "Traceback" not in refused
 
 
 def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:
     finished = run(tmp_path / "home", "data", "import", "absent", code=1)
-    assert finished.stderr.startswith("Error: A folder, zip or tar of pictures is needed. There is no such file. ")
+    assert finished.stderr.endswith("/absent is not a folder, zip or tar of images. There is no such file.\n")
     assert "Traceback" not in finished.stderr
     document = json.loads(run(tmp_path / "home", "train", "absent", "--json", code=1).stdout)
-    assert document["error"].startswith("A folder of pictures is needed")
+    assert document["error"].endswith("/absent is not a folder. Name a folder of images.")
     assert not (tmp_path / "home").exists()
     wrong = run(tmp_path / "home", "doctor", code=2, CATDOG_PRECISION="f8")
     assert "CATDOG_PRECISION" in wrong.stderr
