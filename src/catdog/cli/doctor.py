@@ -15,7 +15,7 @@ from catdog.features.frameworks import openvino_core
 from catdog.monitoring import tracing
 from catdog.registry.store import ModelStore
 from catdog.settings import Settings, available_cores
-from catdog.storage.database import database_exists, is_current, own_words
+from catdog.storage.database import database_exists, driver_message, is_current
 from catdog.storage.regular_files import file_in_the_way
 
 _RUNTIME_PACKAGES: Final = ("openvino", "numpy", "pillow", "sqlalchemy")
@@ -125,7 +125,7 @@ def _database(settings: Settings, problems: list[str]) -> str:
             return f"{place} (not created yet)"
         return place if is_current(settings) else f"{place} (older tables, upgraded when it is opened)"
     except Exception as error:  # a server, its driver and a file can fail in any way
-        problems.append(f"The database {place} can't be used: {own_words(error).strip()}")
+        problems.append(f"The database {place} can't be used: {driver_message(error).strip()}")
         return place
 
 

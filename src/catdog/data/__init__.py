@@ -1,1 +1,1 @@
-"""Images on their way to features: folders and archives read, images decoded, classes and splits found."""
+"""From folders and archives to labelled, decoded images with classes and splits."""

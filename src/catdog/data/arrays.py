@@ -1,7 +1,7 @@
-"""Arrays in `.npz` files that others may have made: their sizes are checked before a byte of them is read.
+"""Reading of untrusted `.npz` files.
 
-A file of a kilobyte can claim 10^12 elements, or unpack to gigabytes. NumPy allocates what a header claims, so the
-headers are read first. Nothing is unpickled.
+A file of a kilobyte can claim 10^12 elements or unpack to gigabytes, and NumPy allocates what a header claims. So the
+headers are checked first. Nothing is unpickled.
 """
 
 import math
@@ -21,16 +21,16 @@ from catdog.data.archives.zips import open_zip
 from catdog.errors import DatasetError, VersionCorruptError
 
 MOST_BYTES: Final = 64 * 2**20
-"""Bytes that the arrays of a file may take together. The largest that is written, `replay.npz`, takes 12 MB."""
+"""Maximum bytes of all arrays of a file. The largest of catdog's files, `replay.npz`, takes 12 MB."""
 
 MOST_MEMBERS: Final = 64
 MOST_LIST_BYTES: Final = 64 * 2**10
 
 LARGEST_NUMBER: Final = 10**9
-"""Of what features are multiplied with. Fitted weights are under 100; two layers of these stay finite in float32."""
+"""Maximum weight. Fitted weights are under 100; two layers of this maximum stay finite in float32."""
 
 _KINDS: Final = "fiuU"
-"""Kinds of elements that are read: numbers and text, never objects."""
+"""Accepted types of elements: numbers and text, never objects."""
 
 _HEADERS: Final = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _FAILURES: Final = (
@@ -39,7 +39,7 @@ _FAILURES: Final = (
 )
 
 _reading = threading.Lock()
-"""NumPy parses a header as Python, and where several threads do, CPython 3.11 can end with a SystemError
+"""NumPy parses headers as Python, which in several threads can raise SystemError in CPython 3.11
 (https://github.com/python/cpython/issues/106905)."""
 
 
@@ -48,24 +48,24 @@ def read_arrays(path: Path, names: Mapping[str, int], what: str, *, most_bytes: 
 
     Args:
         path: the file.
-        names: dimensions that each array must have, by its name; others in the file are not read.
-        what: names the file in errors, such as "head".
-        most_bytes: most bytes of all arrays together.
+        names: number of dimensions by array; other arrays are not read.
+        what: name of the file in errors, such as "head".
+        most_bytes: maximum bytes of all arrays together.
 
     Raises:
-        VersionCorruptError: there is no such file, it's not whole, too large, or an array has other dimensions, holds
-            anything but numbers and text, or NaN or infinity.
+        VersionCorruptError: the file is missing, damaged or too large, or an array has other dimensions, or contains
+            NaN, infinity, or anything but numbers and text.
     """
     try:
         if not path.is_file() or path.stat().st_size > 2 * most_bytes:
-            raise ValueError(f"a file of at most {2 * most_bytes:,} bytes is needed")
+            raise ValueError(f"must be a file of at most {2 * most_bytes:,} bytes")
         with (
             path.open("rb") as file,
             open_zip(file, max_files=MOST_MEMBERS, max_directory=MOST_LIST_BYTES) as archive,
         ):
             return _read_members(archive, names, most_bytes)
     except _FAILURES as error:
-        raise VersionCorruptError(f"The {what} cannot be read: {_reason(error)} ({path}).") from error
+        raise VersionCorruptError(f"Can't read the {what}: {path}: {_reason(error)}.") from error
 
 
 def _read_members(archive: zipfile.ZipFile, names: Mapping[str, int], most_bytes: int) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _read_members(archive: zipfile.ZipFile, names: Mapping[str, int], most_bytes
         if array.ndim != dimensions:
             raise ValueError(f"{name} has {array.ndim} dimensions, not {dimensions}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{name} holds NaN or infinity")
+            raise ValueError(f"{name} contains NaN or infinity")
         left -= array.nbytes
         found[name] = array
     return found
@@ -87,11 +87,11 @@ def _read(member: IO[bytes], name: str, most_bytes: int) -> NDArray[Any]:
     try:
         with _reading:
             shape, in_columns, dtype = _HEADERS[npy.read_magic(member)](member)
-    except Exception as error:  # NumPy parses it as Python, which fails in many ways
-        raise ValueError(f"the header of {name} cannot be read") from error
+    except Exception as error:  # NumPy parses it as Python, which can fail in many ways
+        raise ValueError(f"the header of {name} is damaged") from error
     size = math.prod(shape) * dtype.itemsize
     if dtype.kind not in _KINDS or dtype.itemsize == 0 or min(shape, default=0) < 0 or size > most_bytes:
-        raise ValueError(f"{name} claims {math.prod(shape):,} elements of {dtype}: too many, or no numbers")
+        raise ValueError(f"{name} claims {math.prod(shape):,} elements of {dtype}, which are too many or not numbers")
     data = member.read(size + 1)
     if len(data) != size:
         raise ValueError(f"{name} isn't as long as it claims")
@@ -99,21 +99,21 @@ def _read(member: IO[bytes], name: str, most_bytes: int) -> NDArray[Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Say in short what is wrong; the file's own contents may be anything."""
+    """Return a short reason without unprintable characters, which the file's contents may have."""
     said = str(error) if type(error) in (ValueError, DatasetError) else type(error).__name__
     return "".join(c for c in said if c.isprintable())[:200].rstrip(".")
 
 
 def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Turn numbers into float32.
+    """Convert numbers to float32.
 
     Raises:
-        ValueError: these aren't numbers, or one is NaN or over `LARGEST_NUMBER`.
+        ValueError: they aren't numbers, or one is NaN or exceeds `LARGEST_NUMBER`.
     """
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"numbers are needed, not {array.dtype}")
+        raise ValueError(f"must contain numbers, not {array.dtype}")
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32)
     if not (np.abs(floats) <= LARGEST_NUMBER).all():
-        raise ValueError(f"it holds NaN, infinity or numbers over {LARGEST_NUMBER:,}")
+        raise ValueError(f"it contains NaN, infinity or numbers over {LARGEST_NUMBER:,}")
     return floats

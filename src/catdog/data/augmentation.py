@@ -1,4 +1,4 @@
-"""Augmented views of a picture: turned, mirrored, cropped and brightened, the same for the same picture and number."""
+"""Augmentation: reproducible views of an image, rotated, mirrored, cropped and brightened."""
 
 from functools import cached_property
 from typing import Final
@@ -7,27 +7,27 @@ import numpy as np
 from PIL import Image
 
 MARGIN: Final = 32
-"""Pixels of mirrored border around a picture before it is turned, so that corners do not turn black."""
+"""Pixels of mirrored border added before a rotation, which keeps corners from turning black."""
 
 MAX_TURN: Final = 15.0
-"""Largest rotation, degrees either way."""
+"""Maximum rotation in degrees, in either direction."""
 
 LEAST_CROP: Final = 0.75
-"""Least share of a side that a crop keeps."""
+"""Minimum share of a side that a crop keeps."""
 
 BRIGHTNESS: Final = 0.25
-"""Largest relative change of brightness, either way."""
+"""Maximum relative change of brightness, in either direction."""
 
 
 class Augmenter:
-    """Makes views of one square picture; `key` (any bytes, such as the picture's hash) fixes what they are."""
+    """Views of a square image, determined by `key` (any bytes, such as the image's hash)."""
 
     def __init__(self, square: Image.Image, key: bytes) -> None:
         self._square = square
         self._key = key
 
     def view(self, number: int) -> Image.Image:
-        """Make view `number`, at least 1, of the size of the picture: all in one resampling, then the brightness."""
+        """Return view `number`, at least 1, in the size of the image."""
         rng = np.random.default_rng([*self._key[:8], number])
         size = self._square.width
         turn = np.deg2rad(rng.uniform(-MAX_TURN, MAX_TURN))

@@ -1,7 +1,4 @@
-"""Files and folders that lie beside images and are nobody's images: system files, labels, readmes.
-
-Every command passes over the same ones. A file that a person names is read, whatever it is called.
-"""
+"""Files and folders besides images that all commands skip: system files, labels, readmes."""
 
 from pathlib import PurePosixPath
 from typing import Final
@@ -33,23 +30,23 @@ _SUFFIXES: Final = {
 
 
 def is_clutter_folder(name: str) -> bool:
-    """Tell whether a folder is hidden or a system's own."""
+    """Return whether a folder is hidden or a system folder."""
     return name.startswith(".") or name.casefold() in _FOLDERS
 
 
 def is_hidden_folder(name: str) -> bool:
-    """Tell whether a folder is hidden and no tool's own: `.cats` may be meant as a class, `.git` isn't."""
+    """Return whether a folder is hidden but not a tool's: `.cats` may be a class, `.git` isn't."""
     return name.startswith(".") and name.casefold() not in _TOOLS
 
 
 def is_clutter_file(name: str) -> bool:
-    """Tell by its name whether a file is hidden, a system's own, a label or a document."""
+    """Return whether a file is hidden, a system file, a label or a document, by its name."""
     folded = name.casefold()
     return name.startswith(".") or folded in _FILES or PurePosixPath(folded).suffix in _SUFFIXES
 
 
 def is_clutter(path: str) -> bool:
-    """Tell whether a file is clutter or lies in a clutter folder; `path` is that of a member of an archive."""
+    """Return whether an archive's member is clutter or in a clutter folder."""
     *folders, name = PurePosixPath(path.replace("\\", "/")).parts or ("",)
     inner = [folder for folder in folders if folder not in (".", "..")]
     return is_clutter_file(name) or any(map(is_clutter_folder, inner))

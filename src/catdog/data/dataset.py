@@ -1,7 +1,7 @@
-"""Folders to a manifest: which pictures there are, of which class, in which split, and what cannot be used.
+"""Scanning of folders into a manifest: images with class and split, and unusable files.
 
-Classes are the names of folders. What may be an image is judged by decoding it; what can't be used is listed with its
-reason and never stops the rest.
+Classes are the names of folders. Whether a file is an image is decided by decoding it. Unusable files are listed with
+the reason.
 """
 
 import hashlib
@@ -33,18 +33,18 @@ from catdog.text import counted, listed
 
 MIN_CLASSES: Final = 2
 MIN_PICTURES: Final = 10
-"""Fewest usable pictures in a class: under that, neither a fit nor a measurement means anything."""
+"""Minimum usable images per class; with fewer, neither training nor evaluation is meaningful."""
 
 MAX_COUNTED: Final = 10_000
-"""Most files that are counted in a hidden folder, only to be told of."""
+"""Maximum files counted in a hidden folder, for a remark."""
 
 MAX_PATH_BYTES: Final = 2000
-"""A file whose path is longer is used, and read anew at each scan."""
+"""Files with longer paths are used but read again in each scan."""
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What reading one file found; `problem` is None where the file can be used."""
+    """Result of reading a file; `problem` is None if it can be used."""
 
     path: Path
     size: int
@@ -55,7 +55,7 @@ class Scanned:
 
 @dataclass
 class ScanResult:
-    """A manifest, how the folders were read, and what `remember` needs to spare the next scan the reading."""
+    """A manifest, how the folders were read, and the files read, for `remember`."""
 
     manifest: Manifest
     reading: Reading
@@ -71,28 +71,28 @@ def scan(
 ) -> ScanResult:
     """Read a folder into a manifest; writes nothing.
 
-    The same bytes twice count once, in the test split where one of them lies there; the same bytes under two
-    classes are rejected. Where the data has no test or validation folder, a fixed share by hash is held out.
+    Copies of a file count once, in the test split if one is there, and are rejected if they are in several classes. If
+    there is no test or validation folder, a fixed share is held out by hash.
 
     Args:
         root: the data set's folder.
-        settings: limits, shares, threads, and the database that knows unchanged files from earlier scans.
-        layout: what a person says about the folders.
-        on_progress: called with (files done, files in all).
+        settings: limits, shares, threads, and the database with unchanged files of earlier scans.
+        layout: how to read the folders.
+        on_progress: called with (files done, files in total).
 
     Raises:
-        DatasetError: no such folder, folders that can't be read as a layout, fewer than 2 classes, or fewer than 10
-            usable pictures in a class.
+        DatasetError: the folder is missing, its layout is unclear, or there are fewer than 2 classes or 10 usable
+            images per class.
     """
     result = read_folder(root, settings, layout=layout, on_progress=on_progress)
     return replace(result, manifest=divide(result.manifest, settings))
 
 
 def divide(manifest: Manifest, settings: Settings) -> Manifest:
-    """Check that a data set can be trained on, hold out what no folder holds out, and remark on what is missing.
+    """Check that a data set can be trained on, hold out missing splits, and add remarks on missing images.
 
     Raises:
-        DatasetError: too few classes or usable pictures, names that can't be told apart, or no training pictures.
+        DatasetError: there are too few classes or images, ambiguous names, or no training images.
     """
     _require_enough(manifest)
     divided = replace(manifest, pictures=hold_out(manifest.pictures, settings))
@@ -107,14 +107,14 @@ def read_folder(
     layout: Layout = GUESSED,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ScanResult:
-    """Read a folder as `scan` does, without asking for a minimum and without holding anything out.
+    """Read a folder like `scan`, but without a minimum and without holding out images.
 
     Raises:
-        DatasetError: no such folder, or folders that can't be read as a layout.
+        DatasetError: the folder is missing, or its layout is unclear.
     """
     root = absolute(root)
     if not root.is_dir():
-        raise DatasetError(f"A folder of pictures is needed. Received: {root}, which is not a folder.")
+        raise DatasetError(f"{root} is not a folder. Name a folder of images.")
     listing = list_tree(root)
     parts = {path: path.relative_to(root).parts for path in listing.files}
     folders = [path.relative_to(root).parts for path in listing.folders]
@@ -140,7 +140,7 @@ def read_folder(
 
 
 def _is_own(folders: Sequence[tuple[str, ...]]) -> bool:
-    """Tell whether `data/` holds what importing put there and nothing else, whatever its classes are called."""
+    """Return whether `data/` contains only imported images, whatever its classes are called."""
     fits = all(len(parts) <= 2 and parts[0] in SPLITS for parts in folders)
     return fits and any(len(parts) == 2 for parts in folders)
 
@@ -149,19 +149,19 @@ def _remarks(reading: Reading, manifest: Manifest, listing: Listing) -> tuple[st
     remarks = list(reading.remarks)
     unusable = {place.folder for place in reading.places.values()} - set(manifest.classes)
     if unusable:
-        remarks.append(f"Without a usable image: {listed(sorted(unusable))}.")
+        remarks.append(f"Without usable images: {listed(sorted(unusable))}.")
     hidden = {folder: sum(1 for _ in islice(walk(folder), MAX_COUNTED)) for folder in listing.hidden}
     if sum(hidden.values()):
         names = [f"{folder.relative_to(manifest.root)}/" for folder, count in hidden.items() if count]
         remarks.append(
-            f"Hidden folders are passed over, with {counted(sum(hidden.values()), 'file')}: {listed(names)}. Rename "
-            "them if they are classes."
+            f"Hidden folders are skipped, with {counted(sum(hidden.values()), 'file')}: {listed(names)}. Rename them "
+            "if they are classes."
         )
     return tuple(remarks)
 
 
 def _missing(manifest: Manifest) -> list[str]:
-    """Say which classes have no images in a split that others have some in."""
+    """Return remarks on classes without images in a split that other classes have."""
     remarks = []
     for split, counts in manifest.counts().items():
         without = [name for name, count in counts.items() if not count]
@@ -172,7 +172,7 @@ def _missing(manifest: Manifest) -> list[str]:
 
 
 def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
-    """Keep what a scan read, so that the next one reads only new and changed files; another may do so meanwhile."""
+    """Store the files read by a scan, so the next one reads only new and changed files."""
     rows = [
         {
             "path": str(s.path),
@@ -181,7 +181,7 @@ def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
             "sha256": s.sha256,
             "problem": s.problem,
         }
-        for s in sorted(scanned, key=lambda s: str(s.path))  # one order for all, so that none waits in a circle
+        for s in sorted(scanned, key=lambda s: str(s.path))  # the same order in all processes avoids deadlocks
         if _can_be_kept(s.path)
     ]
     insert = database.insert_into(engine, tables.files)
@@ -204,7 +204,7 @@ def _known_files(root: Path, settings: Settings) -> dict[str, Scanned]:
 
 
 def _can_be_kept(path: Path) -> bool:
-    """Tell whether the database takes a path: a file's name may be any bytes, and Postgres' indexes end at 2,704."""
+    """Return whether the database can store a path: UTF-8, and short enough for PostgreSQL's index (2,704 bytes)."""
     is_text = not any("\udc80" <= character <= "\udcff" for character in str(path))
     return is_text and len(os.fsencode(path)) <= MAX_PATH_BYTES
 
@@ -213,19 +213,19 @@ def _look(path: Path, known: dict[str, Scanned], limits: Limits, max_bytes: int)
     try:
         status = path.stat()
         before = known.get(str(path))
-        # What was refused is read again: the limits, or what can be decoded, may be others now.
+        # Rejected files are read again, as the limits or decoders may have changed.
         unchanged = before and (before.size, before.modified_ns) == (status.st_size, status.st_mtime_ns)
         if before and unchanged and before.problem is None:
             return before
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or device may never end
             return Scanned(path, -1, -1, "", "It is not a regular file.")
         if status.st_size > max_bytes:
-            problem = f"The file is too large; at most {max_bytes:,} bytes are allowed. Received: {status.st_size:,}."
+            problem = f"The file is too large: it has {status.st_size:,} bytes. The maximum is {max_bytes:,}."
             return Scanned(path, status.st_size, status.st_mtime_ns, "", problem)
         data = read_picture(path, max_bytes)
     except (OSError, PictureError) as error:
         broken = isinstance(error, FileNotFoundError) and path.is_symlink()
-        return Scanned(path, -1, -1, "", "It is a link that leads nowhere." if broken else str(error))
+        return Scanned(path, -1, -1, "", "It is a broken link." if broken else str(error))
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         verify(data, limits)
@@ -240,7 +240,7 @@ def _merge(
     scanned: Sequence[Scanned],
     rejected: list[Rejected],
 ) -> Manifest:
-    """Count each picture once, refuse contradictory labels, and number the classes."""
+    """Return a manifest with each image once, without contradictory labels, and with numbered classes."""
     rejected = [*rejected, *(Rejected(s.path, s.problem) for s in scanned if s.problem)]
     copies: dict[str, list[Path]] = defaultdict(list)
     for s in scanned:
@@ -252,7 +252,7 @@ def _merge(
     for sha256, paths in copies.items():
         names = sorted({placed[path].folder for path in paths})
         if len(names) > 1:
-            reason = f"The same picture lies under several classes: {', '.join(names)}."
+            reason = f"The same image is in several classes: {', '.join(names)}."
             rejected.extend(Rejected(path, reason) for path in paths)
             continue
         path = max(paths, key=lambda path: _PRECEDENCE[placed[path].split])
@@ -263,7 +263,7 @@ def _merge(
     return Manifest(root, classes, tuple(pictures), tuple(rejected), duplicates)
 
 
-# What is tested on must not be trained on: a copy in a held-out split takes the picture there.
+# A copy in a held-out split takes precedence, as test images must not be trained on.
 _PRECEDENCE: Final[dict[Split | None, int]] = {None: 0, "train": 1, "validation": 2, "test": 3}
 
 
@@ -274,15 +274,15 @@ def _require_enough(manifest: Manifest) -> None:
     unusable = counted(len(manifest.rejected), "unusable file")
     if len(manifest.classes) < MIN_CLASSES:
         raise DatasetError(
-            f"At least {MIN_CLASSES} class folders with usable pictures are needed, such as cats/ and dogs/, alone or "
-            f"under train/ and test/. Received: {found}, in {manifest.root} ({unusable}). `catdog data check` shows "
-            "how the folders are read; --layout says how to read them."
+            f"At least {MIN_CLASSES} class folders with usable images are needed, such as cats/ and dogs/, on their "
+            f"own or in train/ and test/. Found in {manifest.root}: {found} ({unusable}). `catdog data check` shows "
+            "how the folders are read; --layout sets how to read them."
         )
     require_distinct(manifest.classes)
     if min(counts[i] for i in range(len(manifest.classes))) < MIN_PICTURES:
         raise DatasetError(
-            f"At least {MIN_PICTURES} usable pictures a class are needed. Received: {found}, in {manifest.root} "
-            f"({counted(len(manifest.rejected), 'file')} not usable; see `catdog data check`)."
+            f"At least {MIN_PICTURES} usable images per class are needed. Found in {manifest.root}: {found} "
+            f"({unusable}; see `catdog data check`)."
         )
 
 
@@ -290,6 +290,6 @@ def _require_training(manifest: Manifest) -> None:
     without = [name for name, count in manifest.counts()["train"].items() if not count]
     if without:
         raise DatasetError(
-            f"Each class needs training pictures. Received: none of {listed(map(repr, without))} outside the held-out "
-            f"folders, in {manifest.root}."
+            f"Each class needs training images. {manifest.root} has none of {listed(map(repr, without))} outside the "
+            "held-out folders."
         )

@@ -1,7 +1,7 @@
-"""Bring pictures into `data/`: from a folder, an archive, or a known data set that is downloaded first.
+"""Import of images into `data/` from a folder, an archive, or a downloaded data set.
 
-Pictures are copied as they are, into `data/<split>/<class>/`: aside first, and renamed into place once all of them are
-there (`staging`). What is refused leaves nothing. Importing the same pictures again adds nothing.
+Images are copied unchanged to `data/<split>/<class>/`, by way of a staging folder, so a failed import leaves nothing.
+Importing the same images again adds nothing.
 """
 
 import contextlib
@@ -32,19 +32,19 @@ from catdog.storage.regular_files import absolute
 from catdog.text import counted, visible
 
 MAX_NAME_BYTES: Final = 200
-"""Longest name that an archive may give a file or folder: file systems take 255, and `_copy` may add a hash."""
+"""Maximum length of a name from an archive: file systems allow 255, and a hash may be added."""
 
 Progress = Callable[[int, int], None]
 Accept = Callable[[Manifest], None]
 
-_LINK: Final = "It is a link that leads to no file of the archive, and is passed over."
+_LINK: Final = "It is a link to no file of the archive and was skipped."
 _CHUNK: Final = 1024 * 1024
 _DRIVE: Final = re.compile(r"^/*[A-Za-z]:(?=/)")
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import did: pictures added by split and class, how many were there before, what was refused."""
+    """Result of an import: images added by split and class, images present before, duplicates and rejected files."""
 
     added: dict[str, dict[str, int]]
     present: int
@@ -62,18 +62,18 @@ def import_pictures(
     on_progress: Progress | None = None,
     accept: Accept | None = None,
 ) -> ImportResult:
-    """Copy the usable pictures of a folder, zip or tar into `data/`: all of them, or none.
+    """Copy all usable images of a folder, zip or tar into `data/`, atomically.
 
     Args:
         source: the folder or archive.
-        settings: where `data/` lies, and limits.
-        layout: what a person says about the folders.
-        on_progress: called with (files done, files in all).
-        accept: called with what `data/` would hold then, before anything is put there; what it raises ends the import.
+        settings: location of `data/`, and limits.
+        layout: how to read the folders.
+        on_progress: called with (files done, files in total).
+        accept: called with the resulting manifest of `data/` before anything is copied; may raise to cancel the import.
 
     Raises:
-        DatasetError: neither a folder nor an archive, an archive that cannot be read, no usable pictures in class
-            folders, or not enough disk.
+        DatasetError: the source is neither a folder nor a readable archive, has no usable images in class folders, or
+            the disk is too full.
     """
     source = absolute(source)
     if source.is_dir():
@@ -82,9 +82,9 @@ def import_pictures(
     try:
         found = is_archive(source)
     except DatasetError as error:
-        raise DatasetError(f"The archive cannot be read: {error} Received: {source}.") from error
+        raise DatasetError(f"Can't read the archive {source}: {error}") from error
     if not found:
-        raise DatasetError(f"A folder, zip or tar of pictures is needed. {_say_other(source)} Received: {source}.")
+        raise DatasetError(f"{source} is not a folder, zip or tar of images. {_why_no_archive(source)}")
     with prepare(settings.data_dir) as staging:
         unpacked = staging.folder / "unpacked"
         unpacked.mkdir()
@@ -96,15 +96,15 @@ def import_pictures(
 def download(
     name: str, settings: Settings, *, layout: Layout = GUESSED, on_progress: Progress | None = None
 ) -> ImportResult:
-    """Download a known data set and import it. `name` is `kaggle:OWNER/DATASET`.
+    """Download the data set `kaggle:OWNER/DATASET` and import it.
 
     Raises:
-        DownloadError: not such a name, or it cannot be fetched; says how to do it by hand.
-        MissingDependencyError: kagglehub is not installed.
+        DownloadError: the name is invalid, or the download failed; says how to do it by hand.
+        MissingDependencyError: kagglehub isn't installed.
     """
     kind, _, handle = name.partition(":")
     if kind != "kaggle" or not re.fullmatch(r"[^/\s]+/[^/\s]+", handle):
-        raise DataSetNameError(f"A data set is named kaggle:OWNER/DATASET. Received: {name!r}.")
+        raise DataSetNameError(f"Names of data sets look like kaggle:OWNER/DATASET: {name!r}.")
     try:
         import kagglehub
     except ImportError as error:
@@ -112,26 +112,26 @@ def download(
     with (
         prepare(settings.data_dir) as staging,
         _environment("KAGGLEHUB_CACHE", str(staging.folder / "kaggle")),
-        contextlib.redirect_stdout(sys.stderr),  # kagglehub talks, and stdout is for the answer
+        contextlib.redirect_stdout(sys.stderr),  # kagglehub prints to stdout, which is for results
     ):
         logger = logging.getLogger("kagglehub")
         logger.handlers, logger.propagate = [], True
         try:
             fetched = Path(kagglehub.dataset_download(handle))
-        except Exception as error:  # kagglehub, requests and the disk each have errors of their own
+        except Exception as error:  # kagglehub, requests and the disk raise different errors
             raise DownloadError(
-                f"{name} could not be downloaded: {error}. Where Kaggle cannot be reached, download "
+                f"Can't download {name}: {error}. If Kaggle can't be reached, download "
                 f"https://www.kaggle.com/datasets/{handle} in a browser and run `catdog data import FILE.zip`."
             ) from error
         return _import_folder(fetched, Path(name), settings, layout, staging, on_progress)
 
 
-def _alike(before: Iterable[str], new: Iterable[str]) -> list[str]:
-    """Remark on classes that differ from one that is there already in case only."""
+def _case_remarks(before: Iterable[str], new: Iterable[str]) -> list[str]:
+    """Return remarks on new classes that differ from an existing one only in case."""
     known = {name.casefold(): name for name in before}
     pairs = [(name, known[name.casefold()]) for name in new if known.get(name.casefold(), name) != name]
     return [
-        f"The class {visible(name)} is beside {visible(other)}, which was there before."
+        f"The new class {visible(name)} differs from the existing {visible(other)} only in case."
         for name, other in pairs
         if name not in known.values()
     ]
@@ -147,13 +147,11 @@ def _import_folder(
     accept: Accept | None = None,
     refused: Sequence[Rejected] = (),
 ) -> ImportResult:
-    """Import a folder; `shown` stands for it in what a person reads, where it was unpacked or downloaded."""
+    """Import a folder, named `shown` in messages."""
     manifest = read_folder(source, settings, layout=layout, on_progress=on_progress).manifest
     rejected = tuple(Rejected(shown / os.path.relpath(r.path, source), r.reason) for r in manifest.rejected)
     if not manifest.pictures:
-        raise DatasetError(
-            f"No usable pictures in class folders were found. {_why_none(manifest, refused)} Received: {shown}."
-        )
+        raise DatasetError(f"No usable images in class folders were found in {shown}. {_why_none(manifest, refused)}")
     before = read_folder(settings.data_dir, settings).manifest
     require_distinct(dict.fromkeys((*before.classes, *manifest.classes)))
     present = {picture.sha256 for picture in before.pictures}
@@ -170,29 +168,29 @@ def _import_folder(
         counts = added.setdefault(picture.split, {})
         counts[name] = counts.get(name, 0) + 1
     staging.commit()
-    remarks = (*manifest.remarks, *_alike(before.classes, manifest.classes))
+    remarks = (*manifest.remarks, *_case_remarks(before.classes, manifest.classes))
     present_count = len(manifest.pictures) - len(new)
     return ImportResult(added, present_count, manifest.duplicates, rejected, settings.data_dir, remarks)
 
 
 def _why_none(manifest: Manifest, refused: Sequence[Rejected]) -> str:
-    """Say why a folder has no pictures to train on: what it holds, and what is wrong with the first of it."""
+    """Return why a folder has no images to train on: what it contains, and the first problem."""
     unusable = [*refused, *manifest.rejected]
     count = len(unusable) + manifest.clutter
     if not count:
         return "It is empty."
-    holds = f"It holds {counted(count, 'file')} that cannot be used"
+    holds = f"It has {counted(count, 'unusable file')}"
     if not unusable:
-        return f"{holds}: none is a picture."
+        return f"{holds}; none is an image."
     if nested := _name_nested(unusable):
         return f"{holds}.{nested}"
     if all(item.reason == NO_CLASS for item in unusable):
-        return f"{holds}: the images lie in no class folder. Make a folder a class, such as cats/ and dogs/."
-    return f"{holds}; the first: {unusable[0].path.name}: {unusable[0].reason}"
+        return f"{holds}; the images aren't in class folders. Make one folder per class, such as cats/ and dogs/."
+    return f"{holds}. The first is {unusable[0].path.name}: {unusable[0].reason}"
 
 
 def _joined(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manifest:
-    """Say what `data/` would hold with new pictures."""
+    """Return the manifest of `data/` with new images."""
     new = list(new)
     classes = tuple(sorted({*before.classes, *(found.classes[picture.label] for picture in new)}))
     moved = [
@@ -204,7 +202,7 @@ def _joined(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manife
 
 
 def _name_nested(rejected: Iterable[Rejected]) -> str:
-    """Name the first files that are archives themselves: the pictures may be in them."""
+    """Return name and reason of the first nested archive, which may contain the images."""
     for item in rejected:
         with contextlib.suppress(OSError):
             reason = item.reason if not item.path.is_file() else why_nested(item.path.open("rb").read(512))
@@ -216,13 +214,11 @@ def _name_nested(rejected: Iterable[Rejected]) -> str:
 def _require_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DatasetError(
-            f"The disk has too little room: {needed:,} bytes are needed for the pictures, and {free:,} are free."
-        )
+        raise DatasetError(f"The disk is too full: the images need {needed:,} bytes, and {free:,} are free.")
 
 
 def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
-    """Unpack regular files; names from the archive never lead out of `target`, and none takes another's place."""
+    """Unpack regular files into `target`, without overwriting any, and return the rejected ones."""
     taken: dict[Path, int] = {}
     links = Links()
     try:
@@ -237,16 +233,16 @@ def _unpack(archive: Path, target: Path, max_bytes: int) -> list[Rejected]:
                 elif reason := _unpack_one(member, path, max_bytes, taken):
                     rejected.append(Rejected(archive / member.name, reason))
             most = most_unpacked(archive.stat().st_size)
-            lost = links.settle(partial(_make_room, taken=taken), most)
+            lost = links.create(partial(_make_room, taken=taken), most)
             rejected.extend(Rejected(archive / name, _LINK) for name in lost)
     except DatasetError as error:
         why = why_part(archive.name) or error
-        raise DatasetError(f"The archive cannot be read: {why} Received: {archive}.") from error
+        raise DatasetError(f"Can't read the archive {archive}: {why}") from error
     return rejected
 
 
-def _say_other(source: Path) -> str:
-    """Say what is at a path that is neither a folder nor an archive."""
+def _why_no_archive(source: Path) -> str:
+    """Return what is at a path that is neither a folder nor an archive."""
     if not source.exists():
         return "There is no such file."
     if not source.is_file():
@@ -256,11 +252,11 @@ def _say_other(source: Path) -> str:
 
 
 def _unpack_one(member: Member, path: Path | None, max_bytes: int, taken: dict[Path, int]) -> str | None:
-    """Write a member; gives why it was not written, if it was not."""
+    """Write a member to disk; return the reason if it is rejected."""
     if member.size > max_bytes:
-        return f"The file is too large; at most {max_bytes:,} bytes are allowed. Received: {member.size:,}."
+        return f"The file is too large: it has {member.size:,} bytes. The maximum is {max_bytes:,}."
     if member.is_sparse:
-        return "It is stored as a sparse file, which is not read. Pack it without --sparse."
+        return "It is a sparse file, which isn't supported. Pack it without --sparse."
     if path is None:
         return None
     data = member.read(_CHUNK)
@@ -274,7 +270,7 @@ def _unpack_one(member: Member, path: Path | None, max_bytes: int, taken: dict[P
 
 
 def _make_room(path: Path, taken: dict[Path, int]) -> Path:
-    """Give a path of its own to a member whose name another has already, and to a file that is in a folder's place."""
+    """Return an unused path for a member, renaming files that are in the place of its folders."""
     for above in reversed(path.parents):
         if above.is_file():
             above.rename(_free(above, taken))
@@ -297,7 +293,7 @@ def _safe_path(target: Path, name: str) -> Path | None:
 
 
 def _short(name: str) -> str:
-    """Cut a name that file systems do not take; its hash keeps it apart from others that begin alike."""
+    """Return a name shortened for file systems; a hash keeps it distinct."""
     encoded = os.fsencode(name)
     if len(encoded) <= MAX_NAME_BYTES:
         return name

@@ -1,4 +1,4 @@
-"""Names of classes: how a folder's name is stored, shown, keyed, and found again by what a person writes."""
+"""Names of classes: how they are stored, displayed, used as keys, and matched to user input."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -8,16 +8,16 @@ from catdog.errors import ClassNameError
 from catdog.text import listed
 
 RESERVED: Final = ("neither", "unsure")
-"""What a verdict says in place of a class."""
+"""Verdicts that aren't classes."""
 
 _SHOWN_AS: Final = {"cats": "Cat", "dogs": "Dog"}
 
 
 def class_name(folder: str) -> str:
-    """Return the name under which a folder's class is stored.
+    """Return the stored name of a folder's class.
 
-    It is text in NFC, without spaces at its ends or dots behind it, which Windows drops. Bytes that aren't UTF-8 are
-    read as Windows-1252, the usual cause.
+    It is in NFC, without outer spaces, and without trailing dots, which Windows drops. Bytes that aren't UTF-8 are
+    decoded as Windows-1252, the usual cause.
     """
     text = folder
     if not is_text(folder):
@@ -28,27 +28,27 @@ def class_name(folder: str) -> str:
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a file system's name is UTF-8."""
+    """Return whether a name from the file system is UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def display_name(folder: str) -> str:
-    """Return a class's name for people: `cats` is Cat, `dogs` is Dog, any other folder keeps its name."""
+    """Return a class's display name: Cat for `cats`, Dog for `dogs`, otherwise the folder's name."""
     return _SHOWN_AS.get(folder, folder)
 
 
 def probability_key(folder: str) -> str:
-    """Return a class's name in documents for machines: `cats` is `cat`, `dogs` is `dog`, any other keeps its name."""
+    """Return a class's key in JSON: `cat` for `cats`, `dog` for `dogs`, otherwise the folder's name."""
     return _SHOWN_AS[folder].lower() if folder in _SHOWN_AS else folder
 
 
 def match_class(name: str, classes: Sequence[str]) -> int | None:
-    """Find the class that a person means by `name`; None if there is none.
+    """Return the index of the class that `name` means; None if there is none.
 
-    The exact name of a folder counts first, then an exact shown name or key, then any of them in any case.
+    A folder's exact name takes precedence, then an exact display name or key, then any of them ignoring case.
 
     Raises:
-        ClassNameError: more than one class is meant.
+        ClassNameError: the name is ambiguous.
     """
     wanted = class_name(name)
     tiers = (
@@ -58,19 +58,19 @@ def match_class(name: str, classes: Sequence[str]) -> int | None:
     )
     found = next((tier for tier in tiers if tier), [])
     if len(found) > 1:
-        raise ClassNameError(f"{name!r} may mean {listed([classes[i] for i in found])}; write the name exactly.")
+        raise ClassNameError(f"{name!r} is ambiguous: {listed([classes[i] for i in found])}. Use the exact name.")
     return found[0] if found else None
 
 
 def match_all(names: Sequence[str], classes: Sequence[str]) -> list[int | None]:
-    """Find the class of each name, as `match_class` does, but no class twice.
+    """Return the index of each name's class like `match_class`, none of them twice.
 
     Raises:
-        ClassNameError: two names mean one class, or a name means more than one.
+        ClassNameError: two names mean the same class, or a name is ambiguous.
     """
     known = {class_name(folder): i for i, folder in enumerate(classes)}
     exact = {name: known[class_name(name)] for name in names if class_name(name) in known}
-    # What another folder is called exactly is that folder's class, and no second one's.
+    # The exact name of a folder means no other folder's class.
     matched = [exact[name] if name in exact else match_class(name, classes) for name in names]
     for index in {index for index in matched if index is not None and matched.count(index) > 1}:
         same = [name for name, found in zip(names, matched, strict=True) if found == index]
@@ -81,23 +81,22 @@ def match_all(names: Sequence[str], classes: Sequence[str]) -> list[int | None]:
 
 
 def require_distinct(classes: Iterable[str]) -> None:
-    """Check that classes can be told apart wherever their names are shown or used as keys.
+    """Check that the display names and keys of classes are unique.
 
     Raises:
-        ClassNameError: a name is reserved, or two are shown or keyed alike.
+        ClassNameError: a name is reserved, or two classes have the same display name or key.
     """
     taken: dict[str, str] = {}
     for name in classes:
         if name.casefold() in RESERVED:
             raise ClassNameError(
-                f"A class can't be called {name}: catdog answers {listed(RESERVED)} itself. Rename the folder. Images "
-                "of other things aren't a class; measure with them: catdog evaluate --other."
+                f"A class can't be called {name}: {listed(RESERVED)} are verdicts. Rename the folder. Images of other "
+                "things aren't a class; use them with catdog evaluate --other."
             )
         for alias in {display_name(name), probability_key(name)}:
             if alias in taken:
                 raise ClassNameError(
-                    f"Classes need names of their own, and {taken[alias]} and {name} are both shown as {alias}. "
-                    "Rename or merge the folders."
+                    f"The classes {taken[alias]} and {name} are both shown as {alias}. Rename or merge the folders."
                 )
         taken |= dict.fromkeys((display_name(name), probability_key(name)), name)
 

@@ -1,4 +1,4 @@
-"""What a data set holds: its usable images with class and split, and the files that can't be used."""
+"""Contents of a data set: usable images with class and split, and unusable files."""
 
 import csv
 import hashlib
@@ -26,17 +26,17 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a data set holds.
+    """Contents of a data set.
 
     Attributes:
         root: its folder.
-        classes: names in alphabetical order; labels number them.
-        pictures: what can be used, in order of their paths.
-        rejected: files that can't be used.
-        duplicates: copies of other files.
+        classes: names in alphabetical order; labels are indices into them.
+        pictures: usable images, sorted by path.
+        rejected: unusable files.
+        duplicates: number of copies of other files.
         remarks: sentences on how the folders were read, and on classes without images.
-        clutter: how many files were passed over as system files, labels and documents.
-        layout: what a person said about the folders.
+        clutter: number of skipped system files, labels and documents.
+        layout: how the user asked to read the folders.
     """
 
     root: Path
@@ -49,7 +49,7 @@ class Manifest:
     layout: Layout = GUESSED
 
     def select(self, split: Split) -> list[Picture]:
-        """Return the pictures of one split, in the order of their paths."""
+        """Return the images of one split, sorted by path."""
         return [picture for picture in self.pictures if picture.split == split]
 
     def paths(self, split: Split) -> list[Path]:
@@ -61,18 +61,18 @@ class Manifest:
         return np.array([picture.label for picture in self.select(split)], np.int64)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count the pictures: split -> class -> number."""
+        """Return the number of images by split and class."""
         table = Counter((picture.split, picture.label) for picture in self.pictures)
         return {split: {name: table[split, i] for i, name in enumerate(self.classes)} for split in SPLITS}
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every picture's hash, class and split: equal for equal data, wherever it lies."""
+        """SHA-256 over the hash, class and split of all images, independent of their location."""
         lines = sorted(f"{p.sha256} {self.classes[p.label]} {p.split}" for p in self.pictures)
         return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
     def write_csv(self, path: Path) -> None:
-        """Write one line a picture: sha256, class, split and path relative to the root."""
+        """Write one line per image: sha256, class, split, and path relative to the root."""
         with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(["sha256", "class", "split", "path"])

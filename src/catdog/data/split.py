@@ -1,4 +1,4 @@
-"""Which pictures are held out: a fixed share by hash, so that a picture's lot never changes as the data grows."""
+"""Held-out images: a fixed share by hash, so an image's split doesn't change as the data grows."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from catdog.data.layout.vocabulary import Split
 from catdog.settings import Settings
 
 MIN_HELD_OUT: Final = 2
-"""Fewest pictures of a class in a split that is held out by hash, however small its share."""
+"""Minimum images per class in a split held out by hash."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One usable picture: where it lies, the SHA-256 of its bytes in hex, its class number and its split."""
+    """A usable image: path, SHA-256 of its bytes in hex, class number and split."""
 
     path: Path
     sha256: str
@@ -24,7 +24,7 @@ class Picture:
 
 
 def hold_out(pictures: Sequence[Picture], settings: Settings) -> tuple[Picture, ...]:
-    """Move a share of the training pictures to the test and validation splits, where these are empty."""
+    """Move a share of the training images to the test and validation splits if these are empty."""
     shares: tuple[tuple[Split, float, int], ...] = (
         ("test", settings.test_share, 0),
         ("validation", settings.validation_share, 8),
@@ -37,7 +37,7 @@ def hold_out(pictures: Sequence[Picture], settings: Settings) -> tuple[Picture, 
 
 
 def hash_share(sha256: str, start: int) -> float:
-    """Map eight hex digits of a hash to [0, 1): a picture's fixed lot, the same in every data set it is in."""
+    """Map eight hex digits of a hash to [0, 1), the same for an image in every data set."""
     return int(sha256[start : start + 8], 16) / 2**32
 
 

@@ -1,8 +1,8 @@
-"""A hidden folder in `data/` where an import is prepared: its files appear in `data/` together, or not at all.
+"""A staging folder in `data/`, which makes imports atomic.
 
-data/.import-…/lock        held by the process that prepares it
-data/.import-…/new/        files of an import that is not accepted yet; a kill here leaves nothing else
-data/.import-…/accepted/   the same folder, renamed: from here on the import counts, and the next one finishes it
+data/.import-…/lock        held by the importing process
+data/.import-…/new/        files of an unfinished import; discarded if the process is killed
+data/.import-…/accepted/   the same folder, renamed; completed by the next import if the process is killed
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 UNLOCKED_SECONDS: Final = 3600.0
-"""Age from which on a folder without a lock is a leftover: another process may be about to lock it."""
+"""Age at which a folder without a lock is considered a leftover, not one about to be locked."""
 
 _PREFIX: Final = ".import-"
 
@@ -35,13 +35,13 @@ class Staging:
         return self.folder.parent
 
     def add(self, source: Path, place: Path, sha256: str, *, move: bool = False) -> None:
-        """Take a file in under its own name, or with the start of its hash where another file has that name.
+        """Add a file under its own name, extended by its hash if the name is taken.
 
         Args:
-            source: the file, which is copied.
-            place: the folder in `data/` that it is meant for, relative to that.
+            source: the file.
+            place: its folder, relative to `data/`.
             sha256: hash of its bytes.
-            move: rename it in place of copying it.
+            move: rename the file instead of copying it.
         """
         folder = self.folder / "new" / place
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,15 +54,15 @@ class Staging:
             shutil.copyfile(source, folder / name)
 
     def commit(self) -> None:
-        """Put all files in their places in `data/`."""
+        """Move all files into `data/`."""
         new = self.folder / "new"
         if new.is_dir():
-            _settle(new.rename(self.folder / "accepted"), self.data_dir)
+            _move_files(new.rename(self.folder / "accepted"), self.data_dir)
 
 
 @contextlib.contextmanager
 def prepare(data_dir: Path) -> Iterator[Staging]:
-    """Make the folder for an import, and remove it at the end; what a killed import left is put in order first."""
+    """Recover from killed imports, then create a staging folder and remove it at the end."""
     data_dir.mkdir(parents=True, exist_ok=True)
     recover(data_dir)
     with (
@@ -73,18 +73,18 @@ def prepare(data_dir: Path) -> Iterator[Staging]:
 
 
 def recover(data_dir: Path) -> None:
-    """Finish the imports that were accepted before they were killed, and remove what is left of the others."""
+    """Complete imports that were killed after acceptance, and discard others."""
     for folder in (*data_dir.glob(f"{_PREFIX}*"), *data_dir.glob(".download-*")):
         lock = folder / "lock"
         with contextlib.suppress(OSError, Timeout):
             if not lock.exists() and time.time() - folder.stat().st_mtime < UNLOCKED_SECONDS:
                 continue
             with FileLock(lock, timeout=0):
-                _settle(folder / "accepted", data_dir)
+                _move_files(folder / "accepted", data_dir)
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settle(accepted: Path, data_dir: Path) -> None:
+def _move_files(accepted: Path, data_dir: Path) -> None:
     for folder, _, names in os.walk(accepted):
         target = data_dir / Path(folder).relative_to(accepted)
         target.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The one walk through folders that all commands share: links are followed, clutter is passed over."""
+"""Walking through folders: links are followed, clutter is skipped."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -15,18 +15,18 @@ _WHOLE: Final = {
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local", "/usr/share", "/var/lib", "/var/log"),
     *("/Applications", "/Library", "/System", "/Users", "/Volumes", "/private", "/private/var", "/private/tmp"),
 }
-"""What no link is followed into: folders without an end, and those of the whole system. A root may be any of them."""
+"""Links into these are not followed: endless folders and those of the system. A root may be any of them."""
 
 
 @dataclass
 class Listing:
-    """What lies below a folder.
+    """Contents of a folder.
 
     Attributes:
-        files: what may be images, in order of their paths.
-        folders: every folder below the root, empty ones too.
-        clutter: how many files were passed over as system files, labels and documents.
-        problems: folders that were not entered, each with the reason.
+        files: potential images, sorted by path.
+        folders: all folders below the root, including empty ones.
+        clutter: number of skipped system files, labels and documents.
+        problems: folders that were not entered, with reasons.
         hidden: hidden folders, which were not entered.
     """
 
@@ -51,17 +51,13 @@ def list_tree(root: Path) -> Listing:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Yield every file below `root` that may be an image, lazily, each folder's in order of their names."""
+    """Yield the potential images below `root` lazily, sorted by name within each folder."""
     for folder, names in _visit(root, Listing()):
         yield from (folder / name for name in sorted(names) if not is_clutter_file(name))
 
 
 def find_pictures(paths: Iterable[Path], *, recursive: bool = False) -> Iterator[Path]:
-    """Yield the files that are meant by files and folders, lazily.
-
-    A file that is named is yielded whatever it is. Of a folder, clutter is passed over, and folders in it are entered
-    with `recursive`.
-    """
+    """Yield the files among `paths`, and those in folders except clutter, lazily; subfolders only if `recursive`."""
     for path in paths:
         if not path.is_dir():
             yield path
@@ -73,7 +69,7 @@ def find_pictures(paths: Iterable[Path], *, recursive: bool = False) -> Iterator
 
 
 def count_files(folder: Path) -> int:
-    """Count the files of a class folder, without reading them; clutter is passed over."""
+    """Return the number of files in a class folder, without clutter."""
     try:
         with os.scandir(folder) as entries:
             return sum(1 for entry in entries if not is_clutter_file(entry.name) and entry.is_file())
@@ -82,7 +78,7 @@ def count_files(folder: Path) -> int:
 
 
 def _visit(root: Path, listing: Listing) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each folder with the names of its files; links are followed, but into no folder twice, and not upwards."""
+    """Yield each folder with the names of its files, following links that don't lead upwards or to a known folder."""
     seen: dict[str, str] = {}
     start = os.path.realpath(root)
 
@@ -94,7 +90,7 @@ def _visit(root: Path, listing: Listing) -> Iterator[tuple[Path, list[str]]]:
         if why := _why_not_entered(folder, real, start, seen):
             folders.clear()
             is_loop = _holds(start, real) and _holds(real, os.path.realpath(Path(folder).parent))
-            if not is_loop:  # which leads to nothing new
+            if not is_loop:  # a loop leads to nothing new
                 listing.problems.append((Path(folder), why))
             continue
         seen[real] = folder
@@ -104,11 +100,11 @@ def _visit(root: Path, listing: Listing) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _why_not_entered(folder: str, real: str, start: str, seen: dict[str, str]) -> str:
-    """Say why a folder isn't entered; nothing if it is."""
+    """Return why a folder isn't entered; an empty text if it is."""
     if real in seen:
-        return f"It links to {seen[real]}, which is read already."
+        return f"It links to {seen[real]}, which has been read already."
     if real != start and _holds(real, start):
-        return f"It links to {real}, which holds the folder that is read."
+        return f"It links to {real}, which contains the folder being read."
     if real != start and Path(folder).is_symlink() and _is_systems(real):
         return f"It links to {real}, which belongs to the system."
     return ""
@@ -120,5 +116,5 @@ def _is_systems(real: str) -> bool:
 
 
 def _holds(outer: str, inner: str) -> bool:
-    """Tell whether a folder is another one, or holds it at any depth; both are real paths."""
+    """Return whether a folder is the same as another or contains it; both are real paths."""
     return f"{inner.rstrip(os.sep)}{os.sep}".startswith(outer.rstrip(os.sep) + os.sep)

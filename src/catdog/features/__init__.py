@@ -1,1 +1,1 @@
-"""The backbone and what it makes: 1,280 features per view, computed once and cached."""
+"""The backbone and its features, 1,280 per view, computed once and cached."""

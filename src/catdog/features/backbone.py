@@ -1,13 +1,13 @@
-"""MobileNetV2 as a feature extractor: build, convert to OpenVINO once, run fast.
+"""MobileNetV2 as a feature extractor, converted to OpenVINO once.
 
-A backbone is a folder `models/backbones/<id>/`, shared by every version on it, never changed once written (OpenVINO
-maps the file into running servers):
+A backbone is a folder `models/backbones/<id>/`, shared by all versions trained on it. It never changes once written, as
+running servers map its files into memory:
 
     backbone.xml, backbone.bin      OpenVINO IR: (1, size, size, 3) uint8 -> features (1, 1280) and the last map
     backbone.weights.h5             the same weights for Keras
     backbone.json                   size, number of features, source, checksums
 
-Its id is made from the size and the weights, so that the same weights are converted once.
+The id is derived from the size and the weights.
 """
 
 import shutil
@@ -33,7 +33,7 @@ IMAGENET: Final = "imagenet"
 FEATURES_OUTPUT: Final = "features"
 MAP_OUTPUT: Final = "map"
 BUNDLED: Final = "backbone"
-"""Folder of a backbone in a bundle, where it goes by no id."""
+"""Folder of a backbone in a bundle, which has no id in its name."""
 
 NETWORK: Final = ("backbone.xml", "backbone.bin")
 WEIGHTS: Final = "backbone.weights.h5"
@@ -41,7 +41,7 @@ WEIGHTS: Final = "backbone.weights.h5"
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """What `backbone.json` holds. `features` is the length of the pooled vector, `source` where weights came from."""
+    """Content of `backbone.json`. `features` is the length of the pooled vector, `source` the origin of the weights."""
 
     id: str
     image_size: int
@@ -51,22 +51,22 @@ class BackboneInfo:
 
 
 class Backbone:
-    """A loaded backbone. One instance serves any number of threads, `threads` of them at once without waiting."""
+    """A loaded backbone. Thread-safe; runs up to `threads` images at once."""
 
     def __init__(self, directory: Path, *, precision: Precision = "auto", threads: int = 1) -> None:
         """Load and compile a backbone folder.
 
         Args:
             directory: `models/backbones/<id>`.
-            precision: arithmetic; `auto` takes bf16 where the processor has it in hardware, else f32.
+            precision: of the arithmetic; `auto` is bf16 if the processor supports it in hardware, else f32.
             threads: inference streams, one thread each.
 
         Raises:
-            VersionCorruptError: a file is missing or not as it was written.
+            VersionCorruptError: a file is missing or damaged.
         """
         self.info = read_info(directory)
         if not self.info.checksums.keys() >= set(NETWORK):
-            raise VersionCorruptError(f"A backbone needs {' and '.join(NETWORK)}, with checksums ({directory}).")
+            raise VersionCorruptError(f"The backbone in {directory} must list checksums of {' and '.join(NETWORK)}.")
         self.directory = directory
         self.asked: tuple[Precision, int] = precision, threads
         self.precision = resolve_precision(precision, openvino_core())
@@ -75,18 +75,16 @@ class Backbone:
         self._with_map: _Compiled | None = None
         self._lock = threading.Lock()
 
-    def features(self, picture: Pixels) -> NDArray[np.float32]:
-        """Run one picture, `(size, size, 3) uint8 in [0, 255]` -> pooled features `(D,) float32`, at least 0.
+    def features(self, image: Pixels) -> NDArray[np.float32]:
+        """Return the features `(D,) float32`, at least 0, of an image `(size, size, 3) uint8 in [0, 255]`."""
+        # One image per call: with one stream per thread, larger batches were at most a tenth faster (500 instead of 450
+        # images per second in bf16 on two cores), and a single path gives identical results.
+        return self._plain.run(image)[0]
 
-        One picture a call on purpose: with a thread a stream, larger batches were at most a tenth faster (450 against
-        500 pictures a second in bf16 on two cores), and one path gives one answer.
-        """
-        return self._plain.run(picture)[0]
+    def features_and_map(self, image: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the features of one image, and the last map, whose mean over all positions they are.
 
-    def features_and_map(self, picture: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run one picture as `features` does, and give the last map too, of whose positions the features are the mean.
-
-        The network with both outputs is compiled at the first call: who never explains does not pay for it.
+        The network with both outputs is compiled on the first call.
 
         Returns:
             Features `(D,) float32` and map `(rows, columns, D) float32`, 7 by 7 for 224 pixels; both at least 0.
@@ -94,14 +92,14 @@ class Backbone:
         with self._lock:
             if self._with_map is None:
                 self._with_map = self._compile(FEATURES_OUTPUT, MAP_OUTPUT)
-        features, last_map = self._with_map.run(picture)
+        features, last_map = self._with_map.run(image)
         return features, last_map
 
     def is_from(self, directory: Path, precision: Precision, threads: int) -> bool:
-        """Tell whether loading a folder in this way would give the same backbone again.
+        """Return whether loading a folder with these options would give the same backbone.
 
         Raises:
-            VersionCorruptError: it has the same id, and a file of it is missing or not as it was written.
+            VersionCorruptError: it has the same id, but a file is missing or damaged.
         """
         is_alike = directory.name == self.info.id and (precision, threads) == self.asked
         return is_alike and read_info(directory) == self.info
@@ -109,7 +107,7 @@ class Backbone:
     def _compile(self, *outputs: str) -> "_Compiled":
         ov = import_openvino()
         core = openvino_core()
-        # No pinning: pinned, several processes would share one core and lose half their speed.
+        # With pinning, several processes would share one core and lose half their speed.
         options = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": self._threads,
@@ -122,7 +120,7 @@ class Backbone:
             wanted = ov.Model([model.output(name).get_node() for name in outputs], model.get_parameters())
             return _Compiled(core.compile_model(wanted, "CPU", options))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise VersionCorruptError(f"The backbone {self.info.id} cannot be run: OpenVINO refuses it.") from error
+            raise VersionCorruptError(f"OpenVINO can't load the backbone {self.info.id}.") from error
 
     def _require_shapes(self, model: Any) -> None:
         size, features = self.info.image_size, self.info.features
@@ -130,27 +128,27 @@ class Backbone:
         last_map = tuple(model.output(MAP_OUTPUT).shape)
         is_map = len(last_map) == 4 and (last_map[0], last_map[3]) == (1, features) and max(last_map[1:3]) <= size
         if shapes != [(1, size, size, 3), (1, features)] or not is_map:
-            raise VersionCorruptError(f"The backbone {self.info.id} takes or gives other shapes than it says.")
+            raise VersionCorruptError(f"The network of the backbone {self.info.id} has other shapes than declared.")
 
 
 class _Compiled:
-    """A compiled network with as many requests as were ever under way at once."""
+    """A compiled network and its idle inference requests."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
         self._idle: deque[Any] = deque()
-        # OpenVINO's Python binding sets up static tables in its first call, holding two locks in an order that two
-        # threads can take crosswise: two first calls at once may wait for each other for ever. So one comes alone.
+        # The first call of OpenVINO's Python binding initialises static tables under two locks. Two threads that do so
+        # at once may deadlock, so one call is made here.
         self.run(np.zeros(tuple(network.input(0).shape)[1:], np.uint8))
 
-    def run(self, picture: Pixels) -> list[NDArray[np.float32]]:
-        """Run one picture; gives its outputs, copied, without the dimension of the batch."""
+    def run(self, image: Pixels) -> list[NDArray[np.float32]]:
+        """Return copies of the outputs for one image, without the batch dimension."""
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._network.create_infer_request()
         try:
-            results = request.infer({0: picture[np.newaxis]}, share_inputs=True)
+            results = request.infer({0: image[np.newaxis]}, share_inputs=True)
             return [results[index][0].copy() for index in range(len(results))]
         finally:
             self._idle.append(request)
@@ -159,12 +157,10 @@ class _Compiled:
 def load_backbone(
     directory: Path, *, precision: Precision = "auto", threads: int = 1, loaded: Backbone | None = None
 ) -> Backbone:
-    """Load a backbone folder, or give `loaded` where that is the same one: compiling it takes most of a second.
-
-    The files are checked in either case: one that was damaged since is refused, not hidden by what is in memory.
+    """Load a backbone folder, or return `loaded` if it is the same one. The files are checked in both cases.
 
     Raises:
-        VersionCorruptError: a file is missing or not as it was written.
+        VersionCorruptError: a file is missing or damaged.
     """
     if loaded is not None and loaded.is_from(directory, precision, threads):
         return loaded
@@ -172,21 +168,21 @@ def load_backbone(
 
 
 def resolve_precision(precision: Precision, core: Any) -> str:
-    """Say which arithmetic `precision` means on this processor: `bf16` or `f32`."""
+    """Return what `precision` means on this processor: `bf16` or `f32`."""
     if precision != "auto":
         return precision
     return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
 def read_info(directory: Path) -> BackboneInfo:
-    """Read `backbone.json` and check the files that it names.
+    """Read `backbone.json` and check the files it lists.
 
     Raises:
-        VersionCorruptError: missing, unreadable, or a file differs from what was written.
+        VersionCorruptError: a file is missing, unreadable or damaged.
     """
     info = BackboneInfo(**read_backbone_document(directory))
     if info.id != directory.name and directory.name != BUNDLED:
-        raise VersionCorruptError(f"The backbone in {directory} says that it is another one.")
+        raise VersionCorruptError(f"The backbone in {directory} has the id {info.id!r} in {BACKBONE}.")
     require_checksums(directory, info.checksums)
     return info
 
@@ -194,23 +190,23 @@ def read_info(directory: Path) -> BackboneInfo:
 def install_backbone(
     weights: Path, models_dir: Path, *, image_size: int = IMAGE_SIZE, source: str | None = None
 ) -> Path:
-    """Convert Keras weights to a backbone folder, unless the same weights were converted before.
+    """Convert Keras weights to a backbone folder, unless it exists already.
 
     Args:
-        weights: an `.h5` or `.weights.h5` file that fits `keras.applications.MobileNetV2(include_top=False)`.
+        weights: an `.h5` or `.weights.h5` file for `keras.applications.MobileNetV2(include_top=False)`.
         models_dir: the store's folder.
-        image_size: pixels a side that the backbone will be given.
-        source: where the weights come from, for the record; the file's name where not given.
+        image_size: side of the input images in pixels.
+        source: origin of the weights, for the record; by default the file's name.
 
     Returns:
         The folder, `models_dir/backbones/<id>`.
 
     Raises:
-        BackboneError: there is no such file, or it does not fit MobileNetV2.
-        MissingDependencyError: Keras is not installed.
+        BackboneError: the file is missing or doesn't fit MobileNetV2.
+        MissingDependencyError: Keras isn't installed.
     """
     if not weights.is_file():
-        raise BackboneError(f"A file of MobileNetV2 weights (.weights.h5) is needed. Received: {weights}.")
+        raise BackboneError(f"No file {weights}. Name a file of MobileNetV2 weights (.weights.h5).")
     backbone_id = f"mobilenetv2-{image_size}-{file_sha256(weights)[:12]}"
     folder = models_dir / "backbones" / backbone_id
     if folder.exists():
@@ -225,19 +221,16 @@ def install_backbone(
         checksums = {path.name: file_sha256(path) for path in sorted(new.iterdir())}
         info = BackboneInfo(backbone_id, image_size, width, source or weights.name, checksums)
         write_json(new / BACKBONE, asdict(info))
-        settle(new, folder)
+        move_into_place(new, folder)
     return folder
 
 
-def settle(new: Path, folder: Path) -> None:
-    """Move a backbone that was written elsewhere on the same disk to its place, whole and flushed.
-
-    Where another process put the same backbone there in the meantime, that one stays.
-    """
+def move_into_place(new: Path, folder: Path) -> None:
+    """Flush a new backbone folder to disk and rename it to `folder`, unless the same backbone is there already."""
     sync_tree(new)
     try:
         new.rename(folder)
-    except OSError:
+    except OSError:  # another process was faster
         if not folder.exists():
             raise
         read_info(folder)
@@ -245,11 +238,11 @@ def settle(new: Path, folder: Path) -> None:
 
 
 def download_imagenet(url: str, models_dir: Path) -> Path:
-    """Fetch the ImageNet weights of MobileNetV2, once; returns the file.
+    """Return the file of MobileNetV2's ImageNet weights, downloading it if necessary.
 
     Raises:
-        DownloadError: it cannot be fetched; says what to do without a network.
-        MissingDependencyError: Keras is not installed.
+        DownloadError: it can't be downloaded; says what to do without a network.
+        MissingDependencyError: Keras isn't installed.
     """
     keras = import_keras()
     target = models_dir / "backbones" / Path(url).name
@@ -259,10 +252,10 @@ def download_imagenet(url: str, models_dir: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as temporary:
         try:
             fetched = keras.utils.get_file(target.name, origin=url, cache_dir=temporary, cache_subdir=".")
-        except Exception as error:  # Keras raises plain Exception for most of what can fail
+        except Exception as error:  # Keras raises plain Exception for most failures
             raise DownloadError(
-                f"The ImageNet weights could not be fetched from {url}: {error}. Where that is blocked, fetch the file "
-                "elsewhere and give it as --backbone PATH.weights.h5, or name a mirror in CATDOG_WEIGHTS_URL."
+                f"Can't download the ImageNet weights from {url}: {error}. Without a network, download the file "
+                "elsewhere and pass --backbone PATH.weights.h5, or set CATDOG_WEIGHTS_URL to a mirror."
             ) from error
         Path(fetched).replace(target)
     return target
@@ -271,10 +264,10 @@ def download_imagenet(url: str, models_dir: Path) -> Path:
 def build_keras_backbone(weights: Path | None, image_size: int) -> Any:
     """Build Keras' MobileNetV2 (alpha 1.0, no top; https://arxiv.org/abs/1801.04381).
 
-    Takes `(N, size, size, 3) float32 in [-1, 1]`, gives `(N, size / 32, size / 32, 1280) float32`.
+    It maps `(N, size, size, 3) float32 in [-1, 1]` to `(N, size / 32, size / 32, 1280) float32`.
 
     Raises:
-        BackboneError: the weights do not fit.
+        BackboneError: the weights don't fit.
     """
     keras = import_keras()
     network = keras.applications.MobileNetV2(input_shape=(image_size, image_size, 3), include_top=False, weights=None)
@@ -283,19 +276,19 @@ def build_keras_backbone(weights: Path | None, image_size: int) -> Any:
             network.load_weights(weights)
         except (ValueError, OSError, KeyError) as error:
             raise BackboneError(
-                f"The weights do not fit MobileNetV2 (alpha 1.0, no top). Received: {weights} ({error})."
+                f"The weights in {weights} don't fit MobileNetV2 (alpha 1.0, no top): {error}"
             ) from error
     return network
 
 
 def scale_pixels(keras: Any) -> Callable[[Any], Any]:
-    """Give the layer that maps `[0, 255]` to the `[-1, 1]` that MobileNetV2 was trained with."""
+    """Return the layer that maps `[0, 255]` to MobileNetV2's `[-1, 1]`."""
     layer: Callable[[Any], Any] = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")
     return layer
 
 
 def _convert(weights: Path, image_size: int, folder: Path) -> int:
-    """Write the OpenVINO IR; returns the length of the feature vector."""
+    """Write the OpenVINO IR and return the length of the feature vector."""
     ov = import_openvino()
     network = build_keras_backbone(weights, image_size)
     keras = import_keras()
@@ -304,13 +297,13 @@ def _convert(weights: Path, image_size: int, folder: Path) -> int:
     pooled = keras.layers.GlobalAveragePooling2D()(last_map)
     whole = keras.Model([pixels], {FEATURES_OUTPUT: pooled, MAP_OUTPUT: last_map})
     with tempfile.TemporaryDirectory(prefix=".saved-", dir=folder.parent) as saved:
-        # By way of a file: converting the model in memory fails on Python 3.13.
+        # Converting the model in memory fails on Python 3.13.
         whole.export(saved, format="tf_saved_model", verbose=False)
         model = openvino_core().read_model(saved)
     for output in model.outputs:
         is_vector = len(output.get_partial_shape()) == 2
         output.get_tensor().set_names({FEATURES_OUTPUT if is_vector else MAP_OUTPUT})
     model.reshape([1, image_size, image_size, 3])
-    # Half-precision weights: half the file, and far below what bf16 arithmetic rounds.
+    # Half-precision weights halve the file, and their error is far below that of bf16 arithmetic.
     ov.save_model(model, folder / NETWORK[0], compress_to_fp16=True)
     return int(pooled.shape[-1])

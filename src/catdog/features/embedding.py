@@ -1,6 +1,6 @@
-"""Cached features of pictures, by (SHA-256 of the bytes, backbone, view).
+"""Features of images, cached by SHA-256, backbone and view.
 
-The backbone runs once for each picture and view, whatever is trained, retrained or measured afterwards.
+The backbone runs once per image and view, however often a model is trained or measured afterwards.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ from catdog.storage import database, tables
 from catdog.storage.contention import why_no_database
 
 FLUSH_EVERY: Final = 64
-"""Pictures between writes: what a kill loses at most."""
+"""Images between writes; a killed process loses at most this many."""
 
 READ_SECONDS: Final = 5.0
-"""How long a database that others hold is waited for by those who can do without it."""
+"""How long to wait for a locked database if the cache is optional."""
 
-_CHUNK: Final = 500  # names in one SQL statement; SQLite's limit is far above
+_CHUNK: Final = 500  # values per SQL statement; SQLite's limit is far higher
 
 Vector = NDArray[np.float16]
 _log = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embedded:
-    """Features of pictures: `vectors` `(N, V, D) float16`, `labels` `(N,) int64`, and which pictures they are.
+    """Features of images: `vectors` `(N, V, D) float16`, `labels` `(N,) int64`, and the images.
 
-    `failed` are pictures that were usable when scanned and are not now; they are in none of the arrays.
+    `failed` are images that became unusable after the scan, with reasons; they are in none of the arrays.
     """
 
     pictures: tuple[Picture, ...]
@@ -50,14 +50,14 @@ class Embedded:
 
 
 class FeatureCache:
-    """The `features` table, for one backbone."""
+    """The `features` table for one backbone."""
 
     def __init__(self, engine: Engine, backbone_id: str) -> None:
         self._engine = engine
         self._backbone = backbone_id
 
     def read(self, hashes: Sequence[str], view: int) -> dict[str, Vector]:
-        """Return what is cached of `hashes` under `view`: hash -> `(D,) float16`."""
+        """Return the cached features by hash, each `(D,) float16`."""
         table = tables.features
         found: dict[str, Vector] = {}
         with self._engine.connect() as connection:
@@ -71,7 +71,7 @@ class FeatureCache:
         return found
 
     def write(self, rows: Iterable[tuple[str, int, Vector]]) -> None:
-        """Add `(hash, view, vector)` rows in one transaction; rows that another process added meanwhile stay."""
+        """Add `(hash, view, vector)` rows in one transaction, keeping existing rows."""
         fresh = {(sha256, view): vector for sha256, view, vector in rows}
         for view in {view for _, view in fresh}:
             for sha256 in self.read([s for s, v in fresh if v == view], view):
@@ -87,18 +87,14 @@ class FeatureCache:
                             "sha256": sha256,
                             "vector": vector.astype("<f2").tobytes(),
                         }
-                        for (sha256, view), vector in _in_one_order(fresh)
+                        # Processes that insert in the same order don't deadlock on PostgreSQL.
+                        for (sha256, view), vector in sorted(fresh.items(), key=lambda row: row[0])
                     ],
                 )
 
 
-def _in_one_order(rows: dict[tuple[str, int], Vector]) -> list[tuple[tuple[str, int], Vector]]:
-    """Sort rows as all processes do, so that on Postgres none waits for another in a circle."""
-    return sorted(rows.items(), key=lambda row: row[0])
-
-
 def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]) -> dict[str, Vector] | None:
-    """Give what is cached of `hashes` under view 0; None where the database cannot be used now."""
+    """Return the cached features of view 0 by hash; None if the database is unavailable."""
     if not database.database_exists(settings):
         return {}
     try:
@@ -110,7 +106,7 @@ def read_if_possible(settings: Settings, backbone_id: str, hashes: Sequence[str]
     except Exception as error:
         if not isinstance(error, OSError) and why_no_database(error) is None:
             raise
-        _log.warning("Cached features cannot be read now: %s", database.own_words(error))
+        _log.warning("Can't read cached features: %s", database.driver_message(error))
         return None
 
 
@@ -124,13 +120,16 @@ def embed(
     limits: Limits = Limits(),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
-    """Give the features of `pictures`, computing and caching those that are not cached.
+    """Return the features of images, computing and caching those that are missing.
 
     Args:
-        pictures: N of them; each file must still hold the bytes of its hash.
-        views: V; view 0 is the plain picture, 1 to V - 1 are augmented (see `preprocessing.decode_views`).
-        threads: pictures under way at once.
-        on_progress: called with (pictures computed, pictures to compute).
+        pictures: N images, whose files must not have changed since the scan.
+        backbone: computes missing features.
+        cache: of the same backbone.
+        views: V; view 0 is the image itself, 1 to V - 1 are augmented (see `pixels.decode_views`).
+        threads: images processed at once.
+        limits: of decoding.
+        on_progress: called with (images computed, images to compute).
     """
     cached = [cache.read([p.sha256 for p in pictures], view) for view in range(views)]
     missing = [p for p in pictures if any(p.sha256 not in known for known in cached)]
@@ -150,7 +149,7 @@ def embed(
                 fresh.clear()
             if on_progress:
                 on_progress(done, len(missing))
-    finally:  # Ctrl-C too keeps what was computed
+    finally:  # keeps what was computed before Ctrl-C
         cache.write(fresh)
     kept = tuple(p for p in pictures if p.sha256 not in failures)
     vectors = np.array([[known[p.sha256] for known in cached] for p in kept], np.float16)
@@ -164,7 +163,7 @@ def embed(
 
 
 def read_embedded(pictures: Sequence[Picture], cache: FeatureCache) -> Embedded:
-    """Give the cached plain features of `pictures`; those that have none are left out, and no backbone is needed."""
+    """Return the cached features of view 0, without images that have none; needs no backbone."""
     known = cache.read([picture.sha256 for picture in pictures], view=0)
     kept = tuple(picture for picture in pictures if picture.sha256 in known)
     return Embedded(
@@ -199,5 +198,5 @@ def _compute(
             return picture, str(error)
         return picture, [(v, backbone.features(s).astype(np.float16)) for v, s in zip(wanted, squares, strict=True)]
 
-    # One thread more than streams: while one waits for the interpreter lock, the others keep the cores busy.
+    # One more thread than streams keeps the cores busy while a thread waits for the interpreter lock.
     return bounded_map(one, pictures, threads + 1)

@@ -1,4 +1,4 @@
-"""Heavy libraries, imported on demand: quietly, and without writing or sending anything of their own accord."""
+"""Lazy imports of heavy libraries, without their output, telemetry or files in the user's home."""
 
 import functools
 import os
@@ -12,8 +12,8 @@ from catdog.settings import load_settings
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its usage statistics, which it would send and keep in the user's home unasked."""
-    # Where the package for statistics cannot be imported, OpenVINO takes a stub in its place.
+    """Import OpenVINO without its telemetry."""
+    # OpenVINO uses a stub if its telemetry package can't be imported.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -22,11 +22,8 @@ def import_openvino() -> Any:
 
 @functools.cache
 def openvino_core() -> Any:
-    """Give OpenVINO's core of this process, made by the first call.
-
-    One for all networks: a process that had compiled one by a core, then another by a second core, and let go of the
-    first, ended with a segmentation fault.
-    """
+    """Return this process's OpenVINO core."""
+    # One for all networks: compiling with a second core and then releasing the first causes a segmentation fault.
     return import_openvino().Core()
 
 
@@ -34,11 +31,11 @@ def import_keras() -> Any:
     """Import Keras, on TensorFlow unless KERAS_BACKEND says otherwise.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: it isn't installed.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Keras writes its configuration at import, by default into the user's home.
+    # Keras writes its configuration on import, by default to the user's home.
     os.environ.setdefault("KERAS_HOME", str(load_settings().models_dir / ".keras"))
     try:
         if "keras" in sys.modules:
@@ -53,7 +50,7 @@ def import_keras() -> Any:
 
 @contextmanager
 def _no_native_messages() -> Iterator[None]:
-    """Drop what TensorFlow's native code says on stderr while it loads: its log level does not apply yet."""
+    """Discard stderr while TensorFlow loads, as its native code doesn't respect the log level yet."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

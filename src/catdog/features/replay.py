@@ -1,4 +1,4 @@
-"""Features of some pictures of a version, without the pictures: a memory of its data that travels with it."""
+"""Features of some of a version's images, stored with the version for later retraining."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from catdog.features.embedding import Embedded
 from catdog.features.version_files import read_replay
 
 TRAINING: Final = 1000
-"""Most training pictures that are kept, equally many a class."""
+"""Maximum number of training images, split equally between the classes."""
 
 GROWN: Final = 2000
-"""Most training pictures that are kept after retraining, which adds to what was remembered before."""
+"""Maximum number of training images after retraining, which adds to the previous ones."""
 
 TEST: Final = 2000
-"""Most test pictures that are kept."""
+"""Maximum number of test images."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Replay:
     def choose(
         cls, train: Embedded, test: Embedded, *, most: int = TRAINING, first: Set[str] = frozenset()
     ) -> "Replay":
-        """Keep some training pictures of each class and the test pictures, chosen by hash.
+        """Choose training images of each class, and test images, by hash.
 
         Args:
-            train: training pictures.
-            test: test pictures.
-            most: training pictures to keep.
-            first: hashes of those that are kept before others: what was remembered so far is not pushed out.
+            train: training images.
+            test: test images.
+            most: maximum number of training images.
+            first: hashes of images to prefer, such as those chosen before.
         """
         classes = int(train.labels.max()) + 1
         kept = np.concatenate(
@@ -60,7 +60,7 @@ class Replay:
         np.savez(path, **vars(self))
 
     def rows(self, chosen: NDArray[Any]) -> "Replay":
-        """Return the rows that an index or mask `(M,)` chooses."""
+        """Return the rows selected by an index or mask `(M,)`."""
         return Replay(*(array[chosen] for array in vars(self).values()))
 
     def select(self, split: Split) -> "Replay":
@@ -73,10 +73,10 @@ class Replay:
 
     @classmethod
     def load(cls, path: Path) -> "Replay":
-        """Read what `save` wrote; nothing is unpickled.
+        """Read a file written by `save`; nothing is unpickled.
 
         Raises:
-            VersionCorruptError: not such a file, or its arrays do not fit together.
+            VersionCorruptError: the file is damaged, or its arrays don't fit together.
         """
         return cls(**read_replay(path))
 

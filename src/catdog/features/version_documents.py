@@ -1,7 +1,6 @@
-"""What the JSON documents of a version and a backbone must hold, wherever they were made.
+"""Schemas of the JSON documents of versions and backbones, which may come from anywhere.
 
-Only what is read is described. Types are strict: a number in quotes isn't a number. What is checked here needs no check
-where it's used.
+They describe the fields that are read. Types are strict: a number in quotes isn't a number.
 """
 
 import os
@@ -14,7 +13,7 @@ from catdog.storage.files import is_plain_name
 
 MOST_CLASSES: Final = 10_000
 LONGEST_PATH: Final = 2000
-"""Characters: two of them together are under the 4,096 bytes of Linux, at one byte each."""
+"""In characters. Two joined paths stay under Linux's limit of 4,096 bytes if each character is one byte."""
 
 HEAD: Final = "head.npz"
 NOVELTY: Final = "novelty.npz"
@@ -24,26 +23,26 @@ NEEDED: Final = {HEAD, NOVELTY}
 
 def _plain(name: str) -> str:
     if not is_plain_name(name) or not name.strip():
-        raise ValueError("a name of a file or folder is needed, without a path")
+        raise ValueError("must be a file or folder name without a path")
     return name
 
 
 def is_path(text: str) -> bool:
-    """Return whether the system accepts a text as a path; what it doesn't take fails wherever the path is used."""
+    """Return whether the system accepts a text as a path."""
     if "\0" in text or len(text) > LONGEST_PATH:
         return False
-    # A character takes up to 4 bytes: most paths need no closer look.
+    # A character takes up to 4 bytes, so short paths need no closer look.
     return len(text) < 64 or max(len(os.fsencode(part)) for part in text.split("/")) <= 255
 
 
 def _path(text: str) -> str:
     if not is_path(text):
-        raise ValueError("a path is needed")
+        raise ValueError("must be a path")
     return text
 
 
 def _encodable(text: str) -> str:
-    text.encode()  # half a surrogate pair can be written in JSON, and nowhere else
+    text.encode()  # rejects lone surrogates, which JSON allows
     return text
 
 
@@ -64,7 +63,7 @@ class Document(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
     never_null: ClassVar[frozenset[str]] = frozenset()
-    """Fields that may be missing, and hold something where they are there."""
+    """Fields that may be missing but not null."""
 
     @model_validator(mode="before")
     @classmethod
@@ -138,13 +137,13 @@ class VersionDocument(Document):
         if len(keys) < len(self.classes):
             raise ValueError("two classes have the same name")
         if not self.checksums.keys() >= NEEDED:
-            raise ValueError("a head and a novelty reference are needed")
+            raise ValueError("checksums of the head and the novelty reference are missing")
         measured, size = self.metrics or MetricsDocument(n=0, accuracy=0), len(self.classes)
         matrix = measured.confusion_matrix
         if matrix and [len(row) for row in matrix] != [size] * size:
-            raise ValueError("the confusion matrix must have a row and a column for each class")
+            raise ValueError("the confusion matrix must have one row and one column per class")
         if measured.per_class and measured.per_class.keys() != keys:
-            raise ValueError("per_class must have the measures of each class")
+            raise ValueError("per_class must have the metrics of each class")
         return self
 
 
@@ -207,7 +206,7 @@ class AssessmentDocument(Document):
     examples: list[ExampleDocument] = []
 
     def fits(self, classes: int) -> bool:
-        """Return whether it is about this many classes."""
+        """Return whether it fits this many classes."""
         numbers = [rate.class_ for rate in self.rates]
         numbers += [number for example in self.examples for number in (example.true, example.answered)]
         lengths = [len(example.probabilities) for example in self.examples]

@@ -266,7 +266,7 @@ class Counts:
 
     def _warn(self, error: Exception) -> None:
         if not self._failing:
-            _log.warning("Counts wait in memory, as the database is unavailable: %s", database.own_words(error))
+            _log.warning("Counts wait in memory, as the database is unavailable: %s", database.driver_message(error))
         self._failing = True
 
 

@@ -1,1 +1,1 @@
-"""Files, JSON and the database: what is written is whole or absent, what is read is checked."""
+"""Files, JSON and the database. Writes are atomic, and reads are checked."""

@@ -84,7 +84,7 @@ _POSTGRES: Final = {
 T = TypeVar("T")
 
 
-class Patience:
+class WaitLimit:
     """Decides how long each thread may wait; by default, without limit. Thread-safe."""
 
     def __init__(
@@ -139,7 +139,7 @@ class Opening(Generic[T]):
         self.opened: T | None = None
         self._opener = opener
         self._sentence = sentence
-        self._patience = Patience(FIRST_SECONDS, brief=FIRST_SECONDS, sentence=sentence)
+        self._wait_limit = WaitLimit(FIRST_SECONDS, brief=FIRST_SECONDS, sentence=sentence)
         self._lock = threading.Lock()
         self._not_before = 0.0
 
@@ -153,7 +153,7 @@ class Opening(Generic[T]):
         """
         if (opened := self.opened) is not None:
             return opened
-        with self._patience.turn() as seconds:
+        with self._wait_limit.turn() as seconds:
             if not self._lock.acquire(timeout=seconds):
                 raise DatabaseBusyError(self._sentence)
             try:
@@ -174,7 +174,7 @@ class Opening(Generic[T]):
             if failed - began > BRIEF_SECONDS:  # an immediate failure may be retried immediately
                 self._not_before = failed + SILENT_SECONDS
                 # From now on, threads wait briefly.
-                self._patience = Patience(SILENT_SECONDS, sentence=self._sentence)
+                self._wait_limit = WaitLimit(SILENT_SECONDS, sentence=self._sentence)
             raise
 
 

@@ -31,7 +31,7 @@ POOL: Final = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 5, "pool_t
 """Connections per process to a database server: 2 permanent, 7 at most, which is more than a web process has threads
 that need one. Connections are tested before use, as the server may have been restarted."""
 
-_PATIENCE: Final = {
+_TIMEOUTS: Final = {
     "connect_timeout": 5,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -75,7 +75,7 @@ def open_database(settings: Settings, *, lock_seconds: float = LOCK_SECONDS) -> 
     Raises:
         DatabaseTooNewError: a newer catdog has upgraded it.
 
-    Other failures raise the driver's or the system's error; `patience.why_no_database` explains it.
+    Other failures raise the driver's or the system's error; `contention.why_no_database` explains it.
     """
     url = settings.resolved_database_url
     path = sqlite_path(url)
@@ -120,7 +120,7 @@ def connect(url: str, *, lock_seconds: float = LOCK_SECONDS, **options: Any) -> 
     if parsed.get_backend_name() == "sqlite":  # in memory, or a file that is only read
         return create_engine(url, hide_parameters=True)
     is_libpq = parsed.get_driver_name() in _LIBPQ_DRIVERS
-    arguments = {name: value for name, value in _PATIENCE.items() if is_libpq and name not in parsed.query}
+    arguments = {name: value for name, value in _TIMEOUTS.items() if is_libpq and name not in parsed.query}
     engine = create_engine(url, connect_args=arguments, hide_parameters=True, **(options or POOL))
     if is_libpq:
         event.listen(engine, "connect", partial(_configure_postgres, lock_seconds))
@@ -132,7 +132,7 @@ def is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def own_words(error: BaseException) -> str:
+def driver_message(error: BaseException) -> str:
     """Return the database driver's own message, without the statement SQLAlchemy adds."""
     return str(getattr(error, "orig", None) or error)
 
@@ -205,8 +205,8 @@ def _upgraded(engine: Engine) -> Engine:
 def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # several machines may start with a new database at once
-            patience = f"SET LOCAL lock_timeout = {round(1000 * UPGRADE_SECONDS)}"  # the first upgrade takes time
-            connection.execute(text(patience))
+            timeout = f"SET LOCAL lock_timeout = {round(1000 * UPGRADE_SECONDS)}"  # the first upgrade takes time
+            connection.execute(text(timeout))
             connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
         if _is_behind(connection):
             from alembic import command  # not needed if the tables are current

@@ -111,7 +111,7 @@ def read_document(folder: Path, name: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it cannot be read.
+        OSError: it can't be read.
         ValueError: it isn't a JSON object, is too large or too deeply nested, or contains NaN or infinity.
     """
     path = folder / name
@@ -165,7 +165,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def telling_a_full_disk(size: int) -> Iterator[None]:
+def disk_full_errors(size: int) -> Iterator[None]:
     """Turn a full disk or quota into a `DiskFullError`.
 
     Raises:

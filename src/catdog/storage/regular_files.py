@@ -1,4 +1,4 @@
-"""Files that are opened only if they are regular ones: reading a pipe, a device or a socket may never end."""
+"""Reading of regular files only: reading a pipe, a device or a socket may never end."""
 
 import contextlib
 import errno
@@ -17,14 +17,14 @@ _KINDS: Final = {
 
 
 def absolute(path: Path) -> Path:
-    """Make a path absolute, with the home folder in place of `~`, where there is such a user."""
-    with contextlib.suppress(RuntimeError):
+    """Return a path as an absolute one, with `~` expanded."""
+    with contextlib.suppress(RuntimeError):  # no such user
         path = path.expanduser()
     return path.absolute()
 
 
 def file_in_the_way(folder: Path) -> Path | None:
-    """Give what stands where a folder, or one above it, should be and is none."""
+    """Return the file that is in the place of a folder or one of its parents; None if there is none."""
     return next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
 
 
@@ -32,9 +32,9 @@ def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file, or a link to one, for reading.
 
     Raises:
-        OSError: it is none, and `strerror` says what it is; or it cannot be opened.
+        OSError: it isn't a regular file, and `strerror` says what it is; or it can't be opened.
     """
-    _require_regular(path.stat().st_mode, path)  # before it is opened: to open a device may do something
+    _require_regular(path.stat().st_mode, path)  # before opening, as opening a device may have effects
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _require_regular(os.fstat(descriptor).st_mode, path)
@@ -45,17 +45,17 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def read_regular(path: Path, most: int | None) -> bytes | None:
-    """Read a regular file of at most so many bytes, or all of it; None where it has more, which is then not read.
+    """Read a regular file; None if it has more than `most` bytes.
 
     Raises:
-        OSError: as `open_regular` does, or it cannot be read.
+        OSError: it can't be opened by `open_regular`, or can't be read.
     """
     with open_regular(path) as file:
         if most is None:
             return file.read()
         if os.fstat(file.fileno()).st_size > most:
             return None
-        data = file.read(most + 1)  # it may grow, and files of /proc do not tell their size
+        data = file.read(most + 1)  # it may grow, and files in /proc don't report their size
     return data if len(data) <= most else None
 
 

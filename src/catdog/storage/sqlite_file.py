@@ -1,7 +1,6 @@
-"""An SQLite database whose file may be deleted or replaced while it is open: no connection stays with the old one.
+"""Detection of a SQLite file that was deleted or replaced while open.
 
-A connection keeps the file that it opened, whatever its name leads to since. Rows would go into a file that nobody
-finds again, although they were acknowledged.
+An open connection keeps using the old file, so acknowledged rows would be lost.
 """
 
 import sqlite3
@@ -18,15 +17,15 @@ _Identity = tuple[int, int]
 
 
 def follow_file(engine: Engine, path: Path, upgrade: Callable[[], None]) -> None:
-    """Let an engine notice, at each use of a connection, that its file is another.
+    """Make an engine check, at each use of a connection, whether its file was replaced.
 
-    A replaced file is upgraded and used from then on. A deleted one is not made anew, since whoever deleted it may be
-    about to put a backup in its place: using it is a `DatabaseUnusableError`.
+    A replacement is upgraded and used. A deleted file raises `DatabaseUnusableError`; it isn't recreated, as a backup
+    may be about to take its place.
 
     Args:
-        engine: whose file exists and has its tables.
+        engine: its file exists and has its tables.
         path: the file.
-        upgrade: brings the tables of whatever file is there up to date.
+        upgrade: upgrades the tables of the file now at the path.
     """
     known: _Identity | None = _identify(path)
 
@@ -35,8 +34,8 @@ def follow_file(engine: Engine, path: Path, upgrade: Callable[[], None]) -> None
         found = _identify(path)
         if found is None:
             raise DatabaseUnusableError(
-                f"The database's file, {path.name}, is gone. Put it back, or start the server again, which makes an "
-                "empty one. Predictions go on meanwhile."
+                f"The database file {path.name} is missing. Put it back, or restart the server to create an empty one. "
+                "Predictions still work."
             )
         if found != known:
             upgrade()
@@ -46,9 +45,9 @@ def follow_file(engine: Engine, path: Path, upgrade: Callable[[], None]) -> None
         record.info["file"] = _identify(path)
 
     def require_same_file(_connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
-        # Connections from before this began were made by the opening, on the file that is known.
+        # Connections without a note were made before `follow_file` was called, on the known file.
         if record.info.get("file", known) != _identify(path):
-            raise DisconnectionError("the file of the database is another")
+            raise DisconnectionError("the database file was replaced")
 
     event.listen(engine, "do_connect", before_connecting)
     event.listen(engine, "connect", note_file)

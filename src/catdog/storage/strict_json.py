@@ -1,4 +1,4 @@
-"""JSON as others read it: NaN and infinity are none, so null stands in their place."""
+"""Standard JSON, in which NaN and infinity are written as null."""
 
 import json
 import logging
@@ -9,17 +9,16 @@ _log = logging.getLogger(__name__)
 
 
 def dumps(document: Any, **options: Any) -> str:
-    """Write a document as JSON; `options` are those of `json.dumps`.
+    """Return a document as JSON; `options` are those of `json.dumps`.
 
-    What computes a number gives a defined one, or None. If one slips through, that's a fault, which is logged; the
-    answer goes out all the same, with null in its place.
+    NaN and infinity are bugs in the caller: they are logged and written as null, so the response still goes out.
     """
     try:
         return json.dumps(document, allow_nan=False, **options)
     except ValueError as error:
         if "circular" in str(error).lower():
             raise
-        _log.exception("A number that JSON does not have was to be written; null is in its place.")
+        _log.exception("NaN or infinity isn't valid JSON and was written as null.")
         return json.dumps(_with_null(document), allow_nan=False, **options)
 
 

@@ -31,7 +31,7 @@ from werkzeug.exceptions import (
 from catdog import errors
 from catdog.settings import Settings
 from catdog.storage.contention import PASSING, why_no_database
-from catdog.storage.database import own_words
+from catdog.storage.database import driver_message
 from catdog.web.requests.limits import over_the_limit
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -166,12 +166,14 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
-        _log.error("Request %s failed, as the disk is full: %s", request_id(), own_words(error), extra=_log_fields())
+        _log.error(
+            "Request %s failed, as the disk is full: %s", request_id(), driver_message(error), extra=_log_fields()
+        )
         return 507, str(error) if isinstance(error, errors.UploadsFullError) else FULL
     if (sentence := why_not_kept(error)) is not None:
         _note(503, error)
         message = "Request %s couldn't use the database or a file: %s"
-        _log.error(message, request_id(), own_words(error), extra=_log_fields())
+        _log.error(message, request_id(), driver_message(error), extra=_log_fields())
         return 503, without_paths(sentence, settings)
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     _note(status, error)

@@ -11,7 +11,7 @@ from catdog.monitoring.counts import Counts
 from catdog.monitoring.drift import Drift, DriftWatch
 from catdog.monitoring.summary import activity, last_training, latency, track_record
 from catdog.settings import Settings
-from catdog.storage.database import own_words
+from catdog.storage.database import driver_message
 from catdog.web import STARTED_VARIABLE
 from catdog.web.live_model import LiveModel
 
@@ -76,7 +76,7 @@ class ServerStatus:
         try:
             return self._drift.read(self._counts.engine(), self._model.predictor.version.number)
         except Exception as error:  # monitoring must not break predictions
-            _log.warning("Drift can't be measured: %s", own_words(error))
+            _log.warning("Drift can't be measured: %s", driver_message(error))
             return None
 
     def measure_drift(self) -> None:

@@ -15,7 +15,7 @@ from catdog.monitoring.counts import Counts
 from catdog.prediction.predictor import Predictor
 from catdog.settings import Settings
 from catdog.storage.contention import why_no_database
-from catdog.storage.database import own_words
+from catdog.storage.database import driver_message
 from catdog.web.condition import CHECK_SECONDS, Condition
 from catdog.web.live_model import LiveModel
 from catdog.web.memory import release_memory
@@ -87,7 +87,7 @@ class Service:
             except Exception as error:  # the task must run again
                 is_known = isinstance(error, CatdogError) or why_no_database(error)  # the message says it all
                 sentence = "A background task failed and will be retried: %s"
-                _log.error(sentence, own_words(error), exc_info=None if is_known else error)
+                _log.error(sentence, driver_message(error), exc_info=None if is_known else error)
 
 
 def current_settings() -> Settings:

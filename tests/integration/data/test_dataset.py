@@ -21,7 +21,7 @@ from catdog.storage.database import open_database
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """Data set of 12 training and 3 test pictures a class, which a test may change."""
+    """Data set of 12 training and 3 test images per class, which tests may change."""
     return write_dataset(tmp_path / "pets", train=12, test=3)
 
 
@@ -29,7 +29,7 @@ def reasons(manifest: Manifest) -> dict[str, str]:
     return {os.path.relpath(item.path, manifest.root): item.reason for item in manifest.rejected}
 
 
-def test_a_manifest_says_what_there_is(pets: Path, settings: Settings) -> None:
+def test_a_manifest_lists_the_images(pets: Path, settings: Settings) -> None:
     manifest = read_folder(pets, settings).manifest
     assert manifest.root == pets
     assert manifest.classes == ("cats", "dogs")
@@ -50,7 +50,7 @@ def test_a_relative_folder_is_the_same_data(pets: Path, settings: Settings, monk
     assert read_folder(Path("pets"), settings) == read_folder(pets, settings)
 
 
-def test_classes_may_be_many_and_of_any_name(tmp_path: Path, settings: Settings) -> None:
+def test_there_may_be_many_classes_with_any_names(tmp_path: Path, settings: Settings) -> None:
     names = ("Zebra", "apple pie", "日本", "cats")
     for i, name in enumerate(names):
         write_pictures(tmp_path / "x" / name, "cat", 10, first=100 * i)
@@ -62,7 +62,7 @@ def test_classes_may_be_many_and_of_any_name(tmp_path: Path, settings: Settings)
 # Junk
 
 
-def test_junk_is_reported_with_its_reason_and_stops_nothing(pets: Path, settings: Settings) -> None:
+def test_unusable_files_are_reported_with_reasons(pets: Path, settings: Settings) -> None:
     cats = pets / "train" / "cats"
     (cats / "notes").write_text("hello")
     (cats / "empty.jpg").touch()
@@ -82,11 +82,11 @@ def test_junk_is_reported_with_its_reason_and_stops_nothing(pets: Path, settings
     assert found["cover.jpg"] == "It isn't in a class folder."
     assert "empty" in found["train/cats/empty.jpg"]
     assert "truncated" in found["train/cats/half.jpg"]
-    assert found["train/cats/link.jpg"] == "It is a link that leads nowhere."
+    assert found["train/cats/link.jpg"] == "It is a broken link."
     assert "not a JPEG, PNG, WebP or AVIF" in found["train/cats/notes"]
 
 
-def test_files_are_judged_by_content_and_not_by_name(pets: Path, settings: Settings) -> None:
+def test_files_are_identified_by_content_instead_of_name(pets: Path, settings: Settings) -> None:
     (pets / "train" / "cats" / "png.jpg").write_bytes(encode(draw("cat", 70), "PNG"))
     (pets / "train" / "cats" / "webp").write_bytes(encode(draw("cat", 71), "WEBP"))
     (pets / "train" / "cats" / "gif.jpg").write_bytes(encode(draw("cat", 72), "GIF"))
@@ -95,8 +95,8 @@ def test_files_are_judged_by_content_and_not_by_name(pets: Path, settings: Setti
     assert list(reasons(manifest)) == ["train/cats/gif.jpg"]
 
 
-def test_what_is_no_regular_file_is_not_read(pets: Path, settings: Settings) -> None:
-    os.mkfifo(pets / "train" / "cats" / "pipe.jpg")  # reading it would wait for ever
+def test_only_regular_files_are_scanned(pets: Path, settings: Settings) -> None:
+    os.mkfifo(pets / "train" / "cats" / "pipe.jpg")  # reading it would block
     (pets / "train" / "cats" / "null.jpg").symlink_to("/dev/null")
     found: list[Manifest] = []
     thread = threading.Thread(target=lambda: found.append(read_folder(pets, settings).manifest), daemon=True)
@@ -110,12 +110,12 @@ def test_what_is_no_regular_file_is_not_read(pets: Path, settings: Settings) -> 
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
-        ({"max_picture_bytes": 20_000}, r"at most 20,000 bytes .* Received: \d"),
-        ({"max_side": 1000}, "1,000 a side .* Received: 1,500 x 40"),
-        ({"max_pixels": 50_000}, "at most 50,000 pixels .* Received: 1,500 x 40"),
+        ({"max_picture_bytes": 20_000}, r"[\d,]+ bytes\. The maximum is 20,000"),
+        ({"max_side": 1000}, "1,500 x 40 pixels.* 1,000 per side"),
+        ({"max_pixels": 50_000}, r"1,500 x 40 pixels\. The maximum is 50,000"),
     ],
 )
-def test_limits_are_those_of_the_settings(pets: Path, tmp_path: Path, limit: dict[str, int], message: str) -> None:
+def test_limits_come_from_the_settings(pets: Path, tmp_path: Path, limit: dict[str, int], message: str) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (40, 1500, 3), np.uint8)
     (pets / "train" / "cats" / "big.png").write_bytes(encode(Image.fromarray(noise), "PNG"))
     assert reasons(read_folder(pets, load_settings(home=tmp_path / "home")).manifest) == {}
@@ -126,7 +126,7 @@ def test_limits_are_those_of_the_settings(pets: Path, tmp_path: Path, limit: dic
 
 
 @pytest.mark.databases
-def test_names_that_are_no_text_are_junk_or_pictures_like_others(pets: Path, settings: Settings) -> None:
+def test_names_that_are_not_utf8_are_treated_like_others(pets: Path, settings: Settings) -> None:
     odd = Path(os.fsdecode(os.fsencode(pets / "train" / "cats") + b"/caf\xe9.jpg"))
     odd.write_bytes(encode(draw("cat", 90)))
     for _ in range(2):
@@ -150,7 +150,7 @@ def test_copies_count_once(pets: Path, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "zzz.jpg"])
-def test_a_copy_in_the_test_folder_is_tested_on_and_not_trained_on(pets: Path, settings: Settings, name: str) -> None:
+def test_a_copy_in_the_test_folder_is_excluded_from_training(pets: Path, settings: Settings, name: str) -> None:
     shutil.copy(pets / "train" / "cats" / "cat.0.jpg", pets / "test" / "cats" / name)
     manifest = scan(pets, settings).manifest
     assert manifest.counts()["test"]["cats"] == 4
@@ -160,18 +160,18 @@ def test_a_copy_in_the_test_folder_is_tested_on_and_not_trained_on(pets: Path, s
     assert manifest.duplicates == 1
 
 
-def test_a_copy_in_the_validation_folder_is_not_trained_on(pets: Path, settings: Settings) -> None:
+def test_a_copy_in_the_validation_folder_is_excluded_from_training(pets: Path, settings: Settings) -> None:
     (pets / "val" / "cats").mkdir(parents=True)
     shutil.copy(pets / "train" / "cats" / "cat.0.jpg", pets / "val" / "cats" / "a.jpg")
     counts = read_folder(pets, settings).manifest.counts()
     assert (counts["validation"]["cats"], counts["train"]["cats"]) == (1, 11)
 
 
-def test_a_picture_under_two_classes_is_rejected_under_both(pets: Path, settings: Settings) -> None:
+def test_an_image_in_two_classes_is_rejected_in_both(pets: Path, settings: Settings) -> None:
     shutil.copy(pets / "train" / "cats" / "cat.0.jpg", pets / "test" / "dogs" / "odd.jpg")
     manifest = read_folder(pets, settings).manifest
     assert reasons(manifest) == dict.fromkeys(
-        ("test/dogs/odd.jpg", "train/cats/cat.0.jpg"), "The same picture lies under several classes: cats, dogs."
+        ("test/dogs/odd.jpg", "train/cats/cat.0.jpg"), "The same image is in several classes: cats, dogs."
     )
     assert manifest.counts()["train"]["cats"] == 11
     assert manifest.counts()["test"]["dogs"] == 3
@@ -183,13 +183,13 @@ def test_a_picture_under_two_classes_is_rejected_under_both(pets: Path, settings
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({}, r"At least 2 class folders .* Received: none"),
-        ({"cats": 12}, r"At least 2 class folders .* Received: cats: 12"),
-        ({"cats": 12, "dogs": 9}, r"At least 10 usable pictures a class .* Received: cats: 12, dogs: 9"),
-        ({"cats": 0, "dogs": 12}, r"At least 2 class folders .* Received: dogs: 12"),
+        ({}, r"At least 2 class folders .* Found in .*: none"),
+        ({"cats": 12}, r"At least 2 class folders .* Found in .*: cats: 12"),
+        ({"cats": 12, "dogs": 9}, r"At least 10 usable images per class .* Found in .*: cats: 12, dogs: 9"),
+        ({"cats": 0, "dogs": 12}, r"At least 2 class folders .* Found in .*: dogs: 12"),
     ],
 )
-def test_too_little_is_refused_with_what_was_found(
+def test_too_few_images_are_rejected_with_their_numbers(
     tmp_path: Path, settings: Settings, counts: dict[str, int], message: str
 ) -> None:
     (tmp_path / "few").mkdir()
@@ -200,57 +200,55 @@ def test_too_little_is_refused_with_what_was_found(
     assert str(tmp_path / "few") in str(caught.value)
 
 
-def test_ten_a_class_is_enough(tmp_path: Path, settings: Settings) -> None:
+def test_ten_per_class_are_enough(tmp_path: Path, settings: Settings) -> None:
     write_dataset(tmp_path / "few", train=10, test=0)
     counts = scan(tmp_path / "few", settings).manifest.counts()
     assert [sum(table[name] for table in counts.values()) for name in ("cats", "dogs")] == [10, 10]
     assert min(counts[split][name] for split in counts for name in ("cats", "dogs")) >= 2
 
 
-def test_files_that_cannot_be_used_do_not_count(tmp_path: Path, settings: Settings) -> None:
+def test_unusable_files_do_not_count(tmp_path: Path, settings: Settings) -> None:
     write_dataset(tmp_path / "few", train=10, test=0)
     (tmp_path / "few" / "train" / "cats" / "cat.0.jpg").write_bytes(b"junk")
-    with pytest.raises(DatasetError, match=r"Received: cats: 9, dogs: 10.*\(1 file not usable"):
+    with pytest.raises(DatasetError, match=r"Found in .*: cats: 9, dogs: 10 \(1 unusable file"):
         scan(tmp_path / "few", settings)
 
 
 @pytest.mark.parametrize("also", [0, 12])
-def test_the_same_pictures_under_each_class_are_refused(tmp_path: Path, settings: Settings, also: int) -> None:
+def test_the_same_images_in_each_class_are_rejected(tmp_path: Path, settings: Settings, also: int) -> None:
     write_pictures(tmp_path / "x" / "cats", "cat", 12)
     shutil.copytree(tmp_path / "x" / "cats", tmp_path / "x" / "dogs")
     if also:
         write_pictures(tmp_path / "x" / "dogs", "dog", also)
-    with pytest.raises(DatasetError, match=rf"At least .* Received: cats: 0, dogs: {also}"):
+    with pytest.raises(DatasetError, match=rf"At least .* Found in .*: cats: 0, dogs: {also}"):
         scan(tmp_path / "x", settings)
 
 
-def test_a_class_without_training_pictures_is_refused(pets: Path, settings: Settings) -> None:
+def test_a_class_without_training_images_is_rejected(pets: Path, settings: Settings) -> None:
     write_pictures(pets / "test" / "birds", "bird", 12)
-    with pytest.raises(DatasetError, match=r"needs training pictures.* Received: none of 'birds'"):
+    with pytest.raises(DatasetError, match=r"needs training images\. .* has none of 'birds'"):
         scan(pets, settings)
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_what_is_no_folder_is_refused(tmp_path: Path, settings: Settings, exists: bool) -> None:
+def test_a_path_that_is_not_a_folder_is_rejected(tmp_path: Path, settings: Settings, exists: bool) -> None:
     if exists:
         (tmp_path / "pets").write_text("a file")
     for read in (scan, read_folder):
-        with pytest.raises(DatasetError, match=r"A folder .* Received: .*/pets, which is not a folder"):
+        with pytest.raises(DatasetError, match=r"/pets is not a folder\. Name a folder of images"):
             read(tmp_path / "pets", settings)
 
 
 # Progress and holding out
 
 
-def test_progress_is_told_to_the_end(pets: Path, settings: Settings) -> None:
+def test_progress_is_reported_to_the_end(pets: Path, settings: Settings) -> None:
     told: list[tuple[int, int]] = []
     scan(pets, settings, on_progress=lambda done, total: told.append((done, total)))
     assert told == [(i + 1, 30) for i in range(30)]
 
 
-def test_a_share_is_held_out_where_there_is_no_test_folder_and_stays_when_the_data_grows(
-    tmp_path: Path, settings: Settings
-) -> None:
+def test_a_share_held_out_without_a_test_folder_stays_as_the_data_grows(tmp_path: Path, settings: Settings) -> None:
     data = write_dataset(tmp_path / "pets", train=60, test=0)
     before = scan(data, settings).manifest
     assert 8 <= len(before.select("test")) <= 40
@@ -281,7 +279,7 @@ def test_a_second_scan_reads_no_file(pets: Path, settings: Settings, monkeypatch
     second = scan(pets, settings)
     assert second.manifest == first.manifest
     assert (second.read, read) == ([], [])
-    # Only what is new or changed is read.
+    # Only new and changed files are read.
     new = write_pictures(pets / "train" / "cats", "cat", 1, first=300)[0]
     changed = pets / "train" / "dogs" / "dog.3.jpg"
     changed.write_bytes(encode(draw("dog", 400), quality=80))
@@ -293,7 +291,7 @@ def test_a_second_scan_reads_no_file(pets: Path, settings: Settings, monkeypatch
 
 
 @pytest.mark.databases
-def test_a_file_that_was_removed_is_gone(pets: Path, settings: Settings) -> None:
+def test_a_removed_file_disappears(pets: Path, settings: Settings) -> None:
     remember(open_database(settings), scan(pets, settings).read)
     (pets / "train" / "cats" / "cat.0.jpg").unlink()
     manifest = scan(pets, settings).manifest
@@ -302,7 +300,7 @@ def test_a_file_that_was_removed_is_gone(pets: Path, settings: Settings) -> None
 
 
 @pytest.mark.databases
-def test_another_folder_with_the_same_beginning_is_not_mixed_in(pets: Path, settings: Settings) -> None:
+def test_a_folder_whose_name_begins_alike_is_not_included(pets: Path, settings: Settings) -> None:
     other = pets.with_name("pets_2")
     shutil.copytree(pets, other)
     remember(open_database(settings), scan(pets, settings).read)
@@ -311,7 +309,7 @@ def test_another_folder_with_the_same_beginning_is_not_mixed_in(pets: Path, sett
     assert all(path.is_relative_to(other) for path in result.manifest.paths("train"))
 
 
-def test_a_raised_limit_takes_in_what_was_refused_before(pets: Path, tmp_path: Path) -> None:
+def test_a_raised_limit_accepts_images_rejected_before(pets: Path, tmp_path: Path) -> None:
     strict = load_settings(home=tmp_path / "home", max_side=150)
     result = read_folder(pets, strict)
     assert len(result.manifest.rejected) == 30
@@ -320,7 +318,7 @@ def test_a_raised_limit_takes_in_what_was_refused_before(pets: Path, tmp_path: P
 
 
 @pytest.mark.databases
-def test_more_files_than_one_statement_takes_are_remembered(settings: Settings, tmp_path: Path) -> None:
+def test_more_files_than_fit_into_one_statement_are_remembered(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "many" / "a"
     folder.mkdir(parents=True)
     tiny = encode(draw("cat", 1, (8, 8)))
@@ -328,13 +326,13 @@ def test_more_files_than_one_statement_takes_are_remembered(settings: Settings, 
         (folder / f"{i}.jpg").write_bytes(tiny + str(i).encode())
     result = read_folder(tmp_path / "many", settings)
     assert len(result.manifest.pictures) == 1100
-    for _ in range(2):  # twice is once
+    for _ in range(2):  # repeating it changes nothing
         remember(open_database(settings), result.read)
     assert read_folder(tmp_path / "many", settings).read == []
 
 
 @pytest.mark.databases
-def test_files_whose_paths_are_long_are_used_and_read_anew(pets: Path, settings: Settings) -> None:
+def test_files_with_long_paths_are_used_and_read_each_time(pets: Path, settings: Settings) -> None:
     deep = pets.joinpath("train", "cats", *[f"{i:0200}" for i in range(14)])
     deep.mkdir(parents=True)
     (pets / "train" / "cats" / "cat.0.jpg").rename(deep / "cat.0.jpg")
@@ -345,7 +343,7 @@ def test_files_whose_paths_are_long_are_used_and_read_anew(pets: Path, settings:
 
 
 @pytest.mark.databases
-def test_processes_that_scan_the_same_at_once_remember_it_once(pets: Path, settings: Settings) -> None:
+def test_processes_may_scan_the_same_folder_at_once(pets: Path, settings: Settings) -> None:
     read = scan(pets, settings).read
     engine, start = open_database(settings), threading.Barrier(4)
 
@@ -363,7 +361,7 @@ def test_processes_that_scan_the_same_at_once_remember_it_once(pets: Path, setti
 # The digest
 
 
-def test_the_digest_names_the_data_and_not_where_it_lies(pets: Path, tmp_path: Path, settings: Settings) -> None:
+def test_the_digest_does_not_depend_on_the_location(pets: Path, tmp_path: Path, settings: Settings) -> None:
     digest = scan(pets, settings).manifest.digest
     assert len(digest) == 64
     assert scan(pets, settings).manifest.digest == digest
@@ -388,7 +386,7 @@ def test_the_digest_changes_with_the_data(pets: Path, settings: Settings, change
     assert read_folder(pets, settings).manifest.digest != before
 
 
-def test_the_manifest_can_be_written_as_a_table(pets: Path, settings: Settings, tmp_path: Path) -> None:
+def test_the_manifest_can_be_written_as_csv(pets: Path, settings: Settings, tmp_path: Path) -> None:
     (pets / "train" / "cats" / 'na"me, with comma.jpg').write_bytes(encode(draw("cat", 60)))
     manifest = scan(pets, settings).manifest
     manifest.write_csv(tmp_path / "manifest.csv")
@@ -403,14 +401,14 @@ def test_the_manifest_can_be_written_as_a_table(pets: Path, settings: Settings, 
 # Names, and classes that lack something
 
 
-def test_classes_without_images_in_a_split_are_said(pets: Path, settings: Settings) -> None:
+def test_classes_without_images_in_a_split_are_reported(pets: Path, settings: Settings) -> None:
     write_pictures(pets / "train" / "birds", "bird", 12)
     (pets / "train" / "fish").mkdir()
     (pets / "train" / "frogs").mkdir()
     (pets / "train" / "frogs" / "broken.jpg").write_bytes(b"x")
     remarks = scan(pets, settings).manifest.remarks
     assert "Without images: train/fish/." in remarks
-    assert "Without a usable image: frogs." in remarks
+    assert "Without usable images: frogs." in remarks
     assert "1 class has no test images: birds." in remarks
 
 
@@ -422,13 +420,13 @@ def test_all_classes_without_training_images_are_named(pets: Path, settings: Set
 
 
 @pytest.mark.parametrize("name", ["neither", "Unsure", "NEITHER"])
-def test_what_a_verdict_says_is_no_class(pets: Path, settings: Settings, name: str) -> None:
+def test_verdicts_cannot_be_class_names(pets: Path, settings: Settings, name: str) -> None:
     write_pictures(pets / "train" / name, "bird", 12)
     with pytest.raises(DatasetError, match=f"class can't be called {name}.*evaluate --other"):
         scan(pets, settings)
 
 
-def test_a_name_that_is_not_utf8_is_mended_before_the_work(pets: Path, settings: Settings) -> None:
+def test_a_class_name_that_is_not_utf8_is_decoded(pets: Path, settings: Settings) -> None:
     folder = Path(os.fsdecode(os.fsencode(pets / "train") + b"/caf\xe9"))
     write_pictures(folder, "bird", 12)
     manifest = scan(pets, settings).manifest
@@ -436,14 +434,14 @@ def test_a_name_that_is_not_utf8_is_mended_before_the_work(pets: Path, settings:
     assert "The folder name caf\\udce9 isn't UTF-8; its class is called café." in manifest.remarks
 
 
-def test_clutter_is_counted_and_not_listed(pets: Path, settings: Settings) -> None:
+def test_clutter_is_counted_but_not_listed(pets: Path, settings: Settings) -> None:
     for name in ("_DS_Store", "Thumbs.db", "desktop.ini", "._cat.jpg", "labels.csv", "README.md"):
         (pets / "train" / "cats" / name).write_bytes(b"x")
     manifest = scan(pets, settings).manifest
     assert (manifest.rejected, manifest.clutter, len(manifest.pictures)) == ((), 6, 30)
 
 
-def test_own_data_is_read_as_it_was_written_whatever_its_classes_are_called(settings: Settings) -> None:
+def test_own_data_is_read_as_written_whatever_its_classes_are_called(settings: Settings) -> None:
     for split in ("train", "test"):
         for i, name in enumerate(("original", "augmented")):
             write_pictures(settings.data_dir / split / name, "cat", 12, first=100 * i + 1000 * (split == "test"))
@@ -452,21 +450,21 @@ def test_own_data_is_read_as_it_was_written_whatever_its_classes_are_called(sett
         scan(settings.data_dir / "train", settings)
 
 
-def test_a_folder_of_pictures_linked_twice_is_said(pets: Path, settings: Settings) -> None:
+def test_a_folder_linked_twice_is_reported(pets: Path, settings: Settings) -> None:
     (pets / "train" / "birds").symlink_to(pets / "train" / "cats")
     manifest = read_folder(pets, settings).manifest
     assert list(reasons(manifest)) == ["train/cats"]  # the second, in order of names
-    assert "which is read already" in reasons(manifest)["train/cats"]
+    assert "which has been read already" in reasons(manifest)["train/cats"]
 
 
-def test_a_hidden_folder_with_images_is_told_and_not_read(pets: Path, settings: Settings) -> None:
+def test_a_hidden_folder_with_images_is_reported_but_not_read(pets: Path, settings: Settings) -> None:
     (pets / "train" / "cats").rename(pets / "train" / ".cats")
     (pets / ".git").mkdir()
     remarks = read_folder(pets, settings).manifest.remarks
-    assert any(r.startswith("Hidden folders are passed over, with 12 files: train/.cats/.") for r in remarks), remarks
+    assert any(r.startswith("Hidden folders are skipped, with 12 files: train/.cats/.") for r in remarks), remarks
 
 
-def test_a_long_list_of_files_that_cannot_be_used_is_cut_and_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_list_of_unusable_files_is_summarised(capsys: pytest.CaptureFixture[str]) -> None:
     items = [(f"cats/{i}", "It is empty." if i % 2 else "It is no image.") for i in range(1_500)]
     said: list[str] = []
     list_rejected(items, write=said.append)

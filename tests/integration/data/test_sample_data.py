@@ -1,4 +1,4 @@
-"""Drawn sample data: reproducible, learnable, and written whole or not at all."""
+"""Sample data: reproducible, learnable, and written atomically."""
 
 import hashlib
 import json
@@ -81,7 +81,7 @@ def test_the_same_seed_draws_the_same_images(tmp_path: Path) -> None:
     assert not set(first.values()) & {other[name] for name in other if name.endswith(".jpg")}
 
 
-def test_an_image_stays_as_it_is_in_a_larger_sample(twelve: SampleData, tmp_path: Path) -> None:
+def test_an_image_is_the_same_in_a_larger_sample(twelve: SampleData, tmp_path: Path) -> None:
     small = contents(write_sample_data(tmp_path / "small", classes=3, per_class=10).folder)
     large = contents(twelve.folder)
     shared = [name for name in small if not name.startswith("other")]
@@ -99,7 +99,7 @@ def test_no_image_is_drawn_twice_even_nearly(twelve: SampleData) -> None:
     assert distances[~np.eye(len(thumbnails), dtype=bool)].min() > 5  # mean difference in grey levels
 
 
-def test_catdog_finds_the_classes_and_passes_over_the_other_things(twelve: SampleData, settings: Settings) -> None:
+def test_catdog_finds_the_classes_and_skips_the_other_things(twelve: SampleData, settings: Settings) -> None:
     manifest = scan(twelve.folder, settings).manifest
     assert set(manifest.classes) == set(CLASSES)
     assert manifest.rejected == ()
@@ -107,8 +107,8 @@ def test_catdog_finds_the_classes_and_passes_over_the_other_things(twelve: Sampl
     assert len(manifest.pictures) == 12 * 16
 
 
-def test_the_bundled_backbone_tells_the_classes_apart(twelve: SampleData) -> None:
-    """A nearest class mean over 12 images is right on most test images, though not on all: some are hard."""
+def test_the_bundled_backbone_distinguishes_the_classes(twelve: SampleData) -> None:
+    """The nearest class mean of 12 images is correct for most test images, but some are hard."""
     backbone = Backbone(BUNDLE / "backbone", precision="f32")
 
     def features(split: str) -> np.ndarray:
@@ -130,7 +130,7 @@ def test_the_bundled_backbone_tells_the_classes_apart(twelve: SampleData) -> Non
     assert right[:2].mean() >= 0.6, "cats and dogs"
 
 
-def test_the_bundled_model_knows_most_drawn_cats_and_dogs(twelve: SampleData, settings: Settings) -> None:
+def test_the_bundled_model_recognises_most_drawn_cats_and_dogs(twelve: SampleData, settings: Settings) -> None:
     ensure_champion(settings.models_dir)
     predictor = Predictor(settings=settings)
     for name, label in (("cats", "Cat"), ("dogs", "Dog")):
@@ -143,12 +143,12 @@ def test_a_sample_is_drawn_into_an_empty_folder_that_exists(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "test", "train"]
 
 
-def test_missing_folders_above_are_made(tmp_path: Path) -> None:
+def test_missing_parent_folders_are_created(tmp_path: Path) -> None:
     write_sample_data(tmp_path / "a" / "b", per_class=10)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_rejected_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / ".hidden").touch()
     with pytest.raises(DatasetError, match=r"isn't empty.*new folder"):
         write_sample_data(tmp_path, per_class=10)
@@ -156,7 +156,7 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link"])
-def test_what_is_no_folder_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
+def test_a_path_that_is_not_a_folder_is_rejected_and_left_unchanged(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x"
     path.write_text("mine") if kind == "file" else path.symlink_to(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="Name a folder"):
@@ -167,7 +167,7 @@ def test_what_is_no_folder_is_refused_and_left_alone(tmp_path: Path, kind: str) 
 @pytest.mark.parametrize(
     "wrong", [{"classes": 1}, {"classes": 13}, {"per_class": 9}, {"per_class": -1}, {"seed": -1}], ids=str
 )
-def test_numbers_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
+def test_numbers_out_of_range_are_rejected(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(DatasetError):
         write_sample_data(tmp_path / "new", **wrong)
     assert list(tmp_path.iterdir()) == []
@@ -175,7 +175,7 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, int])
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("folder", [".", "new", "a/b"])
-def test_a_drawing_that_is_stopped_leaves_nothing(tmp_path: Path, folder: str, error: type[BaseException]) -> None:
+def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path, folder: str, error: type[BaseException]) -> None:
     def stop(done: int, _total: int) -> None:
         if done == 5:
             raise error
@@ -185,7 +185,7 @@ def test_a_drawing_that_is_stopped_leaves_nothing(tmp_path: Path, folder: str, e
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_others_fill_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_folder_filled_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     def write_too(done: int, _total: int) -> None:
         if done == 1:
             (tmp_path / "new").mkdir()
@@ -203,7 +203,7 @@ def test_progress_counts_each_image(tmp_path: Path) -> None:
     assert all(after[0] > before[0] for before, after in pairwise(told))
 
 
-def test_the_command_says_what_it_drew_and_what_comes_next(tmp_path: Path) -> None:
+def test_the_command_reports_the_sample_and_the_next_step(tmp_path: Path) -> None:
     finished = catdog("pets", "--per-class", "10", "--classes", "3", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert "rabbits" in finished.stdout
@@ -218,7 +218,7 @@ def test_the_command_writes_json(tmp_path: Path) -> None:
     assert json.loads(finished.stdout) == {"folder": "pets", "counts": counts, "other": 12}
 
 
-def test_the_command_refuses_a_folder_in_use(tmp_path: Path) -> None:
+def test_the_command_rejects_a_folder_in_use(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     finished = catdog(".", cwd=tmp_path)
     assert (finished.returncode, finished.stdout) == (1, "")
@@ -226,7 +226,7 @@ def test_the_command_refuses_a_folder_in_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [("--classes", "1"), ("--classes", "13"), ("--per-class", "9"), ("--seed", "-1")])
-def test_the_command_refuses_numbers_out_of_range(tmp_path: Path, wrong: tuple[str, str]) -> None:
+def test_the_command_rejects_numbers_out_of_range(tmp_path: Path, wrong: tuple[str, str]) -> None:
     finished = catdog("pets", *wrong, cwd=tmp_path)
     assert finished.returncode == 2
     assert wrong[0] in finished.stderr
@@ -246,7 +246,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_drawing_needs_no_library_but_pillow_and_numpy(tmp_path: Path) -> None:
+def test_drawing_needs_only_pillow_and_numpy(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from catdog.data.sample import write_sample_data\n"
         "write_sample_data(Path('pets'), per_class=10)\n"

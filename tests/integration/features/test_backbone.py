@@ -37,7 +37,7 @@ def picture() -> np.ndarray:
     return np.asarray(draw("cat", 3, (224, 224)))
 
 
-def test_features_are_those_of_keras(folder: Path, picture: np.ndarray) -> None:
+def test_features_match_keras(folder: Path, picture: np.ndarray) -> None:
     network = build_keras_backbone(folder / "backbone.weights.h5", 224)
     expected = network.predict(picture[None].astype(np.float32) / 127.5 - 1, verbose=0).mean(axis=(1, 2))[0]
     features = Backbone(folder, precision="f32").features(picture)
@@ -46,7 +46,7 @@ def test_features_are_those_of_keras(folder: Path, picture: np.ndarray) -> None:
     assert np.abs(features - expected).max() < 0.03 * expected.max()  # half-precision weights
 
 
-def test_threads_do_not_disturb_each_other(folder: Path) -> None:
+def test_threads_do_not_interfere(folder: Path) -> None:
     backbone = Backbone(folder, threads=2)
     pictures = [np.asarray(draw("dog", i, (224, 224))) for i in range(24)]
     alone = [backbone.features(picture) for picture in pictures]
@@ -63,7 +63,7 @@ def test_the_same_weights_are_converted_once(weights: Path, trained: Settings) -
     assert not list(first.parent.glob(".new-*"))
 
 
-def test_the_map_comes_with_the_features_that_are_its_mean(folder: Path) -> None:
+def test_the_features_are_the_mean_of_the_map(folder: Path) -> None:
     backbone = Backbone(folder, threads=2)
     pictures = [np.asarray(draw("cat", i, (224, 224))) for i in range(12)]
     with ThreadPoolExecutor(4) as pool:  # the first call compiles
@@ -75,7 +75,7 @@ def test_the_map_comes_with_the_features_that_are_its_mean(folder: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["backbone.bin", "backbone.xml", "backbone.weights.h5"])
-def test_a_damaged_file_is_noticed(folder: Path, name: str) -> None:
+def test_a_damaged_file_is_detected(folder: Path, name: str) -> None:
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(data)
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_noticed(folder: Path, name: str) -> None:
         Backbone(folder)
 
 
-def test_a_loaded_backbone_is_used_on_only_where_it_is_the_same_and_whole(folder: Path, tmp_path: Path) -> None:
+def test_a_loaded_backbone_is_reused_only_if_same_and_intact(folder: Path, tmp_path: Path) -> None:
     loaded = Backbone(folder)
     assert load_backbone(folder, loaded=loaded) is loaded
     assert load_backbone(folder, threads=2, loaded=loaded) is not loaded
@@ -102,18 +102,18 @@ def test_a_loaded_backbone_is_used_on_only_where_it_is_the_same_and_whole(folder
         load_backbone(folder, loaded=loaded)
 
 
-def test_unfit_weights_are_refused_and_leave_nothing(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match=r"Received: .*absent"):
+def test_unsuitable_weights_are_rejected_and_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"No file .*absent"):
         install_backbone(tmp_path / "absent.weights.h5", tmp_path / "models")
     (tmp_path / "bad.weights.h5").write_bytes(b"no weights at all")
-    with pytest.raises(BackboneError, match="do not fit MobileNetV2"):
+    with pytest.raises(BackboneError, match="don't fit MobileNetV2"):
         install_backbone(tmp_path / "bad.weights.h5", tmp_path / "models")
     assert not list((tmp_path / "models").rglob("*.*"))
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """A stand-in for the host of the ImageNet weights; yields its address."""
+    """Yield the address of a stand-in for the host of the ImageNet weights."""
     (tmp_path / "www").mkdir()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -129,7 +129,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         stand_in.shutdown()
 
 
-def test_imagenet_weights_are_fetched_once(server: str, weights: Path, tmp_path: Path) -> None:
+def test_imagenet_weights_are_downloaded_once(server: str, weights: Path, tmp_path: Path) -> None:
     shutil.copy(weights, tmp_path / "www" / "mobilenet.weights.h5")
     url = f"{server}/mobilenet.weights.h5"
     fetched = download_imagenet(url, tmp_path / "models")
@@ -140,12 +140,12 @@ def test_imagenet_weights_are_fetched_once(server: str, weights: Path, tmp_path:
 
 
 def test_without_a_network_the_message_says_what_to_do(server: str, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"--backbone PATH\.weights\.h5, or name a mirror in CATDOG_WEIGHTS_URL"):
+    with pytest.raises(DownloadError, match=r"--backbone PATH\.weights\.h5, or set CATDOG_WEIGHTS_URL to a mirror"):
         download_imagenet(f"{server}/absent.h5", tmp_path / "models")
     assert not list((tmp_path / "models" / "backbones").iterdir())
 
 
-def test_first_pictures_of_several_threads_at_once_do_not_lock_each_other_out(folder: Path) -> None:
+def test_first_images_in_several_threads_do_not_deadlock(folder: Path) -> None:
     code = (
         "import sys, threading, numpy as np; from pathlib import Path; from catdog.features.backbone import Backbone\n"
         "backbone, gate = Backbone(Path(sys.argv[1]), threads=3), threading.Barrier(3)\n"

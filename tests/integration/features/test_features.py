@@ -29,7 +29,7 @@ def cache(settings: Settings) -> FeatureCache:
     return FeatureCache(open_database(settings), "backbone-a")
 
 
-def test_features_come_in_the_order_of_the_pictures(
+def test_features_are_in_the_order_of_the_images(
     pictures: list[Picture], backbone: Backbone, cache: FeatureCache
 ) -> None:
     forward = embed(pictures, backbone, cache, views=2, threads=2)
@@ -41,7 +41,7 @@ def test_features_come_in_the_order_of_the_pictures(
     assert (forward.computed, backward.computed) == (12, 0)
 
 
-def test_views_differ_and_the_first_is_the_plain_picture(
+def test_views_differ_and_the_first_is_the_image_itself(
     pictures: list[Picture], backbone: Backbone, cache: FeatureCache
 ) -> None:
     embedded = embed(pictures[:3], backbone, cache, views=3)
@@ -58,14 +58,14 @@ def test_backbones_do_not_share_features(pictures: list[Picture], backbone: Back
     assert embed(pictures, backbone, FeatureCache(engine, "b")).computed == 12
 
 
-def test_the_cache_survives(pictures: list[Picture], backbone: Backbone, settings: Settings) -> None:
+def test_the_cache_persists(pictures: list[Picture], backbone: Backbone, settings: Settings) -> None:
     before = embed(pictures, backbone, FeatureCache(open_database(settings), "a"))
     after = embed(pictures, backbone, FeatureCache(open_database(load_settings(home=settings.home)), "a"))
     assert after.computed == 0
     assert (after.vectors == before.vectors).all()
 
 
-def test_a_picture_that_broke_since_the_scan_is_left_out_with_its_reason(
+def test_an_image_damaged_after_the_scan_is_reported_as_failed(
     backbone: Backbone, cache: FeatureCache, settings: Settings, tmp_path: Path
 ) -> None:
     from drawing import write_dataset
@@ -77,11 +77,11 @@ def test_a_picture_that_broke_since_the_scan_is_left_out_with_its_reason(
     assert embedded.pictures == (pictures[0], pictures[3])
     assert embedded.vectors.shape == (2, 1, 1280)
     reasons = {picture.path.name: reason for picture, reason in embedded.failed}
-    assert "cannot be read" in reasons[pictures[1].path.name]
+    assert "Can't read the file" in reasons[pictures[1].path.name]
     assert "changed after it was scanned" in reasons[pictures[2].path.name]
 
 
-def test_rows_written_by_two_processes_do_not_clash(cache: FeatureCache) -> None:
+def test_rows_written_by_two_processes_do_not_conflict(cache: FeatureCache) -> None:
     vector = np.arange(4, dtype=np.float16)
     cache.write([("a" * 64, 0, vector)])
     cache.write([("a" * 64, 0, vector + 1), ("b" * 64, 0, vector)])
@@ -90,5 +90,5 @@ def test_rows_written_by_two_processes_do_not_clash(cache: FeatureCache) -> None
     assert (found["a" * 64] == vector).all()
 
 
-def test_no_pictures_give_no_features(backbone: Backbone, cache: FeatureCache) -> None:
+def test_no_images_have_no_features(backbone: Backbone, cache: FeatureCache) -> None:
     assert embed([], backbone, cache, views=2).vectors.shape == (0, 2, 1280)

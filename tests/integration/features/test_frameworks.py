@@ -10,7 +10,7 @@ from catdog.features.frameworks import import_keras
 
 
 @pytest.mark.parametrize("function", ["import_openvino", "import_keras"])
-def test_a_framework_writes_nothing_into_the_users_home(function: str, tmp_path: Path) -> None:
+def test_a_framework_writes_nothing_to_the_users_home(function: str, tmp_path: Path) -> None:
     (tmp_path / "user").mkdir()
     without = {name: value for name, value in os.environ.items() if name not in ("KERAS_HOME", "CI")}
     finished = subprocess.run(
@@ -27,7 +27,7 @@ def test_a_framework_writes_nothing_into_the_users_home(function: str, tmp_path:
     assert "oneDNN" not in finished.stderr
 
 
-def test_a_missing_framework_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_framework_is_reported_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'catdog\[train\]'"):
         import_keras()

@@ -44,7 +44,7 @@ def test_an_unusable_image_gets_an_error_in_its_place(predictor: Predictor, tmp_
     good = encode(draw("dog", 4321))
     outcomes = predictor.predict_batch([good, b"no picture", tmp_path / "absent.jpg", good])
     assert isinstance(outcomes[1], PictureFormatError)
-    assert "cannot be read" in str(outcomes[2])
+    assert "Can't read the file" in str(outcomes[2])
     assert isinstance(outcomes[0], Prediction)
     assert outcomes[0] == outcomes[3]
     with pytest.raises(PictureError):

@@ -151,7 +151,7 @@ def test_a_bundle_whose_writing_was_killed_is_replaced(home: Settings, tmp_path:
 def test_a_folder_named_like_a_backbone_is_left_alone(home: Settings, tmp_path: Path) -> None:
     (tmp_path / "backbone").mkdir()
     (tmp_path / "backbone" / "mine.txt").write_text("mine")
-    with pytest.raises(StoreError, match="backbone cannot be read"):
+    with pytest.raises(StoreError, match="Can't read the backbone"):
         write_bundle(ModelStore(home.models_dir).get(1), tmp_path)
     assert (tmp_path / "backbone" / "mine.txt").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} <= {"backbone", "home"}

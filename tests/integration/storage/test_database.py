@@ -31,19 +31,19 @@ def test_opening_creates_the_database_and_its_folder(settings: Settings) -> None
 
 
 @of_the_file
-def test_asking_whether_it_exists_creates_nothing(settings: Settings) -> None:
+def test_checking_existence_creates_nothing(settings: Settings) -> None:
     settings.home.mkdir()
     assert not database_exists(settings)
     assert list(settings.home.iterdir()) == []
 
 
-def test_a_database_that_is_no_file_counts_as_there() -> None:
+def test_a_database_server_counts_as_existing() -> None:
     assert database_exists(load_settings(database_url="postgresql://nowhere/catdog"))
     assert database_exists(load_settings(database_url="sqlite://"))
 
 
 @of_the_file
-def test_the_url_can_name_another_file(settings: Settings, tmp_path: Path) -> None:
+def test_the_url_may_name_another_file(settings: Settings, tmp_path: Path) -> None:
     other = load_settings(home=settings.home, database_url=f"sqlite:///{tmp_path / 'deep' / 'other.db'}")
     open_database(other).dispose()
     assert (tmp_path / "deep" / "other.db").is_file()
@@ -58,13 +58,13 @@ def test_the_home_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_the_revisions_make_exactly_the_tables_of_the_code(settings: Settings) -> None:
+def test_the_revisions_create_the_declared_tables(settings: Settings) -> None:
     with open_database(settings).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, tables.metadata) == []
 
 
-def test_rows_are_there_after_opening_again(settings: Settings) -> None:
+def test_rows_persist_after_reopening(settings: Settings) -> None:
     engine = open_database(settings)
     with engine.begin() as connection:
         connection.execute(insert(tables.files), ROW)
@@ -73,7 +73,7 @@ def test_rows_are_there_after_opening_again(settings: Settings) -> None:
         assert [row._asdict() for row in connection.execute(select(tables.files))] == [ROW]
 
 
-def test_readers_go_on_while_another_connection_writes(settings: Settings) -> None:
+def test_reads_continue_during_a_write(settings: Settings) -> None:
     engine = open_database(settings)
     with engine.begin() as writer, engine.connect() as reader:
         writer.execute(insert(tables.files), ROW)
@@ -88,11 +88,11 @@ def test_a_current_database_is_not_upgraded_again(settings: Settings, monkeypatc
     open_database(settings).dispose()
 
 
-def test_a_database_of_an_older_catdog_is_upgraded_once_and_keeps_what_it_holds(settings: Settings) -> None:
+def test_an_older_database_is_upgraded_once_and_keeps_its_rows(settings: Settings) -> None:
     open_database(settings).dispose()
     lose_database(settings)
     old = create_engine(settings.resolved_database_url)
-    with old.begin() as connection:  # before the first revision, with a table of somebody else
+    with old.begin() as connection:  # before the first revision, with an unrelated table
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
         connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
         connection.execute(text("INSERT INTO theirs VALUES (7)"))
@@ -109,7 +109,7 @@ def test_a_database_of_an_older_catdog_is_upgraded_once_and_keeps_what_it_holds(
 
 @pytest.mark.databases("postgres")
 @pytest.mark.parametrize("options", ["", "?options=-c%20statement_timeout%3D4321", "?options=-c%20lock_timeout%3D77"])
-def test_a_session_has_its_settings_beside_those_of_the_url(settings: Settings, options: str) -> None:
+def test_session_settings_complement_those_in_the_url(settings: Settings, options: str) -> None:
     names = ("lock_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
     own = {"lock_timeout": "77ms" if "lock_timeout" in options else "1500ms"}
     own["statement_timeout"] = "4321ms" if "statement_timeout" in options else "0"
@@ -122,14 +122,14 @@ def test_a_session_has_its_settings_beside_those_of_the_url(settings: Settings, 
     engine.dispose()
 
 
-def test_a_database_of_a_newer_catdog_is_left_as_it_is(settings: Settings) -> None:
+def test_a_newer_database_is_left_unchanged(settings: Settings) -> None:
     open_database(settings).dispose()
     assert is_current(settings)
     newer = create_engine(settings.resolved_database_url)
     with newer.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for ask in (open_database, is_current):
-        with pytest.raises(DatabaseTooNewError, match=r"newer catdog .* revision 9999; .* Nothing was changed"):
+        with pytest.raises(DatabaseTooNewError, match=r"newer catdog, to revision 9999; .* Nothing was changed"):
             ask(settings)
     with newer.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["9999"]
@@ -159,18 +159,18 @@ def test_several_processes_may_open_a_new_database_at_once(settings: Settings) -
 
 
 @of_the_file
-def test_no_row_goes_into_a_file_that_was_deleted_or_replaced(settings: Settings) -> None:
+def test_no_row_is_written_to_a_deleted_or_replaced_file(settings: Settings) -> None:
     engine, path = open_database(settings), settings.home / "catdog.db"
     with engine.begin() as connection:
         connection.execute(insert(tables.files), ROW)
     with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file alone holds all rows
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")  # the main file then holds all rows
     path.rename(settings.home / "old.db")
     for _ in range(2):
-        with pytest.raises(DatabaseUnusableError, match=r"catdog\.db, is gone"), engine.begin() as connection:
+        with pytest.raises(DatabaseUnusableError, match=r"catdog\.db is missing"), engine.begin() as connection:
             connection.execute(insert(tables.files), ROW | {"path": "/lost.jpg"})
     assert not path.exists()
-    path.touch()  # another one, which has no tables yet
+    path.touch()  # an empty replacement
     with engine.begin() as connection:
         assert connection.execute(select(tables.files)).all() == []
         connection.execute(insert(tables.files), ROW | {"path": "/kept.jpg"})
@@ -183,6 +183,6 @@ def test_no_row_goes_into_a_file_that_was_deleted_or_replaced(settings: Settings
     engine.dispose()
 
 
-def test_opening_logs_nothing_on_the_screen(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+def test_opening_prints_nothing(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     open_database(settings).dispose()
     assert capfd.readouterr() == ("", "")

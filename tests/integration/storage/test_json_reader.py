@@ -1,4 +1,4 @@
-"""One reader of JSON: what is refused before or after parsing, and what is read."""
+"""Which JSON the reader accepts, and which it rejects before or after parsing."""
 
 import json
 import os
@@ -29,7 +29,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_says_why(name: str, tmp_path: Path) -> None:
+def test_rejected_json_is_explained(name: str, tmp_path: Path) -> None:
     text, words = REFUSED[name]
     with pytest.raises(JsonError, match=words):
         parse_json(text)
@@ -43,14 +43,14 @@ def test_what_is_refused_says_why(name: str, tmp_path: Path) -> None:
     [None, 1.5, "text", [[]], {"a": {"b": [1, 2]}}, {"smile": "😀"}, ["[[[[" * 1000], ['\\"[' * 100], ["\\u0000"]],
     ids=repr,
 )
-def test_what_is_json_is_read(document: Any) -> None:
+def test_valid_json_is_read(document: Any) -> None:
     for ensure_ascii in (True, False):
         text = json.dumps(document, ensure_ascii=ensure_ascii).encode()
         assert parse_json(text) == parse_json(b"\xef\xbb\xbf" + text, finite=True) == document
         assert count_values(text) >= text.count(b",")
 
 
-def test_as_deep_as_allowed_is_read() -> None:
+def test_the_maximum_depth_is_read() -> None:
     text = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
     assert parse_json(text)
     with pytest.raises(JsonError, match="nested"):
@@ -58,7 +58,7 @@ def test_as_deep_as_allowed_is_read() -> None:
 
 
 @pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
-def test_what_is_no_number_is_refused_where_clients_send_it(constant: bytes) -> None:
+def test_nan_and_infinity_from_clients_are_rejected(constant: bytes) -> None:
     assert isinstance(parse_json(b"[" + constant + b"]")[0], float)
     with pytest.raises(JsonError, match="valid JSON"):
         parse_json(b"[" + constant + b"]", finite=True)

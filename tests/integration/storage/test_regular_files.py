@@ -1,4 +1,4 @@
-"""Pipes, devices and files of any size among pictures: none of them holds a command, or fills its memory."""
+"""Pipes, devices and huge files among images neither block a command nor fill its memory."""
 
 import os
 import socket
@@ -46,14 +46,14 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
-def test_files_that_do_not_tell_their_size_are_read_up_to_the_limit() -> None:
+def test_files_of_unknown_size_are_read_up_to_the_limit() -> None:
     with pytest.raises(PictureTooLargeError, match="at most 5 bytes"):
         read_picture("/proc/self/maps", 5)
 
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    """A folder with a picture, a pipe, a folder called like a picture, a movie, and links to them."""
+    """A folder with an image, a pipe, a folder named like an image, a movie, and links to them."""
     folder = tmp_path / "odd"
     (folder / "folder.jpg").mkdir(parents=True)
     (folder / "cat.jpg").write_bytes(encode(draw("cat", 31)))
@@ -84,7 +84,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("case", COMMANDS)
-def test_no_command_waits_for_a_pipe_or_reads_what_is_too_large(
+def test_commands_skip_pipes_and_oversized_files(
     home: Settings, drawn: Path, odd: Path, tmp_path: Path, case: str
 ) -> None:
     arguments = [word.format(odd=odd, out=tmp_path / "out", drawn=drawn / "test") for word in COMMANDS[case]]
@@ -101,7 +101,7 @@ def test_no_command_waits_for_a_pipe_or_reads_what_is_too_large(
     assert "Traceback" not in finished.stderr
 
 
-def test_what_can_be_used_is_used_beside_what_cannot(home: Settings, odd: Path) -> None:
+def test_usable_images_are_used_despite_unusable_files(home: Settings, odd: Path) -> None:
     lines = run(home.home, "predict", odd, code=1).stdout.splitlines()
     assert [("class" in line) for line in lines] == [
         path.name == "cat.jpg" for path in sorted(odd.iterdir()) if not path.is_dir()

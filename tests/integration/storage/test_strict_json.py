@@ -1,4 +1,4 @@
-"""No answer and no output holds NaN or infinity, whatever the images are that a version was made of."""
+"""Responses and output contain no NaN or infinity, even for a version of odd images."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from catdog.web.security.permissions import open_to_all
 
 
 def strict(text: str | bytes) -> Any:
-    """Parse JSON as it is defined."""
+    """Parse standard JSON."""
 
     def refuse(said: str) -> None:
         raise AssertionError(f"{said} is no JSON")
@@ -32,7 +32,7 @@ def strict(text: str | bytes) -> Any:
 
 
 def flat(colour: tuple[int, int, int], text: str) -> bytes:
-    """Encode a one-coloured image, whose bytes differ from another's by a comment alone."""
+    """Encode an image of one colour; a comment makes its bytes unique."""
     info = PngImagePlugin.PngInfo()
     info.add_text("n", text)
     buffer = io.BytesIO()
@@ -64,7 +64,7 @@ def write(folder: Path, images: dict[str, tuple[tuple[int, int, int], ...]]) -> 
 
 @pytest.fixture(scope="module", params=SETS)
 def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
-    """Settings of a home with a version made of an odd data set, and that set."""
+    """Settings of a home with a version trained on an odd data set, and that data set."""
     folder = tmp_path_factory.mktemp("odd")
     data = write(folder / "data set", SETS[request.param])
     settings = load_settings(home=folder / "home", tracking=False)
@@ -72,7 +72,7 @@ def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return settings, data
 
 
-def test_no_route_answers_nan_for_a_version_of_odd_images(odd: tuple[Settings, Path]) -> None:
+def test_no_route_returns_nan_for_a_version_of_odd_images(odd: tuple[Settings, Path]) -> None:
     app = create_app(odd[0])
     client, answers = app.test_client(), 0
     image = next(odd[1].glob("train/a/*.png")).read_bytes()
@@ -115,11 +115,11 @@ def test_no_command_prints_nan_for_a_version_of_odd_images(odd: tuple[Settings, 
 
 
 @pytest.mark.writes_nan
-def test_nan_that_slips_through_is_null_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_nan_is_written_as_null_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     document = {"a": [math.nan, {"b": -math.inf}, (np.float64("inf"), 1)], math.inf: 1.5, "c": "NaN"}
     found = {"a": [None, {"b": None}, [None, 1]], "inf": 1.5, "c": "NaN"}
     assert strict(dumps(document)) == found
-    assert "null is in its place" in caplog.text
+    assert "was written as null" in caplog.text
     assert dumps({"a": [1.5, None]}) == json.dumps({"a": [1.5, None]})
     loop: list[Any] = []
     loop.append(loop)
@@ -128,7 +128,7 @@ def test_nan_that_slips_through_is_null_and_logged(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.writes_nan
-def test_a_route_with_nan_answers_null(bundled: Settings) -> None:
+def test_a_route_with_nan_returns_null(bundled: Settings) -> None:
     app = create_app(bundled)
     app.extensions["catdog"].stop()
     app.add_url_rule("/odd", "odd", open_to_all(lambda: {"x": math.nan}))

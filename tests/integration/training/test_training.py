@@ -94,7 +94,7 @@ def test_too_little_data_is_refused_and_nothing_is_written(
 ) -> None:
     for name, count in counts.items():
         write_pictures(tmp_path / "few" / name, name.rstrip("s"), count)
-    with pytest.raises(DatasetError, match=r"At least \d+ .* Received: cats: \d+"):
+    with pytest.raises(DatasetError, match=r"At least \d+ .* Found in .*: cats: \d+"):
         train(tmp_path / "few", settings, TrainOptions(backbone=str(weights)))
     assert not settings.home.exists()
 

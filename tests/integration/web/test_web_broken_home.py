@@ -106,8 +106,8 @@ def test_a_database_that_goes_and_comes_back_while_the_server_runs(own: Settings
     upload = {"data": CAT, "content_type": "image/jpeg"}
     assert client.post("/api/feedback?right=true", **upload).status_code == 200
     database.rename(own.home / "away.db")
-    require_degraded(client, own, "catdog.db, is gone")
-    require_refusals(client, "is gone")
+    require_degraded(client, own, "catdog.db is missing")
+    require_refusals(client, "is missing")
     assert not database.exists(), "who took it away may be about to put another in its place"
     (own.home / "away.db").rename(database)
     app.extensions["catdog"].condition.check()

@@ -109,14 +109,14 @@ def test_a_data_set_is_read_as_it_is_shown(tmp_path: Path) -> None:
     write_pictures(pets / "dataset" / "single_prediction", "cat", 2, first=800)
     shown = run(home, "data", "check", pets, COLUMNS="80").stdout
     assert "    training_set/  train split\n      cats/  class, 12 files\n" in shown
-    assert "    single_prediction/  passed over, 2 files: lies beside the splits and isn't one\n" in shown
+    assert "    single_prediction/  skipped, 2 files: is next to the splits but isn't one\n" in shown
     checked = json.loads(run(home, "data", "check", pets, "--json").stdout)
     assert {"folder": "dataset/test", "read_as": "split", "split": "test"} in checked["reading"]
     assert len(checked["remarks"]) == 1
     named = ("--split-names", "validation=test", "--layout", "*/splits/classes")
     assert json.loads(run(home, "data", "check", pets, *named, "--json").stdout)["counts"]["validation"]["cats"] == 3
     imported = run(home, "data", "import", pets, *named)
-    assert "single_prediction/ is passed over" in imported.stderr
+    assert "single_prediction/ is skipped" in imported.stderr
     assert json.loads(run(home, "data", "stats", "--json").stdout)["counts"]["validation"] == {"cats": 3, "dogs": 3}
 
 
@@ -128,7 +128,7 @@ def test_splits_without_classes_become_no_classes(tmp_path: Path) -> None:
             path.rename(path.with_name(f"{number}.jpg"))
     for command in (("train",), ("data", "import")):
         refused = run(home, *command, pets, code=1).stderr
-        assert "Training Data/, test1/ look like splits, but hold no class folders." in refused
+        assert "Training Data/, test1/ look like splits but have no class folders." in refused
         assert refused.count("\n") == 1
     assert not [path for path in (home / "data").rglob("*") if path.is_file()]
 
@@ -152,16 +152,16 @@ def test_names_with_brackets_are_shown_as_they_are(trained: Settings, tmp_path: 
 
 def test_invalid_layout_options_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     refused = run(tmp_path / "home", "train", tmp_path, "--layout", "nonsense", code=2).stderr
-    assert "--layout takes levels of folders" in refused
+    assert "--layout must be one of classes" in refused
     assert "Traceback" not in refused
 
 
 def test_errors_are_one_sentence_and_an_exit_code(tmp_path: Path) -> None:
     finished = run(tmp_path / "home", "data", "import", "absent", code=1)
-    assert finished.stderr.startswith("Error: A folder, zip or tar of pictures is needed. There is no such file. ")
+    assert finished.stderr.endswith("/absent is not a folder, zip or tar of images. There is no such file.\n")
     assert "Traceback" not in finished.stderr
     document = json.loads(run(tmp_path / "home", "train", "absent", "--json", code=1).stdout)
-    assert document["error"].startswith("A folder of pictures is needed")
+    assert document["error"].endswith("/absent is not a folder. Name a folder of images.")
     assert not (tmp_path / "home").exists()
     wrong = run(tmp_path / "home", "doctor", code=2, CATDOG_PRECISION="f8")
     assert "CATDOG_PRECISION" in wrong.stderr

@@ -8,13 +8,13 @@ SIZE = 128
 
 
 def slope() -> Image.Image:
-    """Picture whose red rises to the right by 1 a pixel, green downwards, and whose blue is 160 everywhere."""
+    """Return an image whose red rises by 1 per pixel to the right, green downwards, with blue at 160."""
     y, x = np.mgrid[:SIZE, :SIZE]
     return Image.fromarray(np.stack([60.0 + x, 60.0 + y, np.full_like(x, 160.0)], 2).astype(np.uint8))
 
 
 def measure(view: Image.Image) -> tuple[float, float, float, bool]:
-    """Return a view's turn in degrees, scale, brightness and whether it is mirrored, from a view of `slope()`."""
+    """Return rotation in degrees, scale, brightness and mirroring of a view of `slope()`."""
     pixels = np.asarray(view).astype(float)
     brightness = pixels[..., 2].mean() / 160
     middle = slice(SIZE // 2 - 20, SIZE // 2 + 20)
@@ -36,7 +36,7 @@ def measured() -> list[tuple[float, float, float, bool]]:
 
 def test_the_same_key_and_number_give_the_same_view() -> None:
     one, other = Augmenter(slope(), b"k" * 32), Augmenter(slope(), b"k" * 32)
-    other.view(5)  # whatever was asked before
+    other.view(5)  # earlier calls don't matter
     assert np.array_equal(np.asarray(one.view(3)), np.asarray(other.view(3)))
 
 
@@ -46,25 +46,25 @@ def test_other_numbers_and_other_keys_give_other_views() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 20, 96, 224])
-def test_a_view_has_the_size_and_mode_of_the_picture(size: int) -> None:
+def test_a_view_has_the_size_and_mode_of_the_image(size: int) -> None:
     view = Augmenter(Image.new("RGB", (size, size), "red"), b"k" * 32).view(1)
     assert (view.size, view.mode) == ((size, size), "RGB")
 
 
-def test_turns_stay_in_their_range_and_go_both_ways(measured: list[tuple[float, float, float, bool]]) -> None:
+def test_rotations_stay_in_range_and_go_both_ways(measured: list[tuple[float, float, float, bool]]) -> None:
     turns = [turn for turn, *_ in measured]
     assert max(np.abs(turns)) <= MAX_TURN + 1
     assert min(turns) < -MAX_TURN / 2
     assert max(turns) > MAX_TURN / 2
 
 
-def test_crops_keep_at_least_their_share_of_a_side(measured: list[tuple[float, float, float, bool]]) -> None:
+def test_crops_keep_the_minimum_share_of_a_side(measured: list[tuple[float, float, float, bool]]) -> None:
     scales = [scale for _, scale, *_ in measured]
     assert LEAST_CROP - 0.03 <= min(scales) < LEAST_CROP + 0.08
     assert 0.92 < max(scales) <= 1.03
 
 
-def test_brightness_stays_in_its_range_and_goes_both_ways(measured: list[tuple[float, float, float, bool]]) -> None:
+def test_brightness_stays_in_range_and_goes_both_ways(measured: list[tuple[float, float, float, bool]]) -> None:
     brightness = [value for _, _, value, _ in measured]
     assert 1 - BRIGHTNESS - 0.01 <= min(brightness) < 0.9
     assert 1.1 < max(brightness) <= 1 + BRIGHTNESS + 0.01

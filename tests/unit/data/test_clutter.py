@@ -21,7 +21,7 @@ from catdog.data.clutter import is_clutter
         *("notes.md", "data.yaml", "train.ipynb", "Icon\r"),
     ],
 )
-def test_what_is_nobodys_image(path: str) -> None:
+def test_clutter(path: str) -> None:
     assert is_clutter(path)
 
 
@@ -32,5 +32,5 @@ def test_what_is_nobodys_image(path: str) -> None:
         *("movie.mp4", "inner.zip", "cats/thumbs.db.png", "txt", "", "source.jpg"),
     ],
 )
-def test_what_may_be_an_image(path: str) -> None:
+def test_potential_images(path: str) -> None:
     assert not is_clutter(path)

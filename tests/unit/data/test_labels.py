@@ -55,17 +55,17 @@ def test_a_folders_name_as_it_is_stored(folder: str, name: str) -> None:
         (" cats", ("cats", "dogs"), 0),
     ],
 )
-def test_the_exact_name_counts_before_the_lenient_one(name: str, classes: tuple[str, ...], index: int | None) -> None:
+def test_exact_names_take_precedence(name: str, classes: tuple[str, ...], index: int | None) -> None:
     assert match_class(name, classes) == index
 
 
-def test_a_name_that_may_mean_several_classes_is_an_error_that_names_them() -> None:
+def test_an_ambiguous_name_is_an_error_that_lists_the_classes() -> None:
     for error in (ClassNameError, RequestError, DatasetError):
-        with pytest.raises(error, match=r"'AB' may mean Ab, aB; write the name exactly"):
+        with pytest.raises(error, match=r"'AB' is ambiguous: Ab, aB\. Use the exact name"):
             match_class("AB", ("Ab", "x", "aB"))
 
 
-def test_folders_that_differ_in_case_only_are_not_merged() -> None:
+def test_folders_that_differ_only_in_case_are_not_merged() -> None:
     assert match_all(["A", "a"], ["a", "A"]) == [1, 0]
     assert match_all(["Cat", "dog"], ["cats", "dogs"]) == [0, 1]
     assert match_all(["cats", "bird"], ["cats", "dogs"]) == [0, None]
@@ -84,10 +84,10 @@ def test_folders_that_differ_in_case_only_are_not_merged() -> None:
         (["dogs", "Dog"], "dogs and Dog are both shown as Dog"),
     ],
 )
-def test_names_that_cannot_be_told_apart_are_refused(classes: list[str], message: str) -> None:
+def test_indistinct_names_are_rejected(classes: list[str], message: str) -> None:
     with pytest.raises(ClassNameError, match=message):
         require_distinct(classes)
 
 
-def test_other_names_are_fine() -> None:
+def test_other_names_are_accepted() -> None:
     require_distinct(["cats", "dogs", "A", "a", "catsx", "neither of them", "CATS", "-x", "=y"])

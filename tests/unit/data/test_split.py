@@ -9,7 +9,7 @@ from catdog.settings import Settings, load_settings
 
 
 def made(count: int, label: int = 0, split: Split = "train", *, first: int = 0) -> list[Picture]:
-    """Make pictures with hashes of their own; no files."""
+    """Return images with distinct hashes, without files."""
     names = [f"{label}-{split}-{i}" for i in range(first, first + count)]
     return [Picture(Path(name), hashlib.sha256(name.encode()).hexdigest(), label, split) for name in names]
 
@@ -18,7 +18,7 @@ def chosen(pictures: tuple[Picture, ...], split: Split) -> set[str]:
     return {picture.sha256 for picture in pictures if picture.split == split}
 
 
-def test_about_the_share_that_was_set_is_held_out_of_each_class() -> None:
+def test_about_the_given_share_of_each_class_is_held_out() -> None:
     settings = load_settings(test_share=0.3, validation_share=0.1)
     pictures = hold_out([*made(2000, 0), *made(1000, 1)], settings)
     for label, count in ((0, 2000), (1, 1000)):
@@ -28,13 +28,13 @@ def test_about_the_share_that_was_set_is_held_out_of_each_class() -> None:
     assert len(pictures) == 3000
 
 
-def test_nothing_but_the_split_of_a_picture_changes(settings: Settings) -> None:
+def test_only_the_split_of_an_image_changes(settings: Settings) -> None:
     before = [*made(30, 0), *made(30, 1)]
     after = hold_out(before, settings)
     assert [(p.path, p.sha256, p.label) for p in after] == [(p.path, p.sha256, p.label) for p in before]
 
 
-def test_a_picture_keeps_its_lot_when_the_data_grows(settings: Settings) -> None:
+def test_an_image_keeps_its_split_as_the_data_grows(settings: Settings) -> None:
     before = hold_out([*made(100, 0), *made(100, 1)], settings)
     after = hold_out([*made(500, 1), *made(500, 0)], settings)
     lots = {picture.sha256: picture.split for picture in after}
@@ -42,12 +42,12 @@ def test_a_picture_keeps_its_lot_when_the_data_grows(settings: Settings) -> None
     assert all(lots[picture.sha256] == picture.split for picture in before)
 
 
-def test_the_order_of_the_pictures_does_not_matter(settings: Settings) -> None:
+def test_the_order_of_the_images_does_not_matter(settings: Settings) -> None:
     pictures = [*made(50, 0), *made(50, 1)]
     assert set(hold_out(pictures, settings)) == set(hold_out(pictures[::-1], settings))
 
 
-def test_a_small_class_has_at_least_two_pictures_to_test_on() -> None:
+def test_a_small_class_has_at_least_two_test_images() -> None:
     pictures = hold_out([*made(10, 0), *made(10, 1), *made(10, 2)], load_settings(test_share=0.001))
     for label in range(3):
         splits = [picture.split for picture in pictures if picture.label == label]
@@ -56,20 +56,20 @@ def test_a_small_class_has_at_least_two_pictures_to_test_on() -> None:
         assert splits.count("train") >= 10 - 2 - 5
 
 
-def test_splits_that_the_data_has_are_left_alone(settings: Settings) -> None:
+def test_existing_splits_are_left_unchanged(settings: Settings) -> None:
     data = [*made(100), *made(5, split="test"), *made(7, split="validation")]
     assert hold_out(data, settings) == tuple(data)
 
 
-def test_where_there_is_only_a_test_split_validation_comes_from_training(settings: Settings) -> None:
+def test_with_only_a_test_split_validation_comes_from_training(settings: Settings) -> None:
     test = made(5, split="test")
     pictures = hold_out([*made(200), *test], settings)
     assert chosen(pictures, "test") == {picture.sha256 for picture in test}
     assert 5 <= len(chosen(pictures, "validation")) <= 40
 
 
-def test_the_lots_for_testing_and_validation_are_independent() -> None:
-    # Otherwise nothing would be left for validation under the test share's threshold.
+def test_the_hashes_for_testing_and_validation_are_independent() -> None:
+    # Otherwise none would be left for validation below the test share's threshold.
     pictures = hold_out(made(2000), load_settings(test_share=0.5, validation_share=0.5))
     assert len(chosen(pictures, "validation")) == pytest.approx(500, rel=0.15)
 

@@ -10,7 +10,7 @@ from catdog.errors import VersionCorruptError
 from catdog.storage.files import file_sha256, require_checksums, sync_tree, write_atomically, write_json
 
 
-def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+def test_the_hash_covers_the_bytes(tmp_path: Path) -> None:
     data = os.urandom(3_000_000)
     (tmp_path / "x").write_bytes(data)
     assert file_sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
@@ -34,7 +34,7 @@ def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
         require_checksums(tmp_path, {"head.npz": expected})
 
 
-def test_json_is_read_back_and_readable_by_people(tmp_path: Path) -> None:
+def test_json_can_be_read_back_and_is_human_readable(tmp_path: Path) -> None:
     document = {"class": "Kätzchen", "n": [1, 2.5, None]}
     write_json(tmp_path / "x.json", document)
     text = (tmp_path / "x.json").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_what_is_written_can_be_read_by_other_users(tmp_path: Path) -> None:
+def test_written_files_are_readable_by_other_users(tmp_path: Path) -> None:
     write_atomically(tmp_path / "x", b"data")
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
 
@@ -72,7 +72,7 @@ def test_a_failed_write_leaves_the_old_bytes_and_no_leftovers(
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_bytes_are_on_disk_before_they_are_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_flushed_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     fsync, replace = os.fsync, Path.replace
 

@@ -1,1 +1,1 @@
-"""Zips, tars and compressed files from anywhere, read in bounded time and memory."""
+"""Untrusted zips, tars and compressed files, read in bounded time and memory."""

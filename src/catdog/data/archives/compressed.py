@@ -1,4 +1,4 @@
-"""Compressed data in bounded memory: gzip, bzip2 and xz, whatever their headers ask for."""
+"""Decompression of gzip, bzip2 and xz in bounded memory."""
 
 import bz2
 import gzip
@@ -9,17 +9,16 @@ from typing import IO, Any, Final, cast
 from catdog.errors import DatasetError
 
 XZ_MEMORY: Final = 128 * 2**20
-"""Bytes that the dictionary of an xz file may take. `xz -9` takes 65 MiB; the format allows 4 GiB."""
+"""Maximum bytes for the dictionary of an xz file. `xz -9` takes 65 MiB; the format allows 4 GiB."""
 
 _CHUNK: Final = 64 * 1024
 
 
 def decompressed(file: IO[bytes]) -> IO[bytes]:
-    """Give a file's bytes as they were before compression; a file that is not compressed is given as it is.
+    """Return a file that decompresses another, or the file itself if it isn't compressed.
 
-    Raises:
-        EOFError, OSError, zlib.error: while it is read, where it is broken off or damaged.
-        DatasetError: while it is read, where it asks for too much memory.
+    Reading it raises `EOFError`, `OSError` or `zlib.error` if it is truncated or damaged, and `DatasetError` if that
+    takes too much memory.
     """
     file.seek(0)
     start = file.read(6)
@@ -34,7 +33,7 @@ def decompressed(file: IO[bytes]) -> IO[bytes]:
 
 
 class _Xz(io.RawIOBase):
-    """An xz file, which Python's own reader would give as much memory as its header asks for."""
+    """An xz file with a memory limit, which Python's own reader lacks."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -54,14 +53,14 @@ class _Xz(io.RawIOBase):
             if "emory" in str(error):
                 most = XZ_MEMORY // 2**20
                 raise DatasetError(
-                    f"It takes over {most} MiB of memory to unpack. Pack it anew with xz -9 or less."
+                    f"Unpacking it takes over {most} MiB of memory. Compress it again with xz -9 or less."
                 ) from error
             raise OSError("its xz data is damaged") from error
         buffer[: len(data)] = data
         return len(data)
 
     def _prepare(self) -> bool:
-        """Have input for the decompressor, a new one where a stream has ended; False at the end of the file."""
+        """Read input for the decompressor, starting a new one after each stream; False at the end of the file."""
         if self._decompressor.eof:
             self._pending = (self._pending or self._file.read(_CHUNK)).lstrip(b"\0")  # streams may be padded
             while not self._pending:
@@ -72,5 +71,5 @@ class _Xz(io.RawIOBase):
         elif self._decompressor.needs_input and not self._pending:
             self._pending = self._file.read(_CHUNK)
             if not self._pending:
-                raise EOFError("the xz data is broken off")
+                raise EOFError("the xz data is truncated")
         return True

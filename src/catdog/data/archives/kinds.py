@@ -1,4 +1,4 @@
-"""What kind of archive a file is, by its first bytes; those that are not read are named, with what to do instead."""
+"""Detection of archive types by content, with advice for unsupported ones."""
 
 import re
 import tarfile
@@ -11,10 +11,10 @@ from catdog.errors import DatasetError
 Kind = Literal["zip", "tar"]
 
 _ZIP_STARTS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-"""A member, the end of an empty zip, and the mark of one in several parts."""
+"""A member, the end of an empty zip, and the mark of a split one."""
 
 _PROGRAM_STARTS: Final = (b"MZ", b"\x7fELF", b"#!")
-"""Programs that may unpack the zip behind them."""
+"""Programs, which may be self-extracting zips."""
 
 _COMPRESSED_STARTS: Final = {
     b"\x1f\x8b": "gzip",
@@ -43,10 +43,10 @@ _BLOCK: Final = tarfile.BLOCKSIZE
 
 
 def kind_of(file: IO[bytes]) -> Kind | None:
-    """Tell a zip from a tar, compressed or not; None for what is no archive.
+    """Return whether a file is a zip or a tar, compressed or not; None if it is neither.
 
     Raises:
-        DatasetError: it is an archive that is not read here; says what to do.
+        DatasetError: it is an unsupported archive; says what to do.
     """
     file.seek(0)
     start = file.read(_BLOCK)
@@ -54,7 +54,7 @@ def kind_of(file: IO[bytes]) -> Kind | None:
     if start.startswith(_ZIP_STARTS):
         return "zip"
     if other := _name_of(start, _NOT_READ):
-        raise DatasetError(f"It is a {other} archive, which is not read. Unpack it, and name the folder.")
+        raise DatasetError(f"{other} archives aren't supported. Unpack it and name the folder.")
     if compression := _name_of(start, _COMPRESSED_STARTS):
         return _kind_of_compressed(file, compression)
     if _is_tar(start):
@@ -63,39 +63,39 @@ def kind_of(file: IO[bytes]) -> Kind | None:
 
 
 def is_empty_tar(file: IO[bytes]) -> bool:
-    """Tell whether a file is all zeros, in blocks, as a tar is that holds nothing; so may be other files."""
+    """Return whether a file may be an empty tar, which is blocks of zeros."""
     size = file.seek(0, 2)
     file.seek(0)
     return 0 < size <= _LARGEST_EMPTY and size % _BLOCK == 0 and file.read() == bytes(size)
 
 
 def why_none(name: str, start: bytes) -> str:
-    """Say what a file is that is no archive, by its name and its first bytes, and what to do."""
+    """Return what a file is that isn't an archive, by its name and first bytes, and what to do."""
     if why := why_part(name):
         return why
     if not start:
         return "It is empty. Download it again."
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith(_PAGE_STARTS):
-        return "It is a web page, not an archive. Download it again: the site may want you to sign in first."
+        return "It is a web page, not an archive. Download it again; the site may require you to sign in first."
     if text.startswith(b"version https://git-lfs"):
-        return "It is a pointer of Git LFS, not the archive. Run: git lfs pull"
+        return "It is a Git LFS pointer, not the archive itself. Run: git lfs pull"
     if text.isascii() and all(byte >= 32 or byte in b"\t\n\r\f" for byte in text):
         return "It is text, not an archive. Download it again."
-    return "It begins as no zip or tar does. Download it again."
+    return "It isn't a zip or tar. Download it again."
 
 
 def why_part(name: str) -> str | None:
-    """Say what to do with a file that is one part of an archive by its name, such as `pets.zip.001`."""
+    """Return what to do with a part of a split archive, by its name such as `pets.zip.001`; None for other names."""
     found = _PART.fullmatch(name)
     if not found:
         return None
     whole = found["whole"]
-    return f"It is one part of an archive in several parts. Join them first: cat {whole}.* > {whole}"
+    return f"It is one part of a split archive. Join the parts first: cat {whole}.* > {whole}"
 
 
 def nested_kind(start: bytes) -> str | None:
-    """Name the kind of archive that a member's first bytes show, where they show one."""
+    """Return the type of archive that a member's first bytes show; None if it is no archive."""
     if start.startswith(_ZIP_STARTS):
         return "zip"
     return _name_of(start, _NOT_READ) or _name_of(start, _COMPRESSED_STARTS) or ("tar" if _is_tar(start) else None)
@@ -109,15 +109,15 @@ def _kind_of_compressed(file: IO[bytes], compression: str) -> Kind | None:
     try:
         start = decompressed(file).read(_BLOCK)
     except (EOFError, OSError, zlib.error):
-        # What is damaged so early is told when it is read; three bytes of the old format begin other files too.
+        # Reading will report the damage. Other files may begin with the three bytes of the old lzma format.
         return None if compression == "lzma" else "tar"
     finally:
         file.seek(0)
-    if _is_tar(start) or start == bytes(_BLOCK):  # blocks of zeros end a tar, and are all of an empty one
+    if _is_tar(start) or start == bytes(_BLOCK):  # an empty tar is blocks of zeros
         return "tar"
     if compression == "lzma":
         return None
-    raise DatasetError(f"It is a single file compressed with {compression} and not an archive. Unpack it first.")
+    raise DatasetError(f"It is a single file compressed with {compression}, not an archive. Unpack it first.")
 
 
 def _is_tar(start: bytes) -> bool:

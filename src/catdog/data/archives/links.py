@@ -1,4 +1,4 @@
-"""Links in archives: each becomes a file of its own, if it leads to a file of the same archive."""
+"""Links in archives, which become files if they lead to a file of the same archive."""
 
 import os
 import posixpath
@@ -12,48 +12,48 @@ from typing import Final
 from catdog.errors import DatasetError
 
 OUTSIDE: Final = ""
-"""Where a link leads to that leaves its archive."""
+"""Target of a link that leads out of its archive."""
 
 LONGEST: Final = 4096
-"""Bytes of a link's target that are read: file systems take no more."""
+"""Maximum bytes of a link's target, as in file systems."""
 
 _MOST_STEPS: Final = 40
-"""Links that lead to one another, as Linux follows them."""
+"""Maximum length of a chain of links, as in Linux."""
 
 
 def symlink_target(name: str, target: str) -> str:
-    """Name the member that a symbolic link leads to: the link says it from its own folder on."""
+    """Return the name of the member that a symbolic link leads to; `OUTSIDE` if none."""
     target = target.replace("\\", "/")
     found = posixpath.normpath(posixpath.join(posixpath.dirname(name.replace("\\", "/")), target))
     return OUTSIDE if target.startswith("/") or not target or found == ".." or found.startswith("../") else found
 
 
 def is_symlink(info: zipfile.ZipInfo) -> bool:
-    """Tell whether an entry of a zip is a symbolic link, whose content is then where it leads."""
+    """Return whether an entry of a zip is a symbolic link, whose content is the target."""
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
 class Links:
-    """The links of an archive that is unpacked: its other files are written first."""
+    """Links of an archive, created after its files."""
 
     def __init__(self) -> None:
         self._targets: dict[Path, Path | None] = {}
         self._names: dict[Path, str] = {}
 
     def add(self, name: str, path: Path, target: Path | None) -> None:
-        """Take in a link: its name in the archive, its path, and the path that it leads to, if that is known."""
+        """Add a link: its name in the archive, its path, and the path of its target, if known."""
         self._targets[path] = target
         self._names[path] = name
 
-    def settle(self, make_room: Callable[[Path], Path], most: int) -> Iterator[str]:
-        """Make the links into files; yields the names of those that lead to no file.
+    def create(self, make_room: Callable[[Path], Path], most: int) -> Iterator[str]:
+        """Create the files for the links, and yield the names of broken links.
 
         Args:
-            make_room: says which path a file gets.
-            most: bytes that all of them may stand for.
+            make_room: returns the path for a file.
+            most: maximum bytes of all linked files together.
 
         Raises:
-            DatasetError: they stand for more.
+            DatasetError: they exceed `most`.
         """
         for path, name in self._names.items():
             file = self._follow(path)
@@ -62,7 +62,7 @@ class Links:
                 continue
             most -= file.stat().st_size
             if most < 0:
-                raise DatasetError("Its links stand for more bytes than are allowed for an archive of its size.")
+                raise DatasetError("The files that its links lead to are too large for an archive of its size.")
             _copy(file, make_room(path))
 
     def _follow(self, path: Path) -> Path | None:
@@ -75,7 +75,7 @@ class Links:
 
 
 def _copy(file: Path, path: Path) -> None:
-    """Give a file another name; where the file system has one name a file, copy it."""
+    """Hard-link a file, or copy it if the file system doesn't support that."""
     try:
         os.link(file, path)
     except OSError:

@@ -1,21 +1,21 @@
-"""Names in archives as text, where the archive does not say in which encoding they are."""
+"""Decoding of names in archives that don't declare their encoding."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 _FALLBACK: Final = "cp437"
-"""What the zip format says; each byte is a character of it."""
+"""The zip format's default, in which every byte is a character."""
 
 _DOS_LETTERS: Final = bytes(range(0x80, 0xA6)).decode("cp850")
-"""Accented letters of MS-DOS, whose code page Windows still writes into zips."""
+"""Accented letters of MS-DOS, whose code page Windows still uses in zips."""
 
 
 def name_encoding(names: Iterable[bytes]) -> str:
-    """Choose the encoding of an archive's names: one for all of them, since one machine wrote them.
+    """Return the encoding of an archive's names: UTF-8 if valid, otherwise a guess.
 
-    UTF-8 if they are. Otherwise the East Asian or Western code page under which all letters are usual ones; that is a
-    guess, since the archive does not say.
+    The guess is the first East Asian or Western code page in which all letters are common ones. Names are decoded
+    together, as one machine wrote them.
     """
     unsaid = [name for name in names if not name.isascii()]
     if _fits(unsaid, "utf-8", lambda _: True):
@@ -29,7 +29,7 @@ def name_encoding(names: Iterable[bytes]) -> str:
 
 
 def mend_names(names: Sequence[str]) -> list[str]:
-    """Replace what in names could not be decoded (surrogate escapes, as `tarfile` leaves them) by a guess."""
+    """Decode the surrogate escapes that `tarfile` leaves in names, by a guess of their encoding."""
     raw = [name.encode("utf-8", "surrogateescape") for name in names]
     encoding = name_encoding(raw)
     return [name.decode(encoding, "replace") for name in raw]
@@ -43,7 +43,7 @@ def _fits(names: Iterable[bytes], encoding: str, usual: Callable[[str], bool]) -
 
 
 def _is_amid_ascii(name: bytes) -> bool:
-    """Tell whether a byte beyond ASCII follows an ASCII letter, as in `caf\\xe9`: no Japanese or Chinese does that."""
+    """Return whether a non-ASCII byte follows an ASCII letter, as in `caf\\xe9`, unlike in Japanese or Chinese."""
     return any(
         name[i] > 127 and name[i - 1] < 128 and chr(name[i - 1]).isalpha() and (i < 2 or name[i - 2] < 128)
         for i in range(1, len(name))
@@ -59,7 +59,7 @@ def _is_hanzi(letter: str) -> bool:
 
 
 def _is_dos_letter(letter: str) -> bool:
-    """Tell whether a letter is one of those whose bytes are hardly any letters in Windows' own code page."""
+    """Return whether a letter's byte in MS-DOS is rarely a letter in Windows."""
     return letter in _DOS_LETTERS
 
 

@@ -1,4 +1,4 @@
-"""Tars of any origin, read once from front to back: no header and no dictionary makes them take much memory."""
+"""Untrusted tars, read once from front to back in bounded memory."""
 
 import io
 import os
@@ -14,28 +14,28 @@ from catdog.errors import DatasetError
 from catdog.text import counted
 
 HEADER_BYTES: Final = 2**20
-"""Bytes that the headers of one member may take together: long names, attributes, maps of sparse files."""
+"""Maximum bytes of a member's headers: long names, attributes, maps of sparse files."""
 
 UNREADABLE: Final = (
     *(tarfile.TarError, EOFError, zlib.error, OSError),
-    *(ValueError, OverflowError, RuntimeError, LookupError),  # what `tarfile` raises for fields that make no sense
+    *(ValueError, OverflowError, RuntimeError, LookupError),  # raised by `tarfile` for invalid fields
 )
-BROKEN_OFF: Final = "It is broken off or damaged after {count}. Copy or download it again."
+BROKEN_OFF: Final = "It is truncated or damaged after {count}. Copy or download it again."
 _CHUNK: Final = 64 * 1024
 
 
 def read_tar(file: IO[bytes], *, max_files: int, max_bytes: int) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
-    """Yield each regular file of a tar: its name as text, its header, and its bytes, to be read before the next.
+    """Yield name, header and bytes of each regular file of a tar; the bytes must be read before the next file.
 
-    Links are yielded too, without bytes; devices and pipes are passed over.
+    Links are yielded without bytes. Devices and pipes are skipped.
 
     Args:
-        file: open for reading and seeking; compressed by gzip, bzip2 or xz, or not.
-        max_files: most entries.
-        max_bytes: most bytes that come out of the decompression, whether they are used or not.
+        file: open for reading and seeking; may be compressed with gzip, bzip2 or xz.
+        max_files: maximum number of entries.
+        max_bytes: maximum decompressed bytes, whether used or not.
 
     Raises:
-        DatasetError: it is broken off, damaged, or has more than that; what came before was yielded.
+        DatasetError: it is truncated, damaged or exceeds a limit; earlier files were yielded.
     """
     stream = _Forward(decompressed(file), max_bytes)
     count = 0
@@ -44,19 +44,19 @@ def read_tar(file: IO[bytes], *, max_files: int, max_bytes: int) -> Iterator[tup
         while (entry := _next(tar, stream)) is not None:
             count += 1
             if count > max_files:
-                raise DatasetError(f"It has too many entries; at most {max_files:,} are read. Pack it into several.")
+                raise DatasetError(f"It has more than {max_files:,} entries. Split it into several archives.")
             if entry.isreg() and (content := tar.extractfile(entry)) is not None:
                 yield mend_names([entry.name])[0], entry, content
             elif entry.islnk() or entry.issym():
                 yield mend_names([entry.name])[0], entry, io.BytesIO()
     except UNREADABLE as error:
         raise DatasetError(BROKEN_OFF.format(count=counted(count, "entry", "entries"))) from error
-    if stream.last != bytes(tarfile.BLOCKSIZE):  # `tarfile` takes a damaged header, and nothing, for the end
+    if stream.last != bytes(tarfile.BLOCKSIZE):  # `tarfile` treats a damaged or missing header as the end
         raise DatasetError(BROKEN_OFF.format(count=counted(count, "entry", "entries")))
 
 
 def link_target(name: str, entry: tarfile.TarInfo) -> str | None:
-    """Name the member that a link leads to, if an entry is one."""
+    """Return the name of the member that a link leads to; None if an entry isn't a link."""
     target = mend_names([entry.linkname])[0]
     if entry.islnk():
         return target
@@ -67,12 +67,12 @@ def _next(tar: tarfile.TarFile, stream: "_Forward") -> tarfile.TarInfo | None:
     stream.allowance = HEADER_BYTES
     entry = tar.next()
     stream.allowance = None
-    tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+    tar.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps all of them
     return entry
 
 
 class _Forward:
-    """A stream that `tarfile` reads as a file: it seeks forward only, and hands out a bounded number of bytes."""
+    """A stream for `tarfile` that seeks only forward and returns a limited number of bytes."""
 
     def __init__(self, file: IO[bytes], max_bytes: int) -> None:
         self.allowance: int | None = HEADER_BYTES
@@ -80,33 +80,33 @@ class _Forward:
         self._file, self._left, self._position = file, max_bytes, 0
 
     def read(self, size: int) -> bytes:
-        """Read so many bytes, fewer only at the end."""
+        """Read `size` bytes, or fewer at the end."""
         if self.allowance is not None:
             self.allowance -= size
             if self.allowance < 0:
-                raise DatasetError(f"The headers of a file in it take more than {HEADER_BYTES:,} bytes.")
+                raise DatasetError(f"The headers of one of its files have more than {HEADER_BYTES:,} bytes.")
         self.last = self._read(size)
         return self.last
 
     def tell(self) -> int:
-        """Tell how many bytes were read or passed over."""
+        """Return the position."""
         return self._position
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
-        """Pass over the bytes up to a position."""
+        """Skip to a later position."""
         if whence != os.SEEK_SET or position < self._position:
-            raise tarfile.ReadError("a tar is read from front to back")
+            raise tarfile.ReadError("can't seek backwards")
         while self._position < position and self._read(min(_CHUNK, position - self._position)):
             pass
         return self._position
 
     def close(self) -> None:
-        """Leave the file open: whoever opened it closes it."""
+        """Do nothing, as the caller closes the file."""
 
     def _read(self, size: int) -> bytes:
         data = self._file.read(size)
         self._position += len(data)
         self._left -= len(data)
         if self._left < 0:
-            raise DatasetError("It unpacks to more bytes than are allowed for an archive of its size.")
+            raise DatasetError("It unpacks to too many bytes for an archive of its size.")
         return data

@@ -1,7 +1,6 @@
-"""Archives from elsewhere: their regular files, whatever their names, sizes and counts claim.
+"""Reading of untrusted archives: zips (stored and deflated) and tars (plain, gzip, bzip2, xz).
 
-What an archive may cost is known before it is unpacked: entries are counted in its list, sizes summed, and what is
-decompressed is bounded. Zips (stored and deflated) and tars (plain, gzip, bzip2, xz) are read.
+The numbers of entries and bytes are limited.
 """
 
 import contextlib
@@ -22,29 +21,34 @@ from catdog.errors import DatasetError
 from catdog.text import counted
 
 MAX_MEMBERS: Final = 500_000
-"""Most entries of an archive that is imported; Python keeps about a kilobyte for each."""
+"""Maximum entries of an imported archive; Python takes about a kilobyte for each."""
 
 MAX_DIRECTORY_BYTES: Final = 128 * 2**20
 MAX_RATIO: Final = 200
-"""Bytes that a byte of a large archive may unpack to. Pictures hardly shrink; bombs grow a thousandfold and more."""
+"""Maximum compression ratio of a large archive. Images hardly shrink; zip bombs have ratios of a thousand and more."""
 
 FREE_BYTES: Final = 2**30
-"""Bytes that any archive may unpack to, however small it is."""
+"""Bytes that any archive may unpack to, however small."""
 
 ENTRY_BYTES: Final = 1024
-"""Bytes of an uploaded zip's list that a file may take: 46, its name, what its maker added, and its folder's entry."""
+"""Maximum bytes per file in the directory of an uploaded zip: 46, names, extra fields, and the entry of its folder."""
 
 NESTED: Final = "It is an archive itself"
-"""How `why_nested` begins."""
+"""Beginning of the messages of `why_nested`."""
 
 _UNREADABLE: Final = (*UNREADABLE_TAR, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file of an archive: its name, with slashes, the bytes that it says to have, and its content.
+    """A regular file of an archive, or a link.
 
-    A link has no content, but the name of the member that it `leads_to`, which is empty where that is none.
+    Attributes:
+        name: with slashes.
+        size: declared bytes.
+        content: empty for a link.
+        is_sparse: whether it is stored as a sparse file.
+        leads_to: name of the member that a link leads to, empty if there is none; None for files.
     """
 
     name: str
@@ -54,25 +58,25 @@ class Member:
     leads_to: str | None = None
 
     def read(self, most: int) -> bytes:
-        """Read at most so many bytes on.
+        """Read up to `most` more bytes.
 
         Raises:
-            DatasetError: they cannot be read.
+            DatasetError: the archive is damaged.
         """
         try:
             return self.content.read(most)
         except _UNREADABLE as error:
-            why = " Its checksum differs." if "CRC" in str(error) else ""
+            why = " (its checksum differs)" if "CRC" in str(error) else ""
             raise DatasetError(
-                f"{self.name[:200]!r} in it is broken off or damaged.{why} Copy or download it again."
+                f"Its file {self.name[:200]!r} is truncated or damaged{why}. Copy or download the archive again."
             ) from error
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a file is an archive that is read, by content.
+    """Return whether a file is a supported archive, by content.
 
     Raises:
-        DatasetError: it is one that is not; says what to do.
+        DatasetError: it is an unsupported archive; says what to do.
     """
     if not path.is_file():
         return False
@@ -82,13 +86,13 @@ def is_archive(path: Path) -> bool:
 
 @contextlib.contextmanager
 def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None]]:
-    """Open a zip or tar: its regular files, each to be read before the next; and their bytes, for a zip.
+    """Open a zip or tar: its files, each of which must be read before the next, and for a zip their total bytes.
 
     Args:
         file: the archive, open for reading and seeking.
 
     Raises:
-        DatasetError: it cannot be read, or has more files or bytes than are allowed for its size; says what to do.
+        DatasetError: it can't be read, or has too many files, or too many bytes for its size; says what to do.
     """
     limit = most_unpacked(file.seek(0, 2))
     if kind_of(file) == "zip":
@@ -108,43 +112,43 @@ def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None
 
 
 def most_unpacked(size: int) -> int:
-    """Say to how many bytes an archive of a size may unpack."""
+    """Return the bytes that an archive of `size` bytes may unpack to."""
     return max(FREE_BYTES, MAX_RATIO * size)
 
 
 def is_zip(file: IO[bytes]) -> bool:
-    """Tell whether a file is a zip; a picture with an archive behind it is a picture.
+    """Return whether a file is a zip; an image followed by an archive isn't one.
 
     Raises:
-        DatasetError: it is an archive of another kind; says what to do.
+        DatasetError: it is an archive of another type; says what to do.
     """
     kind = kind_of(file)
     file.seek(0)
     if kind == "tar":
-        raise DatasetError("It is a tar, which is not read here. Send a zip of the pictures, or the pictures.")
+        raise DatasetError("Tars can't be uploaded. Upload a zip of the images, or the images themselves.")
     return kind == "zip"
 
 
 def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes: int) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of each file of a zip, one at a time in memory; nothing is written.
+    """Yield name and bytes of each file of a zip, with one file at a time in memory; writes nothing.
 
-    Clutter is passed over. A file over `max_file_bytes` is yielded one byte longer than
-    that and not read further. A zip in the zip is a file like any other.
+    Clutter is skipped. A file over `max_file_bytes` is cut to one byte more than that. A nested zip is a file like any
+    other.
 
     Args:
         file: the archive, open for reading and seeking.
-        max_files: most files that it may hold.
-        max_file_bytes: most bytes of one of them that are read.
-        max_bytes: most bytes of all of them together, unpacked.
+        max_files: maximum number of files.
+        max_file_bytes: maximum bytes per file.
+        max_bytes: maximum bytes of all files together, unpacked.
 
     Raises:
-        DatasetError: it cannot be read, or is over `max_files` or `max_bytes`; files before that were yielded.
+        DatasetError: it can't be read, or exceeds `max_files` or `max_bytes`; earlier files were yielded.
     """
-    entries = 20 * max_files + 1000  # folders and hidden files are listed too
+    entries = 20 * max_files + 1000  # includes folders and hidden files
     with open_zip(file, max_files=entries, max_directory=max(64 * 1024, max_files * ENTRY_BYTES)) as zipped:
         infos = [info for info in _files(zipped) if not is_clutter(info.filename)]
         if len(infos) > max_files:
-            raise DatasetError(f"It holds too many files; at most {max_files:,} are taken. It has {len(infos):,}.")
+            raise DatasetError(f"It has {len(infos):,} files; the maximum is {max_files:,}.")
         _require_at_most(max_bytes, sum(_real(zipped, info).file_size for info in infos))
         for info in infos:
             for member in _open_member(zipped, _real(zipped, info)):
@@ -152,13 +156,14 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
 
 
 def why_nested(start: bytes) -> str | None:
-    """Say why a member that is itself an archive, by its first bytes, is not used; None for any other."""
+    """Return why a member that is itself an archive, by its first bytes, isn't used; None for other files."""
     kind = nested_kind(start)
-    return f"{NESTED} ({kind}), and is not opened. Unpack it, and import what comes out." if kind else None
+    return f"{NESTED} ({kind}), which isn't opened. Unpack it and import the result." if kind else None
 
 
 def _files(zipped: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """List the entries that are files; in zips from Windows a folder's may end in a backslash."""
+    """Return the entries that are files."""
+    # In zips from Windows, folders may end in a backslash.
     return [i for i in zipped.infolist() if not i.filename.endswith(("/", "\\"))]
 
 
@@ -167,7 +172,7 @@ def _open_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Mem
         content = zipped.open(info)
     except _UNREADABLE as error:
         raise DatasetError(
-            f"{info.filename[:200]!r} in it is not where the list says. Copy or download it again."
+            f"Its file {info.filename[:200]!r} is not where the directory says. Copy or download the archive again."
         ) from error
     with content:
         member = Member(info.filename, info.file_size, content)
@@ -178,7 +183,7 @@ def _open_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Mem
 
 
 def _real(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
-    """Give the file that a link in a zip leads to; of any other entry, and of a link to none, the entry itself."""
+    """Return the file that a link in a zip leads to; the entry itself if it is a file or a broken link."""
     if not is_symlink(info) or info.file_size > LONGEST:
         return info
     for member in _open_member(zipped, info):
@@ -188,4 +193,4 @@ def _real(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
 
 def _require_at_most(limit: int, size: int) -> None:
     if size > limit:
-        raise DatasetError(f"It would unpack to {counted(size, 'byte')}; at most {limit:,} are allowed for it.")
+        raise DatasetError(f"It would unpack to {counted(size, 'byte')}; the maximum is {limit:,}.")

@@ -1,4 +1,4 @@
-"""Zips of any origin: their directory is found, counted and checked before it is read, and what is read is bounded."""
+"""Untrusted zips, whose directory is checked before Python's reader gets it."""
 
 import io
 import os
@@ -13,43 +13,43 @@ _END: Final = struct.Struct("<4s4H2LH")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR: Final = struct.Struct("<4sLQL")
 _ENTRY: Final = 46
-"""Bytes of an entry of the directory without its name, extra field and comment."""
+"""Bytes of a directory entry without its name, extra field and comment."""
 
 _LOCAL: Final = 30
 """Bytes of the header before a member's name and data."""
 
 _MOST_PADDING: Final = 2**28
-"""Zeros behind a zip that are passed over."""
+"""Maximum zeros skipped after a zip."""
 
 _METHODS: Final = {0: "stored", 8: "deflated"}
 _NAMED: Final = {1: "shrunk", 6: "imploded", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd"}
 _ENCRYPTED: Final = 0x1
 _UTF8: Final = 0x800
 
-BROKEN_OFF: Final = "It is broken off: its end, where the files are listed, is missing. Copy or download it again."
-_DAMAGED: Final = "Its list of files is damaged. Copy or download it again."
-_IN_PARTS: Final = (
-    "It is one part of an archive in several parts. Join them first: zip -s 0 ARCHIVE.zip --out WHOLE.zip"
-)
+BROKEN_OFF: Final = "It is truncated: the directory at its end is missing. Copy or download it again."
+_DAMAGED: Final = "Its directory is damaged. Copy or download it again."
+_IN_PARTS: Final = "It is one part of a split archive. Join the parts first: zip -s 0 ARCHIVE.zip --out WHOLE.zip"
 
 
 def open_zip(file: IO[bytes], *, max_files: int, max_directory: int) -> zipfile.ZipFile:
-    """Open a zip whose members are stored or deflated, each in a place of its own.
+    """Open a zip whose members are stored or deflated and don't overlap.
 
-    A comment, a program before it, and Zip64 records of a small zip make no difference.
+    It may have a comment, a program before it, and Zip64 records.
 
     Args:
         file: open for reading and seeking.
-        max_files: most entries that are listed.
-        max_directory: most bytes of the list.
+        max_files: maximum number of entries.
+        max_directory: maximum bytes of the directory.
 
     Raises:
-        DatasetError: it is broken off, damaged, encrypted, in several parts, packed by another method, has more
-            entries, or members that overlap; says what to do.
+        DatasetError: it is truncated, damaged, encrypted, split, compressed by another method, exceeds a limit, or has
+            members that overlap; says what to do.
     """
     start, size, offset = _find_directory(file)
     if size > max_directory:
-        raise DatasetError(f"It lists too many files: the list takes {size:,} bytes, and at most {max_directory:,} do.")
+        raise DatasetError(
+            f"It has too many files: its directory has {size:,} bytes; the maximum is {max_directory:,}."
+        )
     file.seek(start)
     directory = file.read(size)
     names = _raw_names(directory, max_files)
@@ -65,11 +65,11 @@ def open_zip(file: IO[bytes], *, max_files: int, max_directory: int) -> zipfile.
 
 
 def _find_directory(file: IO[bytes]) -> tuple[int, int, int]:
-    """Find the list of files: where it starts, its bytes, and where it says that it starts."""
+    """Return the directory's start, its size, and its declared start."""
     last = _without_padding(file)
     at_tail = max(0, last - 2**16 - _END.size - _LOCATOR.size - _END64.size)
     file.seek(at_tail)
-    tail = file.read(last - at_tail + 2**16)  # the end may end in zeros, and so may a comment
+    tail = file.read(last - at_tail + 2**16)  # the end record or its comment may end in zeros
     at = _find_end(tail)
     if at is None:
         file.seek(0)
@@ -90,7 +90,7 @@ def _find_directory(file: IO[bytes]) -> tuple[int, int, int]:
 
 
 def _without_padding(file: IO[bytes]) -> int:
-    """Say where the zeros begin that disks and downloads may leave behind a file."""
+    """Return the file's size without trailing zeros, which disks and downloads may add."""
     at = file.seek(0, os.SEEK_END)
     least = max(0, at - _MOST_PADDING)
     while at > least:
@@ -104,7 +104,7 @@ def _without_padding(file: IO[bytes]) -> int:
 
 
 def _find_end(tail: bytes) -> int | None:
-    """Find the end record: the last one whose comment fills the rest of the file, or else fits into it."""
+    """Return the position of the end record: the last whose comment fills the rest of the file, or fits into it."""
     fitting = None
     at = tail.rfind(b"PK\x05\x06", 0)
     while at >= 0:
@@ -119,8 +119,8 @@ def _find_end(tail: bytes) -> int | None:
 
 
 def _read_end64(file: IO[bytes], record: int, locator: int) -> tuple[int, int, int, int, int] | None:
-    """Read the Zip64 end record, where the locator says it is, or right before that where a program precedes all."""
-    for at in (record, locator - _END64.size):
+    """Return the position and fields of the Zip64 end record; None if there is none."""
+    for at in (record, locator - _END64.size):  # the latter if a program precedes the zip
         if 0 <= at <= locator - _END64.size:
             file.seek(at)
             data = file.read(_END64.size)
@@ -131,8 +131,8 @@ def _read_end64(file: IO[bytes], record: int, locator: int) -> tuple[int, int, i
 
 
 def _place(file: IO[bytes], size: int, offset: int, end: int) -> int:
-    """Say where the list starts: where it is said to, or later, where something precedes the zip."""
-    for start in (offset, end - size):
+    """Return where the directory starts."""
+    for start in (offset, end - size):  # the latter if something precedes the zip
         if 0 <= start <= end - size:
             file.seek(start)
             if size == 0 or file.read(4) == b"PK\x01\x02":
@@ -141,14 +141,14 @@ def _place(file: IO[bytes], size: int, offset: int, end: int) -> int:
 
 
 def _raw_names(directory: bytes, max_files: int) -> list[tuple[bytes, int]]:
-    """List the names and flags of all entries, counting before anything is made of them."""
+    """Return the names and flags of all entries."""
     names: list[tuple[bytes, int]] = []
     at = 0
     while at + _ENTRY <= len(directory):
         if directory[at : at + 4] != b"PK\x01\x02":
             raise DatasetError(_DAMAGED)
         if len(names) >= max_files:
-            raise DatasetError(f"It lists too many files; at most {max_files:,} are read. Pack them into several.")
+            raise DatasetError(f"It has more than {max_files:,} files. Split it into several archives.")
         (flags,) = struct.unpack_from("<H", directory, at + 8)
         name, extra, comment = struct.unpack_from("<3H", directory, at + 28)
         names.append((directory[at + _ENTRY : at + _ENTRY + name], flags))
@@ -159,7 +159,7 @@ def _raw_names(directory: bytes, max_files: int) -> list[tuple[bytes, int]]:
 
 
 def _new_end(entries: int, size: int, offset: int) -> bytes:
-    """Write the end record anew: what is checked here is then what Python's reader goes by."""
+    """Return a new end record, so Python's reader uses the checked values."""
     if entries < 0xFFFF and max(size, offset) < 0xFFFFFFFF:
         return _END.pack(b"PK\x05\x06", 0, 0, entries, entries, size, offset, 0)
     record = _END64.pack(b"PK\x06\x06", 44, 45, 45, 0, 0, entries, entries, size, offset)
@@ -169,29 +169,29 @@ def _new_end(entries: int, size: int, offset: int) -> bytes:
 
 def _require_plain(zipped: zipfile.ZipFile) -> None:
     for info in zipped.infolist():
-        if info.flag_bits & _ENCRYPTED or info.compress_type == 99:  # 99: encrypted by AES
-            raise DatasetError("It is encrypted. Unpack it with its password, and pack it anew without one.")
+        if info.flag_bits & _ENCRYPTED or info.compress_type == 99:  # 99: encrypted with AES
+            raise DatasetError("It is encrypted. Unpack it with its password and pack it again without one.")
         if info.compress_type not in _METHODS:
             method = _NAMED.get(info.compress_type, f"method {info.compress_type}")
             raise DatasetError(
-                f"Its files are packed by {method}, for instance {info.filename[:100]!r}; only stored and deflated "
-                "ones are read. Pack them anew by the usual method, or unpack them."
+                f"Its files are compressed by {method}, such as {info.filename[:100]!r}; only stored and deflated ones "
+                "are supported. Pack them again by the default method, or unpack them."
             )
 
 
 def _require_apart(zipped: zipfile.ZipFile, end: int) -> None:
-    """Refuse members that share bytes: a small zip of such can unpack to any size."""
+    """Reject members that share bytes, as a small zip of them can unpack to any size."""
     before = 0
     for info in sorted(zipped.infolist(), key=lambda info: info.header_offset):
         if info.header_offset < before or info.compress_size > end:
-            raise DatasetError("Its files overlap, as in archives that are made to fill a disk. It is not unpacked.")
+            raise DatasetError("Its files overlap, as in archives made to fill a disk. It was not unpacked.")
         before = info.header_offset + _LOCAL + info.compress_size
     if before > end:
-        raise DatasetError(f"{_DAMAGED[:-1]}: it needs more bytes than there are." if zipped.infolist() else _DAMAGED)
+        raise DatasetError(_DAMAGED)
 
 
 class _Rewritten(io.RawIOBase):
-    """The first bytes of a file, with another end."""
+    """The first bytes of a file, followed by another end."""
 
     def __init__(self, file: IO[bytes], length: int, end: bytes) -> None:
         self._file, self._length, self._end = file, length, end

@@ -1,1 +1,1 @@
-"""One image: what it says of itself, what decoding it costs, and its pixels."""
+"""A single image: its header, the cost of decoding it, and its pixels."""

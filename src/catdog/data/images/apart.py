@@ -1,7 +1,6 @@
-"""Decoding in a process of its own, so that what the heaviest images take never comes on top of what a server has.
+"""Decoding of the largest images in a separate process, whose memory is released with it.
 
-A web process has up to 240 MB once it has explained and kept images, and is to stay under 350 MB. The process ends with
-its image, and all of its memory goes back.
+A web process takes up to 240 MB after explaining and storing images, and must stay under 350 MB.
 """
 
 import struct
@@ -28,7 +27,7 @@ _STRIP_PIXELS: Final = 1 << 18
 
 
 def decode_apart(data: bytes, limits: Limits, size: tuple[int, int], gap: float) -> Image.Image:
-    """Do in another process what `decoding.decode_to` does; raises the same."""
+    """Run `decoding.decode_to` in another process; raises the same errors."""
     command = [sys.executable, "-P", "-c", _COMMAND]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         timer = threading.Timer(TIMEOUT_SECONDS, process.kill)
@@ -39,24 +38,24 @@ def decode_apart(data: bytes, limits: Limits, size: tuple[int, int], gap: float)
                 pipe.write(data)
             return _read_answer(cast(IO[bytes], process.stdout))
         finally:
-            process.kill()  # it has ended, unless something is wrong
+            process.kill()  # normally it has ended
             timer.cancel()
 
 
 def _read_answer(pipe: IO[bytes]) -> Image.Image:
     head = pipe.read(_ANSWER.size)
     if len(head) < _ANSWER.size:
-        raise broken("large", "its decoder ended before it was decoded")
+        raise broken("large", "its decoder stopped early")
     width, height = _ANSWER.unpack(head)
     if not width:
         raise _make_error(pipe.read().decode())
     image = Image.new("RGB", (width, height))
     rows = max(1, _STRIP_PIXELS // width)
-    for top in range(0, height, rows):  # not in one piece, which would take the memory twice
+    for top in range(0, height, rows):  # in one piece, it would take twice the memory
         count = min(rows, height - top)
         strip = pipe.read(3 * width * count)
         if len(strip) < 3 * width * count:
-            raise broken("large", "its decoder ended before it was decoded")
+            raise broken("large", "its decoder stopped early")
         image.paste(Image.frombytes("RGB", (width, count), strip), (0, top))
     return image
 
@@ -68,18 +67,18 @@ def _make_error(answer: str) -> PictureError:
 
 
 def read_request() -> tuple[bytes, Limits, tuple[int, int], float]:
-    """Read what `decode_apart` asks for from standard input."""
+    """Read a request of `decode_apart` from standard input."""
     source = sys.stdin.buffer
     pixels, side, memory, width, height, gap = _REQUEST.unpack(source.read(_REQUEST.size))
     return source.read(), Limits(pixels, side, memory), (width, height), gap
 
 
 def write_image(image: Image.Image) -> None:
-    """Answer with an image."""
+    """Write an image to standard output."""
     sys.stdout.buffer.write(_ANSWER.pack(*image.size))
     sys.stdout.buffer.write(image.tobytes())
 
 
 def write_error(error: PictureError) -> None:
-    """Answer with an error."""
+    """Write an error to standard output."""
     sys.stdout.buffer.write(_ANSWER.pack(0, 0) + f"{type(error).__name__}:{error}".encode())

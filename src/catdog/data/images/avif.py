@@ -1,7 +1,7 @@
-"""Read an AVIF without decoding it: its items, and the frames in them.
+"""Structure and decoding cost of an AVIF, read without decoding it.
 
-An item is AV1, in which a few bytes can ask for any number of frames that are never shown, of any size. So the units of
-each item are counted, and the size is read from the sequence and not only from the container.
+An item is an AV1 stream, in which a few bytes can declare any number of hidden frames of any size. So the units of each
+item are counted, and the size is also read from the sequence header.
 
 Sources: https://aomediacodec.github.io/av1-avif/ and https://aomediacodec.github.io/av1-spec/ (5.3 to 5.5)
 """
@@ -14,22 +14,22 @@ from typing import Final
 from catdog.data.images.encoded import Encoded, Limits, broken, over_budget, require_size
 
 MOST_ITEMS: Final = 512
-"""Most items of a file: a grid has at most 256 tiles, each with its transparency."""
+"""Maximum items per file: a grid has up to 256 tiles, each with its transparency."""
 
 MOST_UNITS: Final = 8192
-"""Most units of all items: an item has about 3. Also the most parts into which all items are cut."""
+"""Maximum units of all items, which have about 3 each. Also the maximum number of extents."""
 
 MOST_FRAMES: Final = 4
-"""Most frames of an item: the layers of a progressive one."""
+"""Maximum frames per item: the layers of a progressive one."""
 
 _OPAQUE, _TRANSPARENT = 7.0, 10.0
-"""Bytes a pixel: RGB, with transparency or without, a copy of that, and what else stays."""
+"""Bytes per pixel for RGB or RGBA, a copy, and buffers."""
 
 _SUBSAMPLED, _FULL = 3.0, 6.0
-"""Bytes a pixel of the planes, at more than 8 bits, with half the chroma in each direction or with all."""
+"""Bytes per pixel for the planes at more than 8 bits, with 4:2:0 or 4:4:4 chroma."""
 
 _WORST_AREA: Final = 4.5
-"""Most pixels of all frames, as a multiple of the image: two layers with transparency, and tiles over the edge."""
+"""Maximum pixels of all frames relative to the image: two layers with transparency, and tiles over the edge."""
 
 Box = tuple[bytes, int, int]
 _LARGE: Final = 1 << 40
@@ -39,8 +39,8 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     """Read the boxes of an AVIF.
 
     Raises:
-        PictureTooLargeError: over a limit, or it would take too long to decode.
-        PictureBrokenError: truncated or damaged.
+        PictureTooLargeError: it exceeds a limit, or would take too long to decode.
+        PictureBrokenError: it is truncated or damaged.
     """
     try:
         return _inspect(data, limits)
@@ -52,7 +52,7 @@ def _inspect(data: bytes, limits: Limits) -> Encoded:
     begin, end = _within(data, (0, len(data)), b"meta")
     inner = {kind: (start, stop) for kind, start, stop in _boxes(data, begin + 4, end)}
     if not {b"iloc", b"iinf", b"iprp"} <= set(inner):
-        raise broken("AVIF", "there is no image beside an animation")
+        raise broken("AVIF", "no still image")
     sizes = [
         struct.unpack_from(">II", data, begin + 4)
         for kind, begin, _ in _boxes(data, *_within(data, inner[b"iprp"], b"ipco"))
@@ -60,7 +60,7 @@ def _inspect(data: bytes, limits: Limits) -> Encoded:
     ]
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     if not width or not height:
-        raise broken("AVIF", "a senseless header")
+        raise broken("AVIF", "invalid header")
     require_size(width, height, limits)
     kinds = _read_kinds(data, *inner[b"iinf"])
     area, planes, units = 0, _SUBSAMPLED, 0
@@ -70,9 +70,9 @@ def _inspect(data: bytes, limits: Limits) -> Encoded:
             area += pixels
             planes = _FULL if profile else planes
             if area > _WORST_AREA * width * height + 3_000_000:
-                raise over_budget("AVIF", f"its frames have more pixels than {width:,} x {height:,} need")
+                raise over_budget("AVIF", f"its frames have more pixels than an image of {width:,} x {height:,} needs")
     begin, end = inner[b"iinf"]
-    # An animation is read as the image beside it; EXIF is passed over, since the container says how to turn it.
+    # Of an animation, the still image is used. EXIF is removed, as the container has the rotation.
     plain = b"".join([data[:8], b"avif", data[12:begin], data[begin:end].replace(b"Exif", b"skip"), data[end:]])
     xmp = re.search(rb"tiff:Orientation(?:=\"|>)[0-9]", data)
     return Encoded(
@@ -89,7 +89,7 @@ def _inspect(data: bytes, limits: Limits) -> Encoded:
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
-    """Yield each box in a range: its kind, and where its contents begin and end."""
+    """Yield each box in a range: its type, and where its contents begin and end."""
     count = 0
     while at + 8 <= end:
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -115,7 +115,7 @@ def _within(data: bytes, parent: tuple[int, int], kind: bytes) -> tuple[int, int
 
 
 def _read_kinds(data: bytes, begin: int, end: int) -> dict[int, bytes]:
-    """Map each item's number to its kind."""
+    """Return each item's type by number."""
     at = begin + (6 if data[begin] == 0 else 8)
     kinds = {}
     for kind, start, _ in _boxes(data, at, end):
@@ -127,7 +127,7 @@ def _read_kinds(data: bytes, begin: int, end: int) -> dict[int, bytes]:
 
 
 class _Fields:
-    """Big-endian numbers of any width, one behind the other."""
+    """Reader of consecutive big-endian numbers of any width."""
 
     def __init__(self, data: bytes, at: int, end: int) -> None:
         self._data, self._at, self._end = data, at, end
@@ -140,7 +140,7 @@ class _Fields:
 
 
 def _read_items(data: bytes, inner: dict[bytes, tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the bytes of each item."""
+    """Yield each item's number and bytes."""
     begin, end = inner[b"iloc"]
     version = data[begin]
     fields = _Fields(data, begin + 4, end)
@@ -161,24 +161,20 @@ def _read_items(data: bytes, inner: dict[bytes, tuple[int, int]]) -> Iterator[tu
         number_of_parts = fields.take(2)
         all_parts += number_of_parts
         if all_parts > MOST_UNITS:
-            raise over_budget("AVIF", f"its items are cut into more than {MOST_UNITS:,} parts")
+            raise over_budget("AVIF", f"its items have more than {MOST_UNITS:,} parts")
         for _ in range(number_of_parts):
             fields.take(index_size)
             offset, length = fields.take(offset_size), fields.take(length_size)
             part = data[start + offset : start + offset + (length or _LARGE)]
             total += len(part) + 64
             if total > 2 * len(data) + 100_000:
-                raise over_budget("AVIF", "its items share their bytes")
+                raise over_budget("AVIF", "its items share bytes")
             parts.append(part)
         yield number, b"".join(parts)
 
 
 def _measure(payload: bytes, units: int) -> tuple[int, int, int]:
-    """Add up the pixels of all frames of an item.
-
-    Returns:
-        The pixels, the profile, 0 if its chroma is subsampled, and `units` with those of this item.
-    """
+    """Return the pixels of all frames of an item, its profile (0 for subsampled chroma), and the units so far."""
     at, frames, largest, profile = 0, 0, 0, 0
     while at < len(payload):
         head = payload[at]
@@ -212,7 +208,7 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _sequence_area(header: bytes) -> int:
-    """Read the pixels of the largest frame from a sequence header."""
+    """Return the pixels of the largest frame from a sequence header."""
     bits = int.from_bytes(header.ljust(64, b"\0"), "big")
     at = 0
 
@@ -226,7 +222,7 @@ def _sequence_area(header: bytes) -> int:
         take(5)
     else:
         if take(1):
-            raise over_budget("AVIF", "its image has the timing of a film")
+            raise over_budget("AVIF", "its still image has video timing")
         has_delay = take(1)
         for _ in range(take(5) + 1):
             take(12)

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and whatever it is called."""
+"""Detection of file types by content."""
 
 import re
 from typing import Final
@@ -11,7 +11,7 @@ _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _RAW_BRANDS: Final = frozenset({b"crx "})
 _BRANDS: Final = {b"qt  ": "a QuickTime video", b"jxl ": "a JPEG XL image", b"jp2 ": "a JPEG 2000 image"}
-_HEIC: Final = "a HEIC picture, as iPhones take them"
+_HEIC: Final = "a HEIC image (the iPhone's default)"
 
 _STARTS: Final = (
     (b"GIF87a", "a GIF"), (b"GIF89a", "a GIF"), (b"BM", "a BMP"), (b"8BPS", "a Photoshop file (PSD)"),
@@ -25,17 +25,17 @@ _STARTS: Final = (
     (b"OggS", "an Ogg file"), (b"\0\0\x01\0", "an icon (ICO)"), (b"icns", "an icon (ICNS)"),
     (b"gimp xcf", "a GIMP file (XCF)"), (b"\x76\x2f\x31\x01", "an OpenEXR image"), (b"#?RADIANCE", "a Radiance image"),
     (b"qoif", "a QOI image"), (b"DDS ", "a DDS texture"), (b"SIMPLE  =", "a FITS image"), (b"FLV", "a Flash video"),
-    (b"version https://git-lfs", "a pointer of Git LFS in place of the file"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
     (b"\0\0\x01\xba", "an MPEG video"), (b"\0\0\x01\xb3", "an MPEG video"), (b"ID3", "an MP3 file"),
 )  # fmt: skip
 _DNG_LITTLE, _DNG_BIG = b"\x12\xc6\x01\0\x04\0\0\0", b"\xc6\x12\0\x01\0\0\0\x04"
-"""TIFF's entry DNGVersion, four bytes."""
+"""The TIFF entry DNGVersion, four bytes."""
 
 _RAW_MARKS: Final = (b"CR\x02\0", b"NIKON", b"SONY", b"Sony", b"PENTAX", b"OLYMP", b"Panasonic", b"RICOH", b"SAMSUNG")
 
 
 def accepted_kind(data: bytes) -> str | None:
-    """Name the accepted format that a file begins like, as Pillow names it; None if it is none."""
+    """Return the accepted format of a file by its first bytes, as Pillow names it; None for other files."""
     if data.startswith(_JPEG):
         return "JPEG"
     if data.startswith(_PNG):
@@ -46,17 +46,16 @@ def accepted_kind(data: bytes) -> str | None:
 
 
 def describe(data: bytes) -> str:
-    """Name what a file is, if it is no accepted format, and what to do with it if somebody may want it read."""
-    size = counted(len(data), "byte")
+    """Return what a file of no accepted format is, and how to convert it if that is common."""
     if (found := _describe(data)) is None:
-        return f"{counted(len(data), 'byte that begins', 'bytes that begin')} with {data[:8]!r}"
+        return f"of an unknown type ({counted(len(data), 'byte')}, beginning with {data[:8]!r})"
     if found == _HEIC:
-        return f"{found} ({size}); convert it to JPEG, or set the phone to save JPEG (iPhone: Most Compatible)"
-    return f"{found} ({size})"
+        return f"{found}; convert it to JPEG, or set the phone's camera format to Most Compatible"
+    return found
 
 
 def _brands(data: bytes) -> list[bytes]:
-    """List the brands of a file of ISO's base media format: the major one, then those that it is compatible with."""
+    """Return the brands of a file in ISO base media format: the major one, then the compatible ones."""
     if data[4:8] != b"ftyp":
         return []
     end = min(len(data), int.from_bytes(data[:4], "big"), 256)
@@ -77,7 +76,7 @@ def _describe(data: bytes) -> str | None:
             return name
     text = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
-        return "an SVG drawing, markup text" if re.search(rb"<svg[\s>]", text) else "markup text"
+        return "an SVG drawing" if re.search(rb"<svg[\s>]", text) else "markup text"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Encoded bytes to an RGB image in bounded time and memory: the one place where images are opened."""
+"""Decoding of images to RGB in bounded time and memory."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ from catdog.data.images.orientation import read_orientation
 from catdog.errors import PictureError, PictureFormatError
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF")
-"""What is decoded, as Pillow names it; everything else is refused by content, whatever the file is called."""
+"""Accepted formats as Pillow names them, detected by content."""
 
 SPOKEN: Final = "JPEG, PNG, WebP or AVIF"
 
@@ -45,7 +45,7 @@ _TRANSPOSITIONS: Final = {
 }
 _REDUCING_GAP: Final = 2.0
 _STRIP_PIXELS: Final = 1 << 18
-"""Pixels that are converted at once: 1 MB in colour, and some copies."""
+"""Pixels converted at once: 1 MB in colour, plus some copies."""
 
 _NOISE: Final = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(64)).replace(b"\xff", b"\x5a")
 _END_MARK: Final = b"\xff\xd9"
@@ -56,54 +56,54 @@ Used = TypeVar("Used")
 
 
 def inspect(data: bytes, limits: Limits) -> Encoded:
-    """Read an encoded image without decoding it.
+    """Read the structure of an encoded image without decoding it.
 
     Raises:
-        PictureFormatError: no accepted format, by content.
-        PictureTooLargeError: over `limits`, or it would take too long to decode; nothing was allocated.
-        PictureBrokenError: truncated or damaged, as far as that shows.
+        PictureFormatError: its content is of no accepted format.
+        PictureTooLargeError: it exceeds `limits`, or would take too long to decode; nothing was allocated.
+        PictureBrokenError: it is visibly truncated or damaged.
     """
     if not data:
-        raise PictureFormatError(f"The file is empty; a {SPOKEN} picture is needed. Received: 0 bytes.")
+        raise PictureFormatError(f"The file is empty. Use a {SPOKEN} image.")
     kind = accepted_kind(data)
     if kind is None:
-        raise PictureFormatError(f"The file is not a {SPOKEN} picture that can be read. Received: {describe(data)}.")
+        raise PictureFormatError(f"The file is not a {SPOKEN} image. It is {describe(data)}.")
     try:
         with gate().inspecting(len(data)):
             image = _INSPECT[kind](data, limits)
     except (LookupError, ValueError, OverflowError, struct.error) as error:
-        raise broken(_SPOKEN_KINDS.get(kind, kind), "a senseless structure") from error
+        raise broken(_SPOKEN_KINDS.get(kind, kind), "invalid structure") from error
     require_memory(image, limits)
     return image
 
 
 def verify(image: Encoded) -> None:
-    """Decode all of an image at its lowest scale, to know that it can be used; raises what `decode_to` does."""
+    """Check an image by decoding it at its smallest scale; raises what `decode_to` does."""
     with _room(image, (1, 1), _REDUCING_GAP), _explaining(image):
         _load(image, (1, 1))
 
 
 def decode_to(image: Encoded, size: Size, gap: float = _REDUCING_GAP) -> Image.Image:
-    """Decode an image, scale it to `size` and turn it upright; a square stays a square.
+    """Decode an image, scale it to `size` and turn it upright. Transparent parts become white.
 
-    JPEG is decoded at the smallest scale of 1/1, 1/2, 1/4 or 1/8 that is not under `size`, then resampled with
-    Pillow's antialiased bilinear filter. Transparent parts become white. Before that filter, blocks of whole pixels are
-    averaged, as long as more than `gap` times the size is left; a gap of 1 takes the least memory.
+    JPEG is decoded at the smallest scale of 1/1, 1/2, 1/4 or 1/8 that is not under `size`. Blocks of whole pixels are
+    averaged down to `gap` times the size; a gap of 1 takes the least memory. Then Pillow's antialiased bilinear filter
+    is applied.
 
     Raises:
-        PictureBrokenError: truncated or corrupt.
+        PictureBrokenError: it is truncated or corrupt.
     """
     return decode_with(image, size, gap, lambda small: small)
 
 
 def decode_with(image: Encoded, size: Size, gap: float, use: Callable[[Image.Image], Used]) -> Used:
-    """Do what `decode_to` does, and give what `use` makes of it while its memory still counts as taken."""
+    """Decode an image like `decode_to`, and return the result of `use`, which runs before its memory is released."""
     if gate().is_apart(_needed(image, size, gap)):
-        # A large one: they are decoded one at a time.
+        # Large images are decoded one at a time.
         with gate().reserve(8 * size[0] * size[1], max(image.work, 2 * LARGE_WORK)):
             return use(_decode_apart(image, size, gap))
     with _room(image, size, gap), _explaining(image):
-        # Turning what is small costs a tenth of turning the photograph.
+        # Rotating the scaled image costs a tenth of rotating the original.
         return use(_upright(*_shrink(_load(image, size), size, image, gap)))
 
 
@@ -115,12 +115,12 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 def _decode_apart(image: Encoded, size: Size, gap: float) -> Image.Image:
     limits = Limits(image.pixels, max(image.width, image.height), image.memory(1))
     small = decode_apart(image.data, limits, size, gap)
-    # The other process has the bytes without metadata; an AVIF's own turn is in its container, and was done there.
+    # The other process gets no metadata. It has applied an AVIF's rotation, which is in the container.
     return _upright(small, 1 if image.kind == "AVIF" else read_orientation(image.exif, image.xmp))
 
 
 def serve_one() -> None:
-    """Decode the image that `decode_apart` asks for, in the process that it starts."""
+    """Decode one image for `decode_apart`, in the process it starts."""
     data, limits, size, gap = read_request()
     try:
         image = decode_to(inspect(data, limits), size, gap)
@@ -131,7 +131,7 @@ def serve_one() -> None:
 
 
 def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits) -> Size:
-    """Return the size at which an image is kept: halved until it has few enough pixels and fits into memory."""
+    """Return the size at which an image is stored: halved until it fits the limits."""
     scale = 1
     while scale < 8 and (
         image.pixels > most_pixels * scale**2 or image.memory(scale) + 4 * image.pixels / scale**2 > limits.max_memory
@@ -143,12 +143,12 @@ def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits)
 
 
 def _room(image: Encoded, size: Size, gap: float) -> AbstractContextManager[None]:
-    """Wait for the memory that decoding an image takes."""
+    """Reserve the memory for decoding an image."""
     return gate().reserve(_needed(image, size, gap), image.work)
 
 
 def _needed(image: Encoded, size: Size, gap: float) -> int:
-    """Return the bytes that decoding an image takes, at the lowest scale of its format that is not under `size`."""
+    """Return the bytes needed to decode an image at the smallest scale of its format that is not under `size`."""
     ratio = min(8, max(1, min(image.width // size[0], image.height // size[1])))
     scale = 1 if image.is_open and image.has_scans else 1 << ratio.bit_length() - 1
     decoded = image.pixels / (scale**2 if image.is_scalable else 1)
@@ -159,12 +159,12 @@ def _needed(image: Encoded, size: Size, gap: float) -> int:
 
 @contextmanager
 def _explaining(image: Encoded) -> Iterator[None]:
-    """Turn whatever Pillow raises in the block into an error that says what is wrong with the image."""
+    """Turn any error of Pillow in the block into a `PictureBrokenError`."""
     try:
         yield
     except PictureError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever hostile bytes make them raise.
+    except Exception as error:  # hostile bytes can make Pillow's decoders raise anything
         raise broken(_SPOKEN_KINDS.get(image.kind, image.kind), str(error) or type(error).__name__) from error
 
 
@@ -176,19 +176,19 @@ def _load(image: Encoded, size: Size) -> Image.Image:
 
 
 def _read(image: Encoded, size: Size) -> Image.Image:
-    # Not `Image.open`, which warns of sizes that the limits here allow.
+    # `Image.open` would warn of sizes that our limits allow.
     opened = _plugin(image.kind)(io.BytesIO(image.data))
     if opened.size != (image.width, image.height):
-        raise broken(image.kind, f"{opened.width:,} x {opened.height:,} pixels in place of those of its header")
+        raise broken(image.kind, f"it has {opened.width:,} x {opened.height:,} pixels, unlike its header")
     if image.kind in ("WEBP", "AVIF"):
         return _read_frame(opened)
     opened.draft("RGB", size)
-    opened.load()  # verify() would not notice a truncated file
+    opened.load()  # verify() doesn't detect truncated files
     return opened
 
 
 def _plugin(kind: str) -> Callable[[io.BytesIO], ImageFile]:
-    """Return the reader of a format; those that few images need are loaded when one comes."""
+    """Return Pillow's reader of a format, importing rare ones on demand."""
     if kind == "JPEG":
         return JpegImageFile
     if kind == "PNG":
@@ -204,7 +204,7 @@ def _plugin(kind: str) -> Callable[[io.BytesIO], ImageFile]:
 
 
 def _read_frame(opened: Any) -> Image.Image:
-    """Read the first frame without the copies that Pillow makes: they double what a WebP takes."""
+    """Read the first frame without Pillow's copies, which double the memory of a WebP."""
     decoder, mode, size, exif = opened._decoder, opened.mode, opened.size, opened.info.get("exif")
     is_webp = opened.format == "WEBP"
     raw = opened.rawmode if is_webp else mode
@@ -216,23 +216,20 @@ def _read_frame(opened: Any) -> Image.Image:
     make = Image.frombuffer if raw in ("RGBA", "RGBX") else Image.frombytes  # the former shares the bytes
     result = make(raw, size, frame[0], "raw", raw, 0, 1)
     if exif:
-        result.info["exif"] = exif  # an AVIF's own, which says how its container turns it
+        result.info["exif"] = exif  # of an AVIF: the rotation in its container
     return result
 
 
 def _require_complete(image: Encoded, size: Size) -> None:
-    """Check that a JPEG without its end mark has all its pixels: what stands behind them does not change them.
-
-    A decoder makes pixels of whatever follows, if some are missing. Where they come in several passes, a missing part
-    of the last one shows at full size only.
-    """
-    if image.has_scans:
+    """Check that a JPEG without its end mark has all its pixels."""
+    # If pixels are missing, decoders make some from the bytes that follow, so different tails give different pixels.
+    if image.has_scans:  # a missing part of the last scan shows only at full size
         size = image.width, image.height
         if image.pixels > _COMPARED_PIXELS:
             raise broken("JPEG", "it has no end mark")
     tails = (_END_MARK, _NOISE + _END_MARK, _NOISE[::-1] + _END_MARK)
     if len({_digest(_read(replace(image, data=image.data + tail), size)) for tail in tails}) > 1:
-        raise broken("JPEG", "it ends in its pixels")
+        raise broken("JPEG", "its pixels are incomplete")
 
 
 def _digest(image: Image.Image) -> bytes:
@@ -243,11 +240,8 @@ def _digest(image: Image.Image) -> bytes:
 
 
 def _shrink(image: Image.Image, size: Size, encoded: Encoded, gap: float) -> tuple[Image.Image, int]:
-    """Convert to RGB and scale as `Image.resize` does with a reducing gap; returns that and the orientation.
-
-    Where the image must be converted, it is so in strips. These begin where whole blocks of the reduction do, so the
-    pixels are the same as in one piece.
-    """
+    """Return an image in RGB, scaled like `Image.resize` with a reducing gap, and its orientation."""
+    # Conversion is done in strips that begin at whole blocks of the reduction, which gives the same pixels.
     orientation = read_orientation(encoded.exif or image.info.get("exif"), encoded.xmp)
     if image.mode in ("RGB", "RGBX") and "transparency" not in image.info:
         if image.size != size:
@@ -266,12 +260,12 @@ def _shrink(image: Image.Image, size: Size, encoded: Encoded, gap: float) -> tup
 
 
 def _factors(size: Size, wanted: Size, gap: float) -> Size:
-    """Return how many columns and rows become one before the filter, as `Image.resize` does with a reducing gap."""
+    """Return how many columns and rows are averaged into one, as in `Image.resize` with a reducing gap."""
     return int(size[0] / wanted[0] / gap) or 1, int(size[1] / wanted[1] / gap) or 1
 
 
 def _strips(image: Image.Image, multiple: int) -> Iterator[tuple[Image.Image, int]]:
-    """Yield strips of an image with the row that each begins at, a multiple of `multiple`."""
+    """Yield strips of an image, each with its first row, a multiple of `multiple`."""
     width, height = image.size
     rows = max(1, _STRIP_PIXELS // width // multiple) * multiple
     for top in range(0, height, rows):
@@ -279,7 +273,7 @@ def _strips(image: Image.Image, multiple: int) -> Iterator[tuple[Image.Image, in
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Turn any mode into RGB: transparent parts on white, 16-bit grey scaled and not clipped."""
+    """Convert any mode to RGB: transparent parts on white, 16-bit grey scaled instead of clipped."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):

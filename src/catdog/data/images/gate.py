@@ -1,8 +1,7 @@
-"""How many images a process decodes at once: as many as fit into a budget of bytes.
+"""A limit on the memory of all images being decoded in a process.
 
-A decoder lets other threads run, so several images decode side by side. What they take together is bounded here, in the
-one place that every decode passes. In a web process large ones go one at a time: one delays the others by sharing the
-processor with them, and never by keeping them out.
+Decoders release the interpreter lock, so several images are decoded at once. A web process decodes one large image at a
+time, and small ones don't wait for it.
 """
 
 import os
@@ -16,27 +15,27 @@ from catdog.errors import ServerBusyError
 
 LARGE_BYTES: Final = 32_000_000
 LARGE_WORK: Final = 100e6
-"""An image that takes more bytes, or more nanoseconds for its scans, is a large one: 7 megapixels of PNG, 10 of
+"""An image that needs more bytes, or more nanoseconds for its scans, counts as large: 7 megapixels of PNG, 10 of
 progressive JPEG, 2.6 of WebP."""
 
 _SMALL_BYTES: Final = 4_000_000
-"""What takes no more never queues behind what takes more."""
+"""Images up to this size never wait in the queue."""
 
 SERVER_BYTES: Final = 90_000_000
-"""What a web process may take for decoding: its own 240 MB and these are 330 MB. An image that takes more is decoded in
-a process of its own."""
+"""Bytes for decoding in a web process, which makes 330 MB with its own 240 MB. An image that needs more is decoded in a
+separate process."""
 
 SERVER_LARGE: Final = 3
-"""Most large images that a web process has at once, those that wait too, so that a thread is left for others."""
+"""Maximum large images in a web process, including waiting ones, which leaves a thread for other requests."""
 
 INSPECTED_BYTES: Final = 1_000_000
-"""A file that is longer is inspected alone: that is done in Python, where only one thread runs."""
+"""Longer files are inspected one at a time, as that is done in Python, where only one thread runs."""
 
 _PER_CORE: Final = 80_000_000
 
 
 class DecodeGate:
-    """A budget of bytes that is lent to one decode after another."""
+    """A budget of bytes for decoding. Thread-safe."""
 
     def __init__(
         self,
@@ -47,14 +46,14 @@ class DecodeGate:
         before_large: Callable[[], None] | None = None,
         decodes_apart: bool = False,
     ) -> None:
-        """Make a gate.
+        """Set the limits.
 
         Args:
-            capacity: bytes of all decodes together.
-            large_at_once: large images that are decoded side by side.
-            most_large: large images that are decoded or wait; any number if not given.
-            before_large: called before each large image, to give back memory.
-            decodes_apart: whether what takes more than `capacity` is decoded in a process of its own.
+            capacity: bytes for all images together.
+            large_at_once: maximum large images decoded at once.
+            most_large: maximum large images decoded or waiting; unlimited by default.
+            before_large: called before each large image, to free memory.
+            decodes_apart: whether an image that needs more than `capacity` is decoded in a separate process.
         """
         self._capacity = capacity
         self._decodes_apart = decodes_apart
@@ -68,17 +67,17 @@ class DecodeGate:
 
     @contextmanager
     def reserve(self, size: int, work: float = 0) -> Iterator[None]:
-        """Wait until `size` bytes are free, and keep them for the block; one that needs more than all gets all.
+        """Wait for `size` bytes, or for the whole budget if that is less, and hold them for the block.
 
         Raises:
-            ServerBusyError: the image is a large one, and too many wait already.
+            ServerBusyError: the image is large, and too many large ones are waiting.
         """
         if size <= LARGE_BYTES and work <= LARGE_WORK:
             with self._taken(size):
                 yield
             return
         if not self._places.acquire(blocking=False):
-            raise ServerBusyError("The server decodes as many large images as it can at once. Try again in a moment.")
+            raise ServerBusyError("The server is busy decoding other large images. Try again in a moment.")
         try:
             with self._large, self._taken(size):
                 self._before_large()
@@ -87,11 +86,11 @@ class DecodeGate:
             self._places.release()
 
     def is_apart(self, size: int) -> bool:
-        """Tell whether an image that takes `size` bytes is decoded in a process of its own."""
+        """Return whether an image that needs `size` bytes is decoded in a separate process."""
         return self._decodes_apart and size > self._capacity
 
     def inspecting(self, size: int) -> AbstractContextManager[object]:
-        """Return a context in which a file of `size` bytes is inspected: one long one at a time."""
+        """Return a context for inspecting a file of `size` bytes, which admits one large file at a time."""
         return self._inspecting if size > INSPECTED_BYTES else nullcontext()
 
     @contextmanager
@@ -130,7 +129,7 @@ def gate() -> DecodeGate:
 
 
 def serve(before_large: Callable[[], None] | None = None) -> None:
-    """Hold this process to what a web process may take; `before_large` gives back memory before a large image."""
+    """Apply the limits of a web process; `before_large` frees memory before a large image."""
     global _gate
     _gate = DecodeGate(
         SERVER_BYTES, large_at_once=1, most_large=SERVER_LARGE, before_large=before_large, decodes_apart=True

@@ -1,4 +1,4 @@
-"""Read a JPEG without decoding it: its segments, its scans, and what decoding will cost.
+"""Structure and decoding cost of a JPEG, read without decoding it.
 
 Sources: ITU-T T.81, annex B (markers); for the two costs of a progressive JPEG, memory and scans,
 https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf
@@ -24,21 +24,21 @@ from catdog.data.images.encoded import (
 from catdog.errors import PictureBrokenError, PictureError
 
 MOST_SCANS: Final = 100
-"""Most scans, as libjpeg-turbo's own tools advise. Encoders write about 10; optimisers search among up to 64."""
+"""Maximum scans, as in libjpeg-turbo's own tools. Encoders write about 10; optimisers try up to 64."""
 
 MOST_WORK: Final = 0.8e9
-"""Most nanoseconds for all scans: with a standard script of 10 scans, 48 megapixels take 0.2 s of it."""
+"""Maximum nanoseconds for all scans; the usual 10 scans of 48 megapixels take 0.2 s."""
 
 _BLOCK_WORK: Final = 6.0
 _REFINED_WORK: Final = 0.9
-"""Nanoseconds for a block of 8 x 8 that a scan visits, and for each coefficient of one that a scan refines; measured on
-empty scans of 24 megapixels, 1.4 and 23 ms each."""
+"""Nanoseconds for each 8 x 8 block that a scan visits, and for each coefficient it refines; measured on empty scans of
+24 megapixels, 1.4 and 23 ms each."""
 
 _PIXEL_WORK, _BYTE_WORK = 1.0, 8.0
-"""Nanoseconds for each pixel and for each byte, at any scale; measured on 12 and 64 megapixels."""
+"""Nanoseconds per pixel and per byte at any scale; measured on 12 and 64 megapixels."""
 
 _TABLE_BYTES: Final = 64 * 1024
-"""Most bytes of quantisation and Huffman tables in the header; all that a decoder can hold are 4 kB."""
+"""Maximum bytes of quantisation and Huffman tables in the header; decoders keep up to 4 kB."""
 
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _SOI, _EOI, _SOS, _DQT, _DHT, _APP0, _APP1, _APP14, _COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xE0, 0xE1, 0xEE, 0xFE
@@ -48,7 +48,7 @@ _OTHER_FRAMES: Final = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF
 _NO_PADDING: Final = re.compile(rb"[^\xff]")
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _WINDOW: Final = 1 << 20
-"""Bytes that are searched at once: other threads wait for no more than that."""
+"""Bytes searched at once, while other threads wait."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Frame:
         return self.marker in (0xC2, 0xCA)
 
     def blocks(self, component: int) -> int:
-        """Count the blocks of 8 x 8 of a component."""
+        """Return the number of 8 x 8 blocks of a component."""
         across, down = (max(s[i] for s in self.sampling.values()) for i in (0, 1))
         h, v = self.sampling[component]
         return -(-self.width * h // (across * 8)) * -(-self.height * v // (down * 8))
@@ -71,7 +71,7 @@ class _Frame:
 
 @dataclass
 class _Scans:
-    """What the scans of a JPEG cost, and whether they bring all bits of all coefficients."""
+    """Decoding cost of a JPEG's scans, and whether they contain all bits of all coefficients."""
 
     count: int = 0
     work: float = 0
@@ -92,7 +92,7 @@ class _Scans:
         if self.count > MOST_SCANS:
             raise over_budget("JPEG", f"it has more than {MOST_SCANS} scans")
         if self.work > MOST_WORK:
-            raise over_budget("JPEG", f"it has {self.count} or more scans of {frame.width:,} x {frame.height:,} pixels")
+            raise over_budget("JPEG", f"it has {self.count} scans or more of {frame.width:,} x {frame.height:,} pixels")
 
     def is_complete(self, frame: _Frame) -> bool:
         if not frame.is_progressive:
@@ -105,7 +105,7 @@ class _Scans:
 
 @dataclass
 class _Header:
-    """The segments before the first scan: which of them the decoder needs, and the metadata."""
+    """The segments before the first scan: those the decoder needs, and the metadata."""
 
     frame: _Frame | None = None
     kept: list[Span] = field(default_factory=lambda: [(0, 2)])
@@ -114,7 +114,7 @@ class _Header:
     tables: int = 0
 
     def take(self, data: bytes, marker: int, begin: int, end: int) -> None:
-        """Keep a segment, or what is of use in its metadata; `begin` is where its contents begin."""
+        """Keep a segment, or the metadata in it; `begin` is where its contents begin."""
         if marker == _APP1:
             self._read_metadata(data, begin, end)
         elif _APP0 <= marker <= 0xEF or marker == _COM:
@@ -126,11 +126,11 @@ class _Header:
     def _take_table(self, data: bytes, marker: int, begin: int, end: int) -> None:
         if marker in _FRAMES:
             if self.frame is not None:
-                raise broken("JPEG", "two frames")
+                raise broken("JPEG", "more than one frame")
             self.frame = _read_frame(marker, data[begin:end])
         elif marker in _OTHER_FRAMES:
             raise PictureBrokenError(
-                "The JPEG picture cannot be decoded: it is lossless or hierarchical. Save it as an ordinary JPEG."
+                "Can't decode the JPEG image: it is lossless or hierarchical. Save it as a baseline JPEG."
             )
         elif marker in (_DQT, _DHT):
             self.tables += end - begin
@@ -140,24 +140,24 @@ class _Header:
 
     def _read_metadata(self, data: bytes, begin: int, end: int) -> None:
         if data.startswith(_EXIF, begin):
-            # One structure may be cut into segments; its first entries, which hold the orientation, are in the first.
+            # EXIF may span several segments; the orientation is in the first.
             self.exif = self.exif or data[begin:end]
         elif data.startswith(_XMP, begin):
             self.xmp = data[begin + len(_XMP) : end]
 
 
 def inspect(data: bytes, limits: Limits) -> Encoded:
-    """Read the header of a JPEG, and the headers of its scans if it has several.
+    """Read the header of a JPEG and those of its scans.
 
     Raises:
-        PictureTooLargeError: over a limit, or it would take too long to decode.
-        PictureBrokenError: truncated, damaged, or a process that is not supported.
+        PictureTooLargeError: it exceeds a limit, or would take too long to decode.
+        PictureBrokenError: it is truncated, damaged, or of an unsupported process.
     """
     header = _Header()
     scan = _read_header(data, header)
     frame = header.frame
     if frame is None:
-        raise broken("JPEG", "a scan without a frame")
+        raise broken("JPEG", "no frame before the scan")
     require_size(frame.width, frame.height, limits)
     scans = _Scans()
     try:
@@ -166,7 +166,7 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
         after = scan + _length(data, scan)
         end = len(data) if is_whole and data.endswith(b"\xff\xd9") else _find_end(data, after, frame, scans)
     except (IndexError, ValueError, KeyError, struct.error) as error:
-        raise broken("JPEG", "a damaged scan") from error
+        raise broken("JPEG", "damaged scan") from error
     if is_open := end is None:
         if not is_whole and not scans.is_complete(frame):
             raise broken("JPEG", "it ends before its last scan")
@@ -174,7 +174,7 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     first_end = data.find(b"\xff\xd9", after, end) if is_whole else -1
     _require_little_padding(data, after, end if first_end < 0 else first_end)
     header.kept.append((scan - 2, end))
-    # A decoder keeps all coefficients, 2 bytes each, until the last scan is read.
+    # Decoders keep all coefficients, 2 bytes each, until the last scan is read.
     coefficients = 0 if is_whole else sum(frame.blocks(component) for component in frame.sampling) * 128
     held = 1 if len(frame.sampling) == 1 else 4
     plain = _PIXEL_WORK * frame.width * frame.height + _BYTE_WORK * len(data)
@@ -197,19 +197,19 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
 
 
 def _read_header(data: bytes, header: _Header) -> int:
-    """Read the segments before the first scan; returns where the length of its header stands."""
+    """Read the segments before the first scan and return the position of its header's length."""
     try:
         for marker, at in _segments(data):
             if marker == _SOS:
                 return at
             header.take(data, marker, at + 2, at + _length(data, at))
     except (IndexError, struct.error) as error:
-        raise broken("JPEG", "it ends in its header") from error
-    raise broken("JPEG", "there are no pixels")
+        raise broken("JPEG", "its header is incomplete") from error
+    raise broken("JPEG", "no pixels")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each marker with a segment before the pixels, and where its length stands."""
+    """Yield each marker that has a segment, up to the pixels, with the position of the segment's length."""
     at, junk, pieces = 2, 0, 0
     while True:
         begin = at
@@ -221,7 +221,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         at = found.start() + 1
         junk += at - begin - 2
         if junk > MOST_JUNK:
-            raise over_budget("JPEG", f"more than {MOST_JUNK:,} bytes between its segments belong to none")
+            raise over_budget("JPEG", f"it has more than {MOST_JUNK:,} stray bytes between its segments")
         pieces += 1
         if pieces > MOST_PIECES:
             raise _too_many_pieces()
@@ -243,18 +243,20 @@ def _length(data: bytes, at: int) -> int:
 def _read_frame(marker: int, body: bytes) -> _Frame:
     bits, height, width, number = struct.unpack_from(">BHHB", body)
     if bits != 8:
-        raise PictureBrokenError(f"The JPEG picture cannot be decoded: it has {bits} bits a channel, and 8 are read.")
+        raise PictureBrokenError(
+            f"Can't decode the JPEG image: it has {bits} bits per channel, and only 8 are supported."
+        )
     components = [body[6 + 3 * i : 9 + 3 * i] for i in range(number)]
     sampling = {c[0]: (c[1] >> 4, c[1] & 15) for c in components}
     if len(sampling) != number or number not in (1, 3, 4) or not width or not height:
-        raise broken("JPEG", "a senseless frame")
+        raise broken("JPEG", "invalid frame")
     if any(not 1 <= factor <= 4 for factors in sampling.values() for factor in factors):
-        raise broken("JPEG", "senseless sampling factors")
+        raise broken("JPEG", "invalid sampling factors")
     return _Frame(marker, width, height, sampling)
 
 
 def _find_end(data: bytes, at: int, frame: _Frame, scans: _Scans) -> int | None:
-    """Walk over the scans; returns where the image ends, or None if its end mark is missing."""
+    """Walk over the scans and return where the image ends; None if its end mark is missing."""
     pieces = 0
     while (at := _next_marker(data, at)) >= 0:
         marker = data[at + 1]
@@ -280,9 +282,9 @@ def _too_many_pieces() -> PictureError:
 
 
 def _require_little_padding(data: bytes, begin: int, end: int) -> None:
-    """Refuse megabytes of padding among the pixels: Pillow reads a block anew for every 64 kB that come."""
+    """Reject megabytes of padding among the pixels: Pillow rereads a block for every 64 kB."""
     if 2 * data.count(b"\xff\xff", begin, end) > MOST_JUNK:
-        raise over_budget("JPEG", f"its pixels are padded with more than {MOST_JUNK:,} bytes")
+        raise over_budget("JPEG", f"it has more than {MOST_JUNK:,} bytes of padding among its pixels")
 
 
 def _next_marker(data: bytes, at: int) -> int:

@@ -1,6 +1,6 @@
-"""How the camera was held, from EXIF or XMP, read as Pillow's `ImageOps.exif_transpose` reads it.
+"""The orientation in EXIF or XMP, as read by Pillow's `ImageOps.exif_transpose`.
 
-Only the one entry is read, whatever else the metadata holds: damaged metadata does not make pixels unusable.
+Nothing else is read, so damaged metadata doesn't make an image unusable.
 """
 
 import re
@@ -9,14 +9,14 @@ from typing import Final
 
 _TAG: Final = 0x0112
 _FORMS: Final = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 16: "Q", 17: "q"}
-"""TIFF's types of whole numbers, as `struct` names them."""
+"""TIFF's integer types as `struct` formats."""
 
 _XMP: Final = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _PREFIX: Final = b"Exif\0\0"
 
 
 def read_orientation(exif: bytes | None, xmp: bytes | None) -> int:
-    """Return the orientation, 1 to 8; 1 if none is given, or one that does not exist."""
+    """Return the orientation, 1 to 8; 1 if it is missing or invalid."""
     value = _from_exif(exif) if exif else None
     if value is None:
         found = _XMP.search(xmp) if xmp else None
@@ -25,7 +25,7 @@ def read_orientation(exif: bytes | None, xmp: bytes | None) -> int:
 
 
 def read_raw_profile(text: bytes) -> bytes | None:
-    """Decode what ImageMagick stores as `Raw profile type exif`: after three lines, hexadecimal digits."""
+    """Decode ImageMagick's `Raw profile type exif`: three lines, then hexadecimal digits."""
     try:
         return bytes.fromhex(b"".join(text.split(b"\n", 3)[3:]).replace(b"\n", b"").decode("latin-1"))
     except ValueError:

@@ -1,9 +1,8 @@
-"""Bytes to pixels: the only decode and resize, for training and serving alike.
+"""Decoding and resizing for both training and serving.
 
-A picture becomes `(size, size, 3) uint8 in [0, 255]`, RGB: upright (EXIF orientation applied), the whole of it, its
-sides scaled to the square without keeping their ratio. A linear probe on ImageNet features of 8,993 photographs
-found no difference between this, a centre crop and padding (12, 12 and 10 mistakes on 988, cross-entropy 0.036,
-0.037 and 0.039), and the whole picture lets a heat map be laid over it.
+An image becomes `(size, size, 3) uint8 in [0, 255]`, RGB: upright (EXIF orientation applied), uncropped, and stretched
+to a square. A linear probe on ImageNet features of 8,993 photos found no difference between this, a centre crop and
+padding (12, 12 and 10 errors on 988, cross-entropy 0.036, 0.037 and 0.039), and heat maps then cover the whole image.
 """
 
 import hashlib
@@ -24,6 +23,7 @@ from catdog.data.images.encoded import Limits
 from catdog.errors import PictureError, PictureTooLargeError
 from catdog.parallel import bounded_map
 from catdog.settings import Settings
+from catdog.storage.regular_files import read_regular
 
 __all__ = [
     "FORMATS",
@@ -42,22 +42,22 @@ __all__ = [
     "read_picture",
     "verify",
 ]
-from catdog.storage.regular_files import read_regular
 
 IMAGE_SIZE: Final = 224
-"""Pixels a side that MobileNetV2 was trained with (https://arxiv.org/abs/1801.04381)."""
+"""Pixels per side that MobileNetV2 was trained with (https://arxiv.org/abs/1801.04381)."""
 
 MOST_KEPT_PIXELS: Final = 16_000_000
-"""Pixels of an image that is kept for retraining: a larger one is kept at half its size."""
+"""Maximum pixels of an image stored for retraining; larger ones are halved."""
+
 MAX_PICTURE_BYTES: Final = 64 * 2**20
-"""Most bytes of a picture file, unless the settings say otherwise."""
+"""Default for the maximum bytes of an image file."""
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class PictureInfo:
-    """What the header of a picture says: format (one of `FORMATS`), width and height in pixels as stored."""
+    """Header of an image: format (one of `FORMATS`), width and height in pixels as stored."""
 
     format: str
     width: int
@@ -65,31 +65,27 @@ class PictureInfo:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Return the limits that the settings set."""
+    """Return the limits from the settings."""
     return Limits(settings.max_pixels, settings.max_side, settings.max_decode_bytes)
 
 
 def verify(data: bytes, limits: Limits = Limits()) -> PictureInfo:
-    """Decode all of a picture at the lowest scale that its format allows, to know that it can be used.
-
-    Raises:
-        PictureError: as `decode` does.
-    """
+    """Check that an image can be used by decoding it at its format's smallest scale; raises what `decode` does."""
     image = decoding.inspect(data, limits)
     decoding.verify(image)
     return PictureInfo(image.kind, image.width, image.height)
 
 
 def decode(data: bytes, size: int = IMAGE_SIZE, limits: Limits = Limits()) -> Pixels:
-    """Decode a picture to `(size, size, 3) uint8 in [0, 255]`.
+    """Decode an image to `(size, size, 3) uint8 in [0, 255]`.
 
     JPEG is decoded at the smallest scale of 1/1, 1/2, 1/4 or 1/8 that is not under `size`, then resampled with
     Pillow's antialiased bilinear filter.
 
     Raises:
-        PictureFormatError: no accepted format, by content.
-        PictureTooLargeError: over `limits`, or it would take too long; nothing was allocated.
-        PictureBrokenError: truncated or corrupt.
+        PictureFormatError: its content is of no accepted format.
+        PictureTooLargeError: it exceeds `limits`, or would take too long to decode; nothing was allocated.
+        PictureBrokenError: it is truncated or corrupt.
     """
     return np.asarray(_decode_square(data, size, limits))
 
@@ -100,13 +96,10 @@ def decode_views(
     size: int = IMAGE_SIZE,
     limits: Limits = Limits(),
 ) -> list[Pixels]:
-    """Decode a picture once and make several views of it, each `(size, size, 3) uint8 in [0, 255]`.
+    """Decode an image once and return several views of it, each `(size, size, 3) uint8 in [0, 255]`.
 
-    View 0 is the picture as `decode` returns it. Any other number is an augmented view (see `augmentation`). The same
-    bytes and number give the same pixels, so that what is computed from a view can be cached.
-
-    Raises:
-        PictureError: as `decode` does.
+    View 0 is what `decode` returns, any other number an augmented view (see `augmentation`). The same bytes and number
+    give the same pixels, so features of a view can be cached. Raises what `decode` does.
     """
     plain = _decode_square(data, size, limits)
     augmented = Augmenter(plain, hashlib.sha256(data).digest())
@@ -114,13 +107,13 @@ def decode_views(
 
 
 def decode_upright(data: bytes, longest: int, limits: Limits = Limits()) -> Pixels:
-    """Decode a picture to be looked at: upright, its sides in their ratio, the longer at most `longest` pixels.
+    """Decode an image for display: upright, in its aspect ratio, reduced to at most `longest` pixels per side.
 
     Returns:
-        `(height, width, 3) uint8 in [0, 255]`; a smaller picture keeps its size.
+        `(height, width, 3) uint8 in [0, 255]`.
 
     Raises:
-        PictureError: as `decode` does.
+        PictureError: as in `decode`.
     """
     image = decoding.inspect(data, limits)
     scale = min(1.0, longest / max(image.width, image.height))
@@ -129,16 +122,12 @@ def decode_upright(data: bytes, longest: int, limits: Limits = Limits()) -> Pixe
 
 
 def decode_kept(data: bytes, limits: Limits = Limits()) -> Image.Image:
-    """Decode an image to be kept: upright, at its own size, or halved until it has at most 16 million pixels.
-
-    Raises:
-        PictureError: as `decode` does.
-    """
+    """Decode an image for storage: upright, halved until it has at most 16 million pixels. Raises like `decode`."""
     return _use_kept(data, limits, lambda image: image)
 
 
 def encode_kept(data: bytes, quality: int, limits: Limits = Limits()) -> bytes:
-    """Decode an image as `decode_kept` does, and write it as a JPEG without metadata; raises the same."""
+    """Decode an image like `decode_kept` and encode it as a JPEG without metadata; raises what `decode` does."""
 
     def encode(image: Image.Image) -> bytes:
         buffer = io.BytesIO()
@@ -155,31 +144,31 @@ def _use_kept(data: bytes, limits: Limits, use: Callable[[Image.Image], Used]) -
 
 
 def read_picture(source: bytes | str | Path, max_bytes: int | None = MAX_PICTURE_BYTES) -> bytes:
-    """Return the bytes of a picture given as bytes or as a path.
+    """Return the bytes of an image given as bytes or as a path.
 
     Args:
-        source: bytes, which are given back, or the path of a regular file.
-        max_bytes: most bytes that the file may have; more are not read. None for files whose size was checked.
+        source: bytes, which are returned as they are, or the path of a regular file.
+        max_bytes: maximum size of the file; None if its size was checked before.
 
     Raises:
-        PictureError: there is no such file, it cannot be read, or it is too large.
+        PictureError: the file is missing, can't be read, or is too large.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     try:
         data = read_regular(Path(source), max_bytes)
-    except (OSError, ValueError) as error:  # the latter for a NUL in the name
-        raise PictureError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise PictureError(f"Can't read the file: {getattr(error, 'strerror', None) or error}.") from error
     if data is None:
         raise PictureTooLargeError(
-            f"The file is too large; at most {max_bytes:,} bytes are allowed (CATDOG_MAX_PICTURE_BYTES)."
+            f"The file is too large; the maximum is {max_bytes:,} bytes (CATDOG_MAX_PICTURE_BYTES)."
         )
     return data
 
 
 @dataclass(frozen=True)
 class PictureBatches:
-    """Batches of decoded pictures with their labels; may be iterated again and again, and indexed.
+    """Batches of decoded images with labels; can be indexed, and iterated repeatedly.
 
     A batch is `(images, labels)`: `(B, size, size, 3) uint8 in [0, 255]` and `(B,) int64`.
     """
@@ -197,14 +186,14 @@ class PictureBatches:
 
     def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.int64]]:
         if not 0 <= index < len(self):
-            raise IndexError(f"Batch index must be in [0, {len(self) - 1}]. Received: {index}")
+            raise IndexError(f"Batch index must be in [0, {len(self) - 1}], not {index}")
         return next(self._batches(index, index + 1))
 
     def __iter__(self) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
         return self._batches(0, len(self))
 
     def shuffled(self, seed: int, epoch: int) -> "PictureBatches":
-        """Return the batches of one epoch: in another order and, where `augment` is set, in other views."""
+        """Return the batches of one epoch: in another order and, if `augment` is set, with other views."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self.pictures))
         return replace(self, pictures=[self.pictures[i] for i in order], labels=self.labels[order], epoch=epoch)
 
@@ -234,26 +223,24 @@ def prepare_dataset(
     augment: bool = False,
     threads: int = 2,
 ) -> PictureBatches:
-    """Prepare pictures for a network: decode lazily, in parallel, in batches.
+    """Prepare images for a network: decode lazily, in parallel, in batches.
 
     Args:
-        pictures: paths or bytes, N of them, such as `Manifest.paths("train")`.
-        labels: class numbers, N of them in [0, classes).
-        batch_size: pictures a batch; the last may hold fewer.
-        image_size: pixels a side.
-        augment: give augmented views (see `decode_views`) in place of the plain ones.
-        threads: threads that decode.
+        pictures: N paths or bytes, such as `Manifest.paths("train")`.
+        labels: N class numbers in [0, classes).
+        batch_size: images per batch; the last may be smaller.
+        image_size: pixels per side.
+        augment: use augmented views (see `decode_views`).
+        threads: for decoding.
 
     Raises:
-        ValueError: not one label for each picture, or a size under 1.
-        PictureError: when a batch is read that holds a picture that cannot be used.
+        ValueError: the number of labels differs from that of images, or a size is below 1.
+        PictureError: on reading a batch with an unusable image.
     """
     if len(pictures) != len(labels):
-        raise ValueError(f"One label a picture is needed. Received: {len(pictures)} and {len(labels)}")
+        raise ValueError(f"There must be one label per image, not {len(labels)} for {len(pictures)}")
     if min(batch_size, image_size, threads) < 1:
-        raise ValueError(
-            f"Sizes must be at least 1. Received: batch_size={batch_size}, image_size={image_size}, threads={threads}"
-        )
+        raise ValueError(f"{batch_size=}, {image_size=} and {threads=} must be at least 1")
     return PictureBatches(pictures, np.asarray(labels, np.int64), batch_size, image_size, augment, threads)
 
 

@@ -1,4 +1,4 @@
-"""Read a PNG without decoding it: its chunks, and what decoding will cost.
+"""Structure and decoding cost of a PNG, read without decoding it.
 
 Source: https://www.w3.org/TR/png-3/
 """
@@ -12,32 +12,32 @@ from catdog.data.images.encoded import MOST_PIECES, Encoded, Limits, Span, broke
 from catdog.data.images.orientation import read_raw_profile
 
 MOST_PIXEL_CHUNKS: Final = 16_384
-"""Most chunks of pixels: at 8 KiB each, as libpng writes them, 134 MB."""
+"""Maximum chunks of pixels: 134 MB at libpng's 8 KiB each."""
 
 _SIGNATURE: Final = 8
 _HEADER: Final = 33
 _STRIPS: Final = 0.5
-"""Bytes a pixel for the smaller copy that is made of an image while it is there."""
+"""Bytes per pixel for the reduced copy."""
 
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MOST_RATIO: Final = 1032
-"""Most bytes that one packed byte becomes (https://zlib.net/zlib_tech.html)."""
+"""Maximum compression ratio (https://zlib.net/zlib_tech.html)."""
 
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
 _MOST_TEXT: Final = 1 << 20
-"""Most bytes that are decompressed of a text in which an orientation may stand."""
+"""Maximum bytes decompressed from a text that may contain the orientation."""
 
 _MODES: Final = {0: "grey", 2: "colour", 3: "palette", 4: "grey with transparency", 6: "colour with transparency"}
 
 
 Text = tuple[bytes, bytes]
-"""The kind of a chunk and its contents, as they are stored: only the last of a name is read, as in Pillow."""
+"""A chunk's type and stored contents. Of several with one name, the last is used, as in Pillow."""
 
 
 @dataclass
 class _Chunks:
-    """What is of use among the chunks of a PNG."""
+    """The chunks of a PNG that are used."""
 
     before: list[Span] = field(default_factory=lambda: [(0, _HEADER)])
     pixels: list[Span] = field(default_factory=list)
@@ -47,14 +47,14 @@ class _Chunks:
     end: int = 0
 
     def read_exif(self) -> bytes | None:
-        """Read EXIF from its own chunk, or from the text that stands for it."""
+        """Return EXIF from its own chunk, or from ImageMagick's text."""
         if self.exif is not None and (exif := _read_text(self.exif)):
             return exif
         profile = self.texts.get(b"Raw profile type exif")
         return read_raw_profile(_read_text(profile)) if profile else None
 
     def read_xmp(self) -> bytes | None:
-        """Read the XMP packet."""
+        """Return the XMP packet."""
         packet = self.texts.get(b"XML:com.adobe.xmp")
         return _read_text(packet) if packet else None
 
@@ -63,23 +63,23 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
     """Read the chunks of a PNG.
 
     Raises:
-        PictureTooLargeError: over a limit, or it would take too long to decode.
-        PictureBrokenError: truncated or damaged.
+        PictureTooLargeError: it exceeds a limit, or would take too long to decode.
+        PictureBrokenError: it is truncated or damaged.
     """
     if data[8:16] != b"\0\0\0\rIHDR" or len(data) < _HEADER:
         raise broken("PNG", "no header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     if not width or not height or colour not in _MODES:
-        raise broken("PNG", "a senseless header")
+        raise broken("PNG", "invalid header")
     require_size(width, height, limits)
     chunks = _read(data)
     if not chunks.pixels:
-        raise broken("PNG", "there are no pixels")
+        raise broken("PNG", "no pixels")
     packed = sum(end - begin for begin, end in chunks.pixels)
     if width * height * depth * _CHANNELS[colour] // 8 > _MOST_RATIO * packed:
-        raise broken("PNG", "it ends in its pixels")
+        raise broken("PNG", "its pixels are incomplete")
     held = (2 if depth == 16 else 1) if colour in (0, 3) else 4
-    label = f"PNG ({_MODES[colour]}{', 16 bits a channel' if depth == 16 else ''})"
+    label = f"PNG ({_MODES[colour]}{', 16 bits per channel' if depth == 16 else ''})"
     return Encoded(
         "PNG", width, height, _rebuild(data, chunks), held + _STRIPS, held, label,
         exif=chunks.read_exif(), xmp=chunks.read_xmp(),
@@ -101,13 +101,13 @@ def _read(data: bytes) -> _Chunks:
                     raise over_budget("PNG", f"it has more than {MOST_PIXEL_CHUNKS:,} chunks of pixels")
                 continue
         elif not kind.isalpha() and not found.pixels:
-            raise broken("PNG", "a senseless chunk")
+            raise broken("PNG", "invalid chunk")
         elif kind == b"IEND" or not kind.isalpha():
             break
         is_behind = bool(found.pixels)
         found.others += 1
         if found.others > MOST_PIECES:
-            raise over_budget("PNG", f"it has more than {MOST_PIECES:,} chunks beside its pixels")
+            raise over_budget("PNG", f"it has more than {MOST_PIECES:,} chunks besides its pixels")
         _take(data, kind, begin, begin + 8 + length, found)
     return found
 
@@ -125,7 +125,7 @@ def _take(data: bytes, kind: bytes, begin: int, end: int, found: _Chunks) -> Non
 
 
 def _take_text(kind: bytes, data: bytes, begin: int, end: int, found: _Chunks) -> None:
-    """Note a text in which an orientation may stand; any other is passed over, however long."""
+    """Keep a text that may contain the orientation, and ignore others."""
     name, separator, _ = data[begin : min(end, begin + 80)].partition(b"\0")
     if not separator or name not in (b"Raw profile type exif", b"XML:com.adobe.xmp", b"exif"):
         return
@@ -155,7 +155,7 @@ def _decompress(packed: bytes) -> bytes:
 
 
 def _rebuild(data: bytes, chunks: _Chunks) -> bytes:
-    """Return a PNG of nothing but what is needed for its pixels, as few chunks: Pillow reads each in Python."""
+    """Return a PNG with only the chunks its pixels need, joined, as Pillow reads each chunk in Python."""
     if len(chunks.pixels) < 16:
         is_ended = data.startswith(_END, chunks.end)
         spans = [*chunks.before, *chunks.pixels, *([(chunks.end, chunks.end + len(_END))] if is_ended else [])]
@@ -163,7 +163,7 @@ def _rebuild(data: bytes, chunks: _Chunks) -> bytes:
     view = memoryview(data)
     contents = [view[begin + 8 : min(begin + 8 + _length(data, begin), len(data))] for begin, _ in chunks.pixels]
     start = struct.pack(">I", sum(map(len, contents))) + b"IDAT"
-    # Nobody checks the checksum of pixels: zlib's own stands within them.
+    # The checksum of pixel chunks isn't checked, as zlib has its own.
     return b"".join([*(view[begin:end] for begin, end in chunks.before), start, *contents, bytes(4), _END])
 
 

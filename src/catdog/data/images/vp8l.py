@@ -1,9 +1,8 @@
-"""How much memory the tables of a lossless WebP take, read from its bytes before they are decoded.
+"""Memory for the code tables of a lossless WebP, computed without decoding it.
 
-Each region of an image may name its own group of codes, up to 65,536 of them, and a decoder keeps tables of some 12 kB
-for each. Which regions name which is itself a small image that stands before the pixels, behind those of the
-transforms. These small images are parsed here; copies in them bring no new number of a group, so that they need not be
-followed.
+Each region of an image may use its own group of codes, up to 65,536 in all, and decoders keep tables of about 12 kB per
+group. The groups of all regions are stored as a small image before the pixels, after those of the transforms. These
+small images are parsed here. Their back-references need not be followed, as they add no new group.
 
 Source: https://datatracker.ietf.org/doc/html/rfc9649#name-specification
 """
@@ -14,20 +13,20 @@ from typing import Final
 from catdog.data.images.encoded import broken, over_budget
 
 _GROUP_BYTES: Final = 12_500
-"""Bytes of the tables of a group at most, without a cache of colours."""
+"""Maximum bytes of a group's tables, without a colour cache."""
 
 _LEAST_GROUP_BITS: Final = 20
-"""Five codes, of four bits each at least."""
+"""Five codes of at least four bits each."""
 
 _UNSEEN_BYTES: Final = 4_000_000
-"""What is too little to look for."""
+"""Tables up to this size are not counted exactly."""
 
 _MOST_CODES: Final = 600_000
-"""Most codes that are read. Encoders keep these images small: at 12 megapixels, up to 50,000 pixels each."""
+"""Maximum codes read. Encoders keep these images small: at 12 megapixels, up to 50,000 pixels each."""
 
 _LENGTH_ORDER: Final = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 _REPEATS: Final = {16: (2, 3), 17: (3, 3), 18: (7, 11)}
-"""Bits of the count, and what is added to it."""
+"""Bits of the count, and its minimum."""
 
 _LITERALS, _COPIES = 256, 24
 _OTHERS: Final = (256, 256, 256, 40)
@@ -37,16 +36,16 @@ _WIDE: Final = 96
 """Bytes read at once."""
 
 Code = tuple[list[int], int]
-"""A table of `symbol << 4 | length` for the next bits, and how many these are."""
+"""A table of `symbol << 4 | length` indexed by the next bits, and the number of these bits."""
 
 
 def tables_bytes(data: bytes, at: int, end: int, size: tuple[int, int] | None = None) -> int:
-    """Return the bytes that a decoder needs for the codes of a lossless stream, at most.
+    """Return an upper bound of the bytes a decoder needs for the codes of a lossless stream.
 
     Args:
-        data: holds the stream.
-        at, end: where it begins and ends in there.
-        size: of the image, where the stream has no header of its own: it is the transparency of another.
+        data: contains the stream.
+        at, end: its begin and end.
+        size: of the image, if the stream has no header, as with the transparency of a lossy image.
 
     Raises:
         PictureTooLargeError: it would take too long to read.
@@ -70,7 +69,7 @@ def _blocks(side: int, bits: int) -> int:
 
 @dataclass
 class _Bits:
-    """Numbers of any width, the lowest bit first."""
+    """Reader of numbers of any width, lowest bit first."""
 
     data: bytes
     at: int
@@ -82,7 +81,7 @@ class _Bits:
         if self.left < width:
             self.fill()
             if self.left < width:
-                raise broken("WebP", "it ends in its header")
+                raise broken("WebP", "its header is incomplete")
         found = self.value & (1 << width) - 1
         self.value >>= width
         self.left -= width
@@ -101,7 +100,7 @@ class _Bits:
         entry = table[self.value & (1 << width) - 1]
         length = entry & 15
         if length > self.left:
-            raise broken("WebP", "it ends in its header")
+            raise broken("WebP", "its header is incomplete")
         self.value >>= length
         self.left -= length
         return entry >> 4
@@ -114,13 +113,13 @@ class _Stream:
     codes: int = 0
 
     def groups(self, width: int, height: int) -> tuple[int, int]:
-        """Return how many groups of codes the pixels have, at most, and how many colours are cached."""
+        """Return the maximum number of code groups of the pixels, and the size of the colour cache."""
         take = self.bits.take
         transforms = set()
         while take(1):
             kind = take(2)
             if kind in transforms:
-                raise broken("WebP", "a transform twice")
+                raise broken("WebP", "repeated transform")
             transforms.add(kind)
             if kind in (0, 1):  # prediction, and colours from colours
                 bits = take(3) + 2
@@ -135,7 +134,7 @@ class _Stream:
         bits = take(3) + 2
         self.seen = {0}
         self._read_image(_blocks(width, bits), _blocks(height, bits))
-        # A decoder makes all up to the highest, or, of many, those that are named.
+        # Decoders create all groups up to the highest or, if that is 1,000 or more, only those in use.
         return (highest + 1 if (highest := max(self.seen)) < 1000 else len(self.seen)), cache
 
     def _read_cache(self) -> int:
@@ -143,11 +142,11 @@ class _Stream:
             return 0
         bits = self.bits.take(4)
         if not 1 <= bits <= 11:
-            raise broken("WebP", "a senseless cache of colours")
+            raise broken("WebP", "invalid colour cache")
         return 1 << bits
 
     def _read_image(self, width: int, height: int) -> None:
-        """Parse one of the small images, and note which groups its pixels name."""
+        """Parse one of the small images and note the groups in it."""
         symbol = self.bits.symbol
         cache = self._read_cache()
         green, red, blue, opacity, distance = (
@@ -160,7 +159,7 @@ class _Stream:
         budget = _MOST_CODES - self.codes
         while left > 0:
             if (budget := budget - 4) < 0:
-                raise over_budget("WebP", f"more than {_MOST_CODES:,} codes stand before its pixels")
+                raise over_budget("WebP", f"it has more than {_MOST_CODES:,} codes before its pixels")
             value = symbol(green)
             if value < _LITERALS:
                 seen.add(symbol(red) << 8 | value)
@@ -186,7 +185,7 @@ class _Stream:
             two, is_wide = take(1), take(1)
             named = [take(8 if is_wide else 1)] + ([take(8)] if two else [])
             if max(named) >= symbols:
-                raise broken("WebP", "a senseless code")
+                raise broken("WebP", "invalid code")
             return _make_code(dict.fromkeys(named, 1))
         order = _LENGTH_ORDER[: take(4) + 4]
         lengths = {symbol: length for symbol in order if (length := take(3))}
@@ -196,7 +195,7 @@ class _Stream:
         take, symbol = self.bits.take, self.bits.symbol
         left = symbols
         if take(1) and (left := 2 + take(2 + 2 * take(3))) > symbols:
-            raise broken("WebP", "a senseless code")
+            raise broken("WebP", "invalid code")
         lengths, at, last = {}, 0, 8
         while at < symbols and left:
             left -= 1
@@ -209,7 +208,7 @@ class _Stream:
             width, least = _REPEATS[length]
             count = take(width) + least
             if at + count > symbols:
-                raise broken("WebP", "a senseless code")
+                raise broken("WebP", "invalid code")
             if length == 16:
                 lengths.update(dict.fromkeys(range(at, at + count), last))
             at += count
@@ -217,12 +216,12 @@ class _Stream:
 
 
 def _make_code(lengths: dict[int, int]) -> Code:
-    """Make the table of a canonical code from the length of each symbol's; a single symbol takes no bits."""
+    """Return the table of a canonical code from each symbol's length; a single symbol takes no bits."""
     if len(lengths) == 1:
         return [next(iter(lengths)) << 4], 0
     width = max(lengths.values(), default=0)
     if not lengths or sum(1 << width - length for length in lengths.values()) != 1 << width:
-        raise broken("WebP", "a senseless code")
+        raise broken("WebP", "invalid code")
     table, at = [0] * (1 << width), 0
     for length, symbol in sorted((length, symbol) for symbol, length in lengths.items()):
         start = int(format(at >> width - length, f"0{length}b")[::-1], 2)

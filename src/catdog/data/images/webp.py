@@ -1,4 +1,4 @@
-"""Read a WebP without decoding it: its chunks, and what decoding will cost.
+"""Structure and decoding cost of a WebP, read without decoding it.
 
 Source: https://developers.google.com/speed/webp/docs/riff_container
 """
@@ -12,16 +12,16 @@ from catdog.data.images import vp8l
 from catdog.data.images.encoded import Encoded, Limits, Span, broken, join, over_budget, require_size
 
 _MOST_LOSSLESS: Final = 4
-"""Most lossless streams that are decoded for one image: its pixels, or their transparency."""
+"""Maximum lossless streams per image, for its pixels or their transparency."""
 
 MOST_CHUNKS: Final = 16_384
-"""Most chunks; each frame of an animation is one."""
+"""Maximum number of chunks; each frame of an animation is one."""
 
 _PEAK: Final = 12.1
-"""Bytes a pixel: two canvases of 4 bytes, and a copy or the decoder's own buffer."""
+"""Bytes per pixel: two canvases of 4 bytes, and a copy or the decoder's own buffer."""
 
 _METADATA_FLAGS: Final = 0x20 | 0x08 | 0x04
-"""A profile, EXIF, XMP."""
+"""Profile, EXIF and XMP."""
 
 
 @dataclass
@@ -33,23 +33,23 @@ class _Chunks:
 
 
 def inspect(data: bytes, limits: Limits) -> Encoded:
-    """Read the chunks of a WebP. Of an animation, the first frame is kept.
+    """Read the chunks of a WebP, or of the first frame of an animation.
 
     Raises:
-        PictureTooLargeError: over a limit, or it would take too long to decode.
-        PictureBrokenError: truncated or damaged.
+        PictureTooLargeError: it exceeds a limit, or would take too long to decode.
+        PictureBrokenError: it is truncated or damaged.
     """
     size = _read_size(data)
     if size is None or 0 in size:
-        raise broken("WebP", "a senseless header")
+        raise broken("WebP", "invalid header")
     require_size(*size, limits)
     chunks = _read(data)
     if not chunks.kept:
-        raise broken("WebP", "it ends in its header")
+        raise broken("WebP", "its header is incomplete")
     kept = data
     if chunks.kept != [(12, len(data))]:
         kept = _rebuild(data, chunks)
-    # The decoder keeps a copy of what it is given, and so does Pillow.
+    # Both the decoder and Pillow keep a copy of the bytes.
     return Encoded(
         "WEBP", *size, kept, _PEAK, 4, "WebP", buffers=2 * len(kept) + _tables_bytes(data, chunks, size),
         exif=chunks.metadata.get(b"EXIF"), xmp=chunks.metadata.get(b"XMP "),
@@ -81,7 +81,7 @@ def _read(data: bytes) -> _Chunks:
             return found
         kind, length = struct.unpack_from("<4sI", data, at)
         end = at + 8 + length + (length & 1)
-        if not is_extended:  # the decoder reads the first chunk, and no other
+        if not is_extended:  # the decoder reads only the first chunk
             found.kept = [(12, len(data))]
             return found
         if kind in (b"EXIF", b"XMP "):
@@ -94,7 +94,7 @@ def _read(data: bytes) -> _Chunks:
 
 
 def _tables_bytes(data: bytes, chunks: _Chunks, size: tuple[int, int]) -> int:
-    """Return the bytes of the tables of codes that a decoder needs for what is lossless."""
+    """Return the bytes a decoder needs for the code tables of lossless parts."""
     found = list(_lossless(data, chunks.kept, size))
     if len(found) > _MOST_LOSSLESS:
         raise over_budget("WebP", f"it has more than {_MOST_LOSSLESS} lossless parts")
@@ -104,7 +104,7 @@ def _tables_bytes(data: bytes, chunks: _Chunks, size: tuple[int, int]) -> int:
 def _lossless(
     data: bytes, spans: Sequence[Span], size: tuple[int, int]
 ) -> Iterator[tuple[int, int, tuple[int, int] | None]]:
-    """Yield where each lossless stream begins and ends, and its size where it does not say that itself."""
+    """Yield the begin and end of each lossless stream, and its size unless it has its own header."""
     for begin, end in spans:
         kind, length = struct.unpack_from("<4sI", data, begin)
         start, stop = begin + 8, min(end, begin + 8 + length)
@@ -118,7 +118,7 @@ def _lossless(
 
 
 def _inner(data: bytes, at: int, end: int) -> Iterator[Span]:
-    """Yield the chunks in a frame of an animation."""
+    """Yield the chunks of an animation's frame."""
     for _ in range(MOST_CHUNKS):
         if at + 8 > end:
             return
@@ -129,7 +129,7 @@ def _inner(data: bytes, at: int, end: int) -> Iterator[Span]:
 
 
 def _rebuild(data: bytes, chunks: _Chunks) -> bytes:
-    """Return a WebP of nothing but what is needed for the pixels of its first frame."""
+    """Return a WebP with only the chunks that the pixels of its first frame need."""
     body = bytearray(join(data, chunks.kept))
     body[8] &= ~_METADATA_FLAGS & 0xFF
     length = struct.pack("<I", _promised(data, chunks, len(body)))
@@ -137,7 +137,7 @@ def _rebuild(data: bytes, chunks: _Chunks) -> bytes:
 
 
 def _promised(data: bytes, chunks: _Chunks, length: int) -> int:
-    """Return the length for the header of the new file: more than it has, if the old one was cut off in its pixels."""
+    """Return the length for the new file's header, which exceeds the file if the old one was truncated."""
     begin, end = chunks.kept[-1]
     size = int.from_bytes(data[begin + 4 : begin + 8], "little")
     return 4 + length + max(0, begin + 8 + size - end)

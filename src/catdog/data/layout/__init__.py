@@ -1,1 +1,1 @@
-"""A tree of folders read as classes and splits, by names alone."""
+"""Classes and splits from the names of folders."""

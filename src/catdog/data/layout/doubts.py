@@ -1,4 +1,4 @@
-"""What looks odd among folders that are read as classes, each in one sentence with the way to read it otherwise."""
+"""Remarks on folders that may not be classes, with the option to read them otherwise."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from catdog.text import listed
 
 
 def without_leftovers(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
-    """Pass over folders that tools write beside two classes or more: `results`, `models`, `node_modules`."""
+    """Skip folders written by tools next to two or more classes: `results`, `models`, `node_modules`."""
     left = [one for one in inner if is_leftover(one.name)]
     kept = [one for one in inner if one not in left]
     if len(kept) < 2:
         return list(inner)
     for one in left:
-        roles.pass_over(one, "is named like what tools write, not like a class; --layout classes makes it one")
+        roles.pass_over(one, "is named like a tool's output, not like a class; --layout classes makes it one")
     return kept
 
 
 def without_copies(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
-    """Pass over a copy of a folder that holds the same folders; remark on one that holds images alone."""
+    """Skip copies of a folder with the same folders in them, and remark on copies with only images."""
     inner = _without_held_again(inner, roles)
     known = {folded(one.name): one for one in inner}
     kept = []
@@ -43,14 +43,14 @@ def without_copies(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
         else:
             kept.append(one)
             roles.remark(
-                f"{listed([one.shown])} looks like a copy of {listed([original.shown])} and is read as a class of its "
-                f"own; {option('--split-names', f'skip={one.name}')} leaves it out."
+                f"{listed([one.shown])} looks like a copy of {listed([original.shown])} and is read as a separate "
+                f"class; {option('--split-names', f'skip={one.name}')} skips it."
             )
     return kept
 
 
 def _without_held_again(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
-    """Pass over a folder that holds nothing but one beside it again: `faces/` and `archive/faces/`."""
+    """Skip a folder that contains only a copy of a sibling: `faces/` and `archive/faces/`."""
     names = {one.name: {below.name for below in one.full} for one in inner}
     again = [
         one
@@ -60,12 +60,12 @@ def _without_held_again(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
         and {below.name for below in one.full[0].full} == names[one.full[0].name] != set()
     ]
     for one in again:
-        roles.pass_over(one, f"holds {listed([f'{one.full[0].name}/'])} again")
+        roles.pass_over(one, f"contains a copy of {listed([f'{one.full[0].name}/'])}")
     return [one for one in inner if one not in again]
 
 
 def remark_on_classes(node: Folder, inner: Sequence[Folder], roles: Roles) -> None:
-    """Say what is odd about folders that are read as classes."""
+    """Add remarks on folders read as classes."""
     _remark_on_strays(inner, roles)
     _remark_on_hidden_letters(inner, roles)
     _remark_on_splits_within(inner, roles)
@@ -74,13 +74,13 @@ def remark_on_classes(node: Folder, inner: Sequence[Folder], roles: Roles) -> No
     same = len({frozenset(folded(below.name) for below in roles.inside(one)) for one in holders}) == 1
     if len(inner) > 1 and 2 * len(holders) >= len(inner) and not (same and len(holders) > 1):
         roles.remark(
-            f"{listed([one.shown for one in inner])} are read as the classes, with the folders in them; "
-            f"{option('--layout', layout_at(node, roles, 1))} makes those in them the classes instead."
+            f"{listed([one.shown for one in inner])} are read as the classes, including their subfolders; "
+            f"{option('--layout', layout_at(node, roles, 1))} makes the subfolders the classes."
         )
 
 
 def layout_at(node: Folder, roles: Roles, below: int) -> str:
-    """Write the layout with the classes so many levels below the folders in `node`."""
+    """Return the `--layout` with the classes `below` levels under the folders in `node`."""
     kinds = [roles.of[node.parts[:i]].kind for i in range(1, len(node.parts) + 1) if node.parts[:i] in roles.of]
     if "split" in kinds:
         inside = len(kinds) - 1 - kinds.index("split")
@@ -89,7 +89,7 @@ def layout_at(node: Folder, roles: Roles, below: int) -> str:
 
 
 def _told_apart(folders: Sequence[Folder], roles: Roles) -> list[Folder]:
-    """Return folders that may be classes: neither splits nor versions nor numbers nor parts."""
+    """Return the folders that may be classes, not splits, versions, numbers or parts."""
     return [
         one
         for one in folders
@@ -108,8 +108,8 @@ def _remark_on_strays(inner: Sequence[Folder], roles: Roles) -> None:
     if strays and len(inner) - len(strays) > 1:
         names = ",".join(f"skip={one.name}" for one in strays)
         roles.remark(
-            f"{listed([one.shown for one in strays])} may be no class and is read as one; "
-            f"{option('--split-names', names)} leaves it out."
+            f"{listed([one.shown for one in strays])} may not be a class but is read as one; "
+            f"{option('--split-names', names)} skips it."
         )
 
 
@@ -119,8 +119,8 @@ def _remark_on_hidden_letters(inner: Sequence[Folder], roles: Roles) -> None:
         bare = "".join(c for c in folded(one.name) if unicodedata.category(c) not in ("Cf", "Cc"))
         if bare in seen and folded(one.name) != folded(seen[bare].name):
             roles.remark(
-                f"{listed([seen[bare].shown, one.shown])} look the same and differ in letters that aren't shown; they "
-                "are read as two classes."
+                f"{listed([seen[bare].shown, one.shown])} differ only in invisible characters and are read as two "
+                "classes."
             )
         seen.setdefault(bare, one)
 
@@ -129,6 +129,6 @@ def _remark_on_splits_within(inner: Sequence[Folder], roles: Roles) -> None:
     divided = [one for one in inner if len({roles.split(below) for below in roles.inside(one)} - {None}) > 1]
     if divided:
         roles.remark(
-            f"Folders named like splits lie in {listed([one.shown for one in divided])} and not in the others; they "
-            "are not read as splits. --layout classes/splits reads them so."
+            f"Only {listed([one.shown for one in divided])} contain folders named like splits, which are not read as "
+            "splits; --layout classes/splits reads them as such."
         )

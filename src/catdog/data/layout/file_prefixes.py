@@ -1,4 +1,4 @@
-"""Classes from the names of files, as in `cat.0.jpg` and `american_bulldog_12.jpg`."""
+"""Classes from file names such as `cat.0.jpg` and `american_bulldog_12.jpg`."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ _LEAST_MEAN: Final = 2
 
 
 def prefix_of(name: str) -> str | None:
-    """Return the class that a file's name begins with, before its number; None if it has none."""
+    """Return the class before the number in a file name; None if there is none."""
     stem = _AUGMENTED.sub("", name)
     suffix = _SUFFIX.search(stem, max(0, stem.rfind(".")))
     if suffix and suffix.end() == len(stem):
@@ -27,9 +27,9 @@ def prefix_of(name: str) -> str | None:
 
 
 def prefixes(names: Sequence[str]) -> Counter[str]:
-    """Count the classes that files' names begin with; none if the names don't look like that.
+    """Return the number of files by class in their names; empty if the names don't contain classes.
 
-    Nearly all names must have such a beginning, several share each, and none is a camera's (`IMG_1234.jpg`).
+    Nearly all names must begin with a class, each class needs several, and none may be a camera's (`IMG_1234.jpg`).
     """
     counts = Counter(prefix for prefix in map(prefix_of, names) if prefix)
     words = {prefix.casefold().split("_")[0].split("-")[0].strip() for prefix in counts}

@@ -1,4 +1,4 @@
-"""A tree of folders with the names of their files, as reading a layout sees it: names only, no disk."""
+"""A tree of folders and file names in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Parts = tuple[str, ...]
 
 @dataclass(eq=False)
 class Folder:
-    """A folder: its path, the files directly in it, its folders by name, and how many files lie anywhere below."""
+    """A folder: its path, the names of its files, its folders by name, and the total number of files below it."""
 
     parts: Parts
     files: list[str] = field(default_factory=list)
@@ -25,22 +25,22 @@ class Folder:
 
     @property
     def shown(self) -> str:
-        """The folder's path for people."""
+        """The folder's path for display."""
         return "/".join(self.parts) + "/"
 
     @property
     def full(self) -> list[Folder]:
-        """The folders in it that hold files, at any depth."""
+        """The folders in it that contain files at any depth."""
         return [folder for folder in self.folders.values() if folder.total]
 
     @property
     def empty(self) -> list[Folder]:
-        """The folders in it that hold none."""
+        """The folders in it that contain no files."""
         return [folder for folder in self.folders.values() if not folder.total]
 
 
 def build_tree(files: Iterable[Parts], folders: Iterable[Parts] = ()) -> Folder:
-    """Make a tree of the paths of files, and of folders that may be empty; in order of names."""
+    """Return a tree, sorted by name, from the paths of files and of folders, which may be empty."""
     root = Folder(())
     for parts in sorted(folders):
         _reach(root, parts)
@@ -53,7 +53,7 @@ def build_tree(files: Iterable[Parts], folders: Iterable[Parts] = ()) -> Folder:
 
 
 def all_folders(root: Folder) -> list[Folder]:
-    """List a folder and all below it, outer ones first."""
+    """Return a folder and all below it, outer ones first."""
     found, waiting = [], [root]
     while waiting:
         folder = waiting.pop()

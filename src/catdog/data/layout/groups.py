@@ -1,4 +1,4 @@
-"""Whether folders are the classes, or parts of a data set that each hold all classes: patients, folds, domains."""
+"""Distinguishes class folders from groups with the same classes, such as patients, folds or domains."""
 
 from collections.abc import Sequence, Set
 from typing import Final, Literal
@@ -11,19 +11,19 @@ from catdog.data.layout.split_words import folded, is_group, is_variant, is_vers
 from catdog.data.layout.vocabulary import Split
 
 Level = Literal["this", "this, but", "below"]
-"""The level of the classes: the folders themselves, the same with a remark, or the folders in them."""
+"""Level of the classes: the folders themselves, the same with a remark, or the folders in them."""
 
 MOST_SIDE_BY_SIDE: Final = 50
-"""Most folders side by side of which some may be a pair of splits by parts of their names."""
+"""Maximum number of siblings among which to look for pairs of splits."""
 SHARED: Final = 0.5
-"""Least share of a split's folders that another must have for the level to be that of the classes."""
+"""Minimum share of a split's folders that another split must have on the level of the classes."""
 
 
 class Groups(Shapes):
-    """Tell groups from classes, by names and by what they have in common."""
+    """Distinguishes groups from classes by their names and common folders."""
 
     def level(self, inner: Sequence[Folder]) -> Level:
-        """Tell which level holds the classes."""
+        """Return the level of the classes."""
         names = [self.names_of(self.enter(one)) for one in inner]
         if len(inner) < 2 or not all(names):
             return "this"
@@ -41,7 +41,7 @@ class Groups(Shapes):
         return "below"
 
     def levels(self, splits: Sequence[Sequence[Folder]]) -> list[Level]:
-        """Tell the level of each split's folders, read together: classes are what the splits have in common."""
+        """Return the level of the classes in each split; splits have their classes in common."""
         found = [self.level(inner) for inner in splits]
         these = [{name for one in inner for name in self.names_of(one, own=True)} for inner in splits]
         those = [{name for one in inner for name in self.names_of(self.enter(one))} for inner in splits]
@@ -52,39 +52,39 @@ class Groups(Shapes):
         return ["this" if level == "this" else "this, but" for level in found]
 
     def names_of(self, folder: Folder, *, own: bool = False) -> set[str]:
-        """Name the folders in a folder as they are compared; or the folder itself."""
+        """Return the normalised names of the folders in a folder, or of the folder itself."""
         return {_key(one) for one in ([folder] if own else self.roles.inside(folder))}
 
     def pair_splits(self, folders: Sequence[Folder]) -> None:
-        """Find folders that are splits only beside each other, all through a tree: `mytrain` beside `mytest`."""
+        """Find folders in the whole tree that are splits only in pairs: `mytrain` next to `mytest`."""
         for folder in folders:
             inner = folder.full
             if 2 <= len(inner) <= MOST_SIDE_BY_SIDE and not all(map(self.roles.split, inner)):
                 self.roles.paired |= self._pairs(inner)
 
     def missing_split(self, beside: Folder) -> Split:
-        """Return the split that a folder may be: the first that none beside it is."""
+        """Return the split that a folder may be: the first not taken by a sibling."""
         taken = {role.split for parts, role in self.roles.of.items() if parts[:-1] == beside.parts[:-1]}
         wanted: tuple[Split, ...] = ("train", "test", "validation")
         return next((split for split in wanted if split not in taken), "train")
 
     def without_doubles(self, node: Folder) -> Folder:
-        """Leave out what lies in a folder twice, and enter the one folder that is left."""
+        """Skip duplicates in a folder, and enter it if a single folder is left."""
         before = self.roles.inside(node)
         after = self._without_repeated(before)
         return node if len(after) == len(before) else self.enter(node)
 
     def _without_repeated(self, inner: Sequence[Folder]) -> list[Folder]:
-        """Leave out a folder that holds all of the others again, as some archives on Kaggle have it; and copies."""
+        """Skip copies, and a folder that contains copies of its siblings, as in some archives on Kaggle."""
         inner = without_copies(without_leftovers(inner, self.roles), self.roles)
         names = {folded(one.name) for one in inner}
         again = [one for one in inner if len(inner) > 2 and are_alike([names - {folded(one.name)}, self.names_in(one)])]
         for one in again:
-            self.roles.pass_over(one, "holds the folders beside it again")
+            self.roles.pass_over(one, "contains copies of the folders next to it")
         return [one for one in inner if one not in again]
 
     def left(self, folders: Sequence[Folder]) -> list[Folder]:
-        """Return the folders that aren't passed over."""
+        """Return the folders that aren't skipped."""
         return [one for one in folders if self.roles.of.get(one.parts, Role("wrapper")).kind != "passed over"]
 
     def _pairs(self, inner: Sequence[Folder]) -> dict[tuple[str, ...], Split]:
@@ -96,7 +96,7 @@ class Groups(Shapes):
         return {one.parts: pairs[one.name] for one in inner if one.name in pairs and not self.roles.split(one)}
 
     def _are_numbered(self, folders: Sequence[Folder]) -> bool:
-        """Tell whether folders are numbered parts: patient_1, patient_2; fold_0; 8863."""
+        """Return whether folders are numbered parts: patient_1, patient_2; fold_0; 8863."""
         stems = {stem_of(one.name) for one in folders}
         numbered = len(stems) == 1 and () not in stems and stems.isdisjoint({("class",), ("label",), ("category",)})
         return numbered or all(is_group(one.name) or one.name.isdigit() for one in folders)
@@ -113,7 +113,7 @@ def _unwrapped(folder: Folder) -> Folder:
 
 
 def _recur(names: Sequence[Set[str]]) -> bool:
-    """Tell whether few names come again and again, though not each in every folder: those of classes."""
+    """Return whether a few names recur, though not in every folder, as those of classes do."""
     together = set().union(*names)
     return 2 <= len(together) <= len(names) and sum(map(len, names)) >= 2 * len(together) and not _are_alone(names)
 
@@ -123,7 +123,7 @@ def _are_alone(names: Sequence[Set[str]]) -> bool:
 
 
 def _are_labels(folders: Sequence[Folder]) -> bool:
-    """Tell whether names are the numbers from 0 on without leading zeros, as labels are; sessions begin with 1."""
+    """Return whether names are numbers from 0 without leading zeros, like labels; sessions begin with 1."""
     names = {one.name for one in folders}
     return names == {str(number) for number in range(len(names))}
 

@@ -1,4 +1,4 @@
-"""A layout that a person states, level by level: `splits/classes`, `classes/splits`, `*/classes`."""
+"""Layouts given by the user level by level: `splits/classes`, `classes/splits`, `*/classes`."""
 
 from typing import Final
 
@@ -12,24 +12,24 @@ _LEVELS: Final = {"splits", "classes", "names", "*", "**"}
 
 
 def parse_levels(text: str) -> tuple[str, ...]:
-    """Read a layout such as `splits/*/classes`.
+    """Parse a layout such as `splits/*/classes`.
 
-    `*` is a level of any folders, `**` any number of levels, `names` classes in the names of files (`cat.0.jpg`).
+    `*` is any folder, `**` any number of levels, and `names` means classes in file names (`cat.0.jpg`).
 
     Raises:
-        ValueError: it is none; says what is allowed.
+        ValueError: it is invalid; says what is allowed.
     """
     levels = tuple(level.strip().casefold() for level in text.strip("/ ").split("/"))
     labels = [level for level in levels if level in ("classes", "names")]
     deep = [i for i, level in enumerate(levels) if level == "**"]
     fits = set(levels) <= _LEVELS and len(labels) == 1 and levels.count("splits") <= 1
     if not fits or ("names" in levels[:-1]) or any(levels[i + 1 :] != ("classes",) for i in deep):
-        raise ValueError(f"--layout takes levels of folders: {EXAMPLES}; {text!r} isn't one.")
+        raise ValueError(f"--layout must be one of {EXAMPLES}, or similar: {text!r}.")
     return levels
 
 
 def follow_levels(top: Folder, levels: tuple[str, ...], roles: Roles, *, may_be_wrapped: bool = True) -> None:
-    """Give each folder the role that its level has; a folder that wraps all others alone isn't counted."""
+    """Give each folder the role of its level; a folder that contains all others isn't a level."""
     node = top
     if may_be_wrapped and levels[0] not in ("*", "**"):
         node = _unwrapped(top, levels, roles)
@@ -59,7 +59,7 @@ def _follow_one(folder: Folder, level: str, rest: tuple[str, ...], roles: Roles)
         roles.set(folder, Role("group"))
     elif split := roles.split(folder):
         roles.set(folder, Role("split", split))
-    elif "classes" not in rest and rest != ("names",):  # classes/splits: an image in no split is of its class
+    elif "classes" not in rest and rest != ("names",):  # in classes/splits, an image in no split still has a class
         roles.remark(f"{listed([folder.shown])} isn't named like a split; its images are in none.")
     else:
         roles.pass_over(folder, "isn't named like a split; --split-names train=NAME makes it one")
@@ -70,7 +70,7 @@ def _follow_one(folder: Folder, level: str, rest: tuple[str, ...], roles: Roles)
 
 
 def _unwrapped(folder: Folder, levels: tuple[str, ...], roles: Roles) -> Folder:
-    """Enter folders that hold everything alone, as long as what is left has room for the levels."""
+    """Enter single folders, as long as the rest has enough levels."""
     inside_split = folder.parts in roles.of
     while len(inner := roles.inside(folder)) == 1 and inner[0].full:
         if inside_split and not (roles.split(inner[0]) or is_wrapper(inner[0].name)):

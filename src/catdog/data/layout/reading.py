@@ -1,7 +1,6 @@
-"""Where images lie: which class and which split a file's folders name.
+"""Class and split of each image, from the names of its folders.
 
-A tree is read as a whole: which level looks like splits, which like classes, what lies beside them. `layout_rules`
-guesses; a `Layout` decides where a guess is wrong. Only names are looked at, no file is read.
+`rules` guesses which level is splits and which is classes; a `Layout` overrides the guess.
 """
 
 from collections import defaultdict
@@ -25,12 +24,12 @@ NO_CLASS: Final = "It isn't in a class folder."
 
 @dataclass(frozen=True)
 class Layout:
-    """What a person says about a data set's folders.
+    """How the user asks to read a data set's folders.
 
     Attributes:
-        levels: what each level of folders is, such as `splits/classes`; empty to guess.
-        split_names: the split of each folder so named; None passes it over.
-        is_own: whether it is that of catdog's own `data/`, which nothing wraps.
+        levels: meaning of each level, such as `splits/classes`; empty to guess.
+        split_names: split by folder name; None skips a folder.
+        is_own: whether it is catdog's own `data/`, which has no outer folders.
     """
 
     levels: tuple[str, ...] = ()
@@ -39,22 +38,22 @@ class Layout:
 
     @classmethod
     def parse(cls, levels: str | None = None, split_names: Iterable[str] = ()) -> "Layout":
-        """Read `--layout` and `--split-names`.
+        """Parse `--layout` and `--split-names`.
 
         Raises:
-            ValueError: one of them has another form; says what is allowed.
+            ValueError: one of them is invalid; says what is allowed.
         """
         return cls(parse_levels(levels) if levels else (), parse_split_names(split_names))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it in the form that a version keeps; empty if nothing was said."""
+        """Return the form stored in a version; empty if the layout is guessed."""
         names = [f"{split or 'skip'}={name}" for name, split in self.split_names.items()]
         kept = {"layout": "/".join(self.levels), "split_names": names}
         return {name: value for name, value in kept.items() if value}
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> "Layout":
-        """Return the layout that a version was trained with; none if what it keeps is damaged."""
+        """Return the layout stored in a version; a guessed one if that is damaged."""
         try:
             return cls.parse(kept.get("layout"), kept.get("split_names", ()))
         except (ValueError, TypeError, AttributeError):
@@ -62,15 +61,15 @@ class Layout:
 
 
 GUESSED: Final = Layout()
-"""Nothing was said: the folders are guessed."""
+"""The default: the meaning of folders is guessed."""
 
 OWN: Final = Layout(("splits", "classes"), is_own=True)
-"""How catdog's own `data/` is laid out."""
+"""Layout of catdog's own `data/`."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The class that a file's folders name, and the split; None if they name none."""
+    """Class folder and split of a file; the split is None if it has none."""
 
     folder: str
     split: Split | None
@@ -81,10 +80,10 @@ class Reading:
     """How a tree was read.
 
     Attributes:
-        places: class and split of each file that has a class.
-        stray: the files that have none.
-        roles: what each folder was taken for.
-        remarks: sentences about what was passed over, and about readings that could have been others.
+        places: class and split of each file in a class.
+        stray: files without a class.
+        roles: role of each folder.
+        remarks: sentences on skipped folders and on doubtful readings.
         top: the tree.
     """
 
@@ -96,10 +95,10 @@ class Reading:
 
 
 def read_layout(files: Sequence[Parts], folders: Iterable[Parts] = (), layout: Layout = GUESSED) -> Reading:
-    """Read a tree: the paths of its files, relative to it, and of its folders, of which some may be empty.
+    """Read a tree, given as relative paths of its files and folders.
 
     Raises:
-        DatasetError: folders look like splits but hold no classes, or don't fit `layout`; says what to do.
+        DatasetError: folders look like splits without classes, or don't fit `layout`; says what to do.
     """
     top = build_tree(files, folders)
     _require_named(top, layout)
@@ -111,12 +110,12 @@ def read_layout(files: Sequence[Parts], folders: Iterable[Parts] = (), layout: L
     names = _class_names(roles)
     places, stray = _place(top, roles, names)
     if layout.levels and files and not (places or layout.is_own):
-        raise DatasetError(f"No image fits --layout {'/'.join(layout.levels)}. Run `catdog data check` without it.")
+        raise DatasetError(f"No images match --layout {'/'.join(layout.levels)}. Run `catdog data check` without it.")
     return Reading(places, tuple(sorted(stray)), roles.of, tuple(roles.remarks), top)
 
 
 def _place(top: Folder, roles: Roles, names: Mapping[Parts, str]) -> tuple[dict[Parts, Place], list[Parts]]:
-    """Place each file by the folders around it; those in folders that are passed over are of no concern."""
+    """Return class and split of each file by its folders, and the files without a class; ignores skipped folders."""
     places: dict[Parts, Place] = {}
     stray: list[Parts] = []
     waiting: list[tuple[Folder, Split | None, str, bool]] = [(top, None, "", False)]
@@ -140,11 +139,11 @@ def _require_named(top: Folder, layout: Layout) -> None:
     if layout.split_names:
         missing = set(layout.split_names) - {folded(folder.name) for folder in all_folders(top)}
         if missing:
-            raise SplitNameError(f"--split-names names folders that aren't there: {listed(sorted(missing))}.")
+            raise SplitNameError(f"--split-names has folders that don't exist: {listed(sorted(missing))}.")
 
 
 def _class_names(roles: Roles) -> dict[Parts, str]:
-    """Name the class of each class folder; what differs in case only is one class unless it lies side by side."""
+    """Return each class folder's class; names that differ only in case are one class unless they are siblings."""
     names = {parts: class_name(role.label or parts[-1]) for parts, role in roles.of.items() if role.kind == "class"}
     alike: dict[str, dict[str, set[Parts]]] = defaultdict(lambda: defaultdict(set))
     for parts, name in names.items():
@@ -157,7 +156,7 @@ def _class_names(roles: Roles) -> dict[Parts, str]:
         if len(spellings) > 1 and len(parents) == len(set(parents)):
             chosen = max(spellings, key=lambda name: _training_first(spellings[name], roles))
             instead |= dict.fromkeys(spellings, chosen)
-            roles.remark(f"{listed(sorted(spellings))} differ in case only and are read as one class, {chosen}.")
+            roles.remark(f"{listed(sorted(spellings))} differ only in case and are read as one class, {chosen}.")
     return {parts: instead.get(name, name) for parts, name in names.items()}
 
 

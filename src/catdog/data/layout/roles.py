@@ -1,4 +1,4 @@
-"""What each folder of a data set was taken for, gathered while its layout is read."""
+"""Roles of a data set's folders, collected while its layout is read."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ Kind = Literal["wrapper", "group", "split", "class", "passed over"]
 
 @dataclass(frozen=True)
 class Role:
-    """What a folder is.
+    """Role of a folder.
 
     Attributes:
-        kind: `wrapper` holds a whole data set or split, `group` one of several parts with the same classes.
+        kind: `wrapper` contains a whole data set or split, `group` one of several parts with the same classes.
         split: of a split.
         label: name of a class, if it isn't the folder's.
-        by_name: whether the classes of files in it are in their names.
-        why: why it was passed over.
+        by_name: whether file names in it contain the classes.
+        why: why it was skipped.
     """
 
     kind: Kind
@@ -34,12 +34,12 @@ class Role:
 
 
 def option(name: str, value: str) -> str:
-    """Write an option as it is typed in a shell, which would take `*` for files: `--layout '*/classes'`."""
+    """Return an option quoted for a shell: `--layout '*/classes'`."""
     return f"{name} {shlex.quote(visible(value))}"
 
 
 class Roles:
-    """What was found so far: a role for each folder, and remarks."""
+    """The roles of folders, and remarks."""
 
     def __init__(self, split_names: Mapping[str, Split | None]) -> None:
         self.of: dict[Parts, Role] = {}
@@ -49,24 +49,24 @@ class Roles:
         self._split_names = split_names
 
     def split(self, folder: Folder) -> Split | None:
-        """Return the split that a folder's name names, as a person said or by the vocabulary."""
+        """Return the split of a folder by the user's names or by the vocabulary; None if it is none."""
         key = folded(folder.name)
         if key in self._split_names:
             return self._split_names[key]
         return split_of(folder.name) or self.paired.get(folder.parts)
 
     def is_named(self, folder: Folder) -> bool:
-        """Tell whether a person said what split a folder is."""
+        """Return whether the user named a folder's split."""
         return self._split_names.get(folded(folder.name)) is not None
 
     def inside(self, folder: Folder) -> list[Folder]:
-        """Return the folders in a folder that hold images, without those of labels and those to be passed over."""
+        """Return the folders in a folder that contain images, except skipped ones and those of labels."""
         full = []
         for inner in folder.full:
             if inner.parts in self.of and self.of[inner.parts].kind == "passed over":
                 continue
             if folded(inner.name) in self._split_names and not self.is_named(inner):
-                self.pass_over(inner, "is to be skipped, as --split-names says")
+                self.pass_over(inner, "is excluded by --split-names")
             else:
                 full.append(inner)
         names = list(folder.folders)
@@ -75,42 +75,42 @@ class Roles:
             if all(is_images(inner.name) or is_labels(inner.name) for inner in full):
                 for inner in full:
                     if is_labels(inner.name):
-                        self.pass_over(inner, "holds labels or masks, not images of a class")
+                        self.pass_over(inner, "contains labels or masks, not images of a class")
                 full = [inner for inner in full if not is_labels(inner.name)]
         return full
 
     def set(self, folder: Folder, role: Role) -> None:
-        """Say what a folder is."""
+        """Set a folder's role."""
         self.of[folder.parts] = role
 
     def pass_over(self, folder: Folder, why: str) -> None:
-        """Leave a folder and all below it out, with a remark."""
+        """Skip a folder and everything in it, with a remark."""
         self.set(folder, Role("passed over", why=why))
-        self.remark(f"{listed([folder.shown])} is passed over: it {why}.")
+        self.remark(f"{listed([folder.shown])} is skipped: it {why}.")
 
     def remark(self, sentence: str) -> None:
-        """Keep a remark, once."""
+        """Add a remark once."""
         if sentence not in self.remarks:
             self.remarks.append(sentence)
 
     def note_empty(self, folders: Iterable[Folder]) -> None:
-        """Remark on folders that hold no images."""
+        """Add a remark on folders without images."""
         names = [folder.shown for folder in folders]
         if names:
             self.remark(f"Without images: {listed(names)}.")
 
     def refuse(self, folders: Iterable[Folder], looks_like: str) -> NoReturn:
-        """Raise the error for folders that hold images but no classes."""
+        """Raise the error for folders that contain images but no classes."""
         names = [folder.shown for folder in folders]
-        looks, holds = ("looks", "holds") if len(names) == 1 else ("look", "hold")
+        looks, has = ("looks", "has") if len(names) == 1 else ("look", "have")
         more = ""
         if self.has_labels:
             more = (
-                " Folders of labels lie beside those of images, as for object detection or segmentation; catdog "
+                " There are folders of labels next to those of images, as for object detection or segmentation; catdog "
                 "classifies whole images."
             )
         raise DatasetError(
-            f"{listed(names, most=5)} {looks} like {looks_like}, but {holds} no class folders.{more} Sort the images "
-            "into one folder per class in each, such as train/cats/ and train/dogs/. If these folders are the classes, "
-            "use --layout classes."
+            f"{listed(names, most=5)} {looks} like {looks_like} but {has} no class folders.{more} Sort the images into "
+            "one folder per class in each, such as train/cats/ and train/dogs/. If these folders are the classes, use "
+            "--layout classes."
         )

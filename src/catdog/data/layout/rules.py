@@ -1,4 +1,4 @@
-"""How a layout is guessed: from the names of folders, and from which of them have the same folders in them."""
+"""Guessing of layouts, from the names of folders and the folders they have in common."""
 
 from collections.abc import Iterable, Sequence, Set
 
@@ -26,13 +26,13 @@ from catdog.text import listed
 
 
 class Rules(Groups):
-    """Guess what each folder of a tree is."""
+    """Guesses the role of each folder in a tree."""
 
     def read(self, top: Folder) -> None:
         """Give roles to the folders of a tree.
 
         Raises:
-            DatasetError: folders look like splits, but hold no classes.
+            DatasetError: folders look like splits but contain no classes.
         """
         self.pair_splits(all_folders(top))
         node = self.enter(top)
@@ -63,15 +63,15 @@ class Rules(Groups):
             return False
         if any(one.parts in self.roles.paired for one in named):
             self.roles.remark(
-                f"{listed([one.shown for one in named])} are read as splits, since they lie side by side; "
-                f"{option('--layout', layout_at(node, self.roles, 0))} makes them the classes instead."
+                f"{listed([one.shown for one in named])} are read as splits, as they are next to each other; "
+                f"{option('--layout', layout_at(node, self.roles, 0))} makes them the classes."
             )
         named, filled = self._one_fold(named, filled)
         names = {one.parts: self.names_in(one) for one in filled}
         cores = []
         for one, split in self._resolved(named).items():
             if one not in filled:
-                self.roles.pass_over(one, "holds images, but no class folders")
+                self.roles.pass_over(one, "contains images but no class folders")
                 continue
             self.roles.set(one, Role("split", split))
             cores += self._enter_split(one, {name for at, found in names.items() if at != one.parts for name in found})
@@ -84,7 +84,7 @@ class Rules(Groups):
         return True
 
     def _one_fold(self, named: list[Folder], filled: list[Folder]) -> tuple[list[Folder], list[Folder]]:
-        """Keep one of several folds in names: fold0_train, fold0_test, fold1_train; other such sets are joined."""
+        """Keep one of several folds, such as fold0_train, fold0_test, fold1_train; other sets are merged."""
         sets: dict[tuple[str, ...], list[Folder]] = {}
         for one in filled:
             sets.setdefault(beside_split(one.name), []).append(one)
@@ -95,11 +95,11 @@ class Rules(Groups):
             for one in (one for found in others for one in found):
                 self.roles.pass_over(one, f"splits the same images in another way than {first[0].shown}")
             return [one for one in named if one not in filled or one in first], first
-        self.roles.remark(f"{listed([one.shown for one in filled])} are joined, each with the split that it names.")
+        self.roles.remark(f"{listed([one.shown for one in filled])} are merged by their splits.")
         return named, filled
 
     def _enter_split(self, folder: Folder, elsewhere: Set[str]) -> list[Folder]:
-        """Enter a split; return the folder that holds its classes, unless it was split once more and read."""
+        """Enter a split and return the folder with its classes; none if it contains splits itself, which are read."""
         core = self.core(folder)
         for depth in range(len(folder.parts) + 1, len(core.parts) + 1):
             self.roles.of[core.parts[:depth]] = Role("wrapper")
@@ -110,7 +110,7 @@ class Rules(Groups):
         return [self.enter(core, elsewhere)]
 
     def _resolved(self, named: Sequence[Folder]) -> dict[Folder, Split]:
-        """Return the split of each folder; `eval` is validation where another is the test split."""
+        """Return the split of each folder; `eval` is validation if another folder is the test split."""
         splits = {one: split for one in named if (split := self.roles.split(one))}
         loose = [one for one in splits if is_evaluation(one.name) and not self.roles.is_named(one)]
         tests = [one for one, split in splits.items() if split == "test" and one not in loose]
@@ -119,7 +119,7 @@ class Rules(Groups):
         return splits
 
     def _convince(self, filled: Sequence[Folder], others: Sequence[Folder]) -> bool:
-        """Tell whether folders named like splits are some, from what they hold and from what lies beside them."""
+        """Return whether folders named like splits are splits, from their contents and siblings."""
         names = [self.names_in(one) for one in filled]
         if len({self.roles.split(one) for one in filled}) > 1:
             return len({rest_of(one.name) for one in filled}) == 1 or are_alike(names) or not others
@@ -131,30 +131,30 @@ class Rules(Groups):
         return more and self.roles.split(filled[0]) == "train"
 
     def _find_training(self, others: Sequence[Folder], classes: Set[str]) -> list[Folder]:
-        """Take the one folder with the classes of the held-out splits for the training split: rps/, rps-test-set/."""
+        """Read the only folder with the held-out splits' classes as the training split: rps/ for rps-test-set/."""
         alike = [one for one in others if not is_stray(one.name) and are_alike([classes, self.names_in(one)])]
         if len(alike) != 1:
             return list(others)
         self.roles.set(alike[0], Role("split", "train"))
         self._classes_of(self._enter_split(alike[0], classes))
         self.roles.remark(
-            f"{listed([alike[0].shown])} is read as the train split: it holds the same class folders as the others."
+            f"{listed([alike[0].shown])} is read as the train split, as it has the same class folders as the others."
         )
         return [one for one in others if one is not alike[0]]
 
     def _beside(self, others: Iterable[Folder], classes: Set[str]) -> None:
-        """Judge what lies beside splits: a class in no split, or nothing to learn from."""
+        """Read siblings of splits as classes without a split, or skip them."""
         for one in others:
             if folded(one.name) in classes:
                 self.roles.set(one, Role("class"))
             elif are_alike([classes, self.names_in(one)]):
                 self.roles.pass_over(
                     one,
-                    "holds the same class folders as the splits, but isn't named like one; "
+                    "has the same class folders as the splits but isn't named like one; "
                     f"{option('--split-names', f'{self.missing_split(one)}={one.name}')} makes it one",
                 )
             else:
-                self.roles.pass_over(one, "lies beside the splits and isn't one")
+                self.roles.pass_over(one, "is next to the splits but isn't one")
 
     def _splits_without_classes(self, named: Sequence[Folder], others: Sequence[Folder], *, stated: bool) -> bool:
         others = [one for one in others if not is_stray(one.name)]
@@ -176,29 +176,29 @@ class Rules(Groups):
             if known & set(counts[one]):
                 self.roles.set(one, Role("split", self.roles.split(one), by_name=True))
             else:
-                self.roles.pass_over(one, "holds images without class names")
+                self.roles.pass_over(one, "contains images without class names")
         self._remark_on_prefixes(known)
         return True
 
     def _remark_on_names(self, named: Iterable[Folder]) -> None:
         for one in named:
             self.roles.remark(
-                f"{listed([one.shown])} is read as a class, since what lies beside it isn't named like a split. "
-                f"{option('--split-names', f'skip={one.name}')} leaves it out."
+                f"{listed([one.shown])} is read as a class, as the folders next to it aren't named like splits. "
+                f"{option('--split-names', f'skip={one.name}')} skips it."
             )
 
     def _groups_of_splits(self, inner: Sequence[Folder]) -> bool:
-        """Read folders that each hold train and test: folds, of which one is enough, or parts to be joined."""
+        """Read folders that each contain train and test: folds, of which one is used, or parts, which are merged."""
         strong = [one for one in inner if self.has_splits(one)]
         if len(strong) < 2 or any(self.roles.inside(one) for one in inner if one not in strong):
             return False
         strong = without_copies(strong, self.roles)
         folds = all(is_fold(one.name) for one in strong)
         if not folds and len(strong) > 1:
-            self.roles.remark(f"{listed([one.shown for one in strong])} are joined, each with the splits in it.")
+            self.roles.remark(f"{listed([one.shown for one in strong])} are merged by the splits in them.")
         for one in self.left(inner):
             if one not in strong:
-                self.roles.pass_over(one, "holds images, but no class folders")
+                self.roles.pass_over(one, "contains images but no class folders")
             elif folds and one is not strong[0]:
                 self.roles.pass_over(one, f"splits the same images in another way than {strong[0].shown}")
             else:
@@ -210,7 +210,7 @@ class Rules(Groups):
     # Classes
 
     def _joined_names(self, inner: Sequence[Folder]) -> bool:
-        """Read split and class from one name: train_cats, test_cats, train_dogs, test_dogs; trainA, testA."""
+        """Read names with both split and class: train_cats, test_cats, train_dogs, test_dogs; trainA, testA."""
         inner = [one for one in inner if not is_stray(one.name)]
         split_of = {one: self.roles.split(one) for one in inner}
         found: dict[tuple[str, ...], set[Split | None]] = {}
@@ -221,7 +221,7 @@ class Rules(Groups):
             return False
         for one, split in split_of.items():
             self.roles.set(one, Role("class", split, rest_label(one.name)))
-        self.roles.remark("The folders' names are read as split and class together.")
+        self.roles.remark("The folder names are read as split and class.")
         return True
 
     def _classes_first(self, inner: Sequence[Folder]) -> bool:
@@ -241,7 +241,7 @@ class Rules(Groups):
         self._classes_of([node])
 
     def _classes_of(self, nodes: Sequence[Folder]) -> None:
-        """Read the folders of splits, or of a data set without any, as classes, or as groups of the same classes."""
+        """Read the folders in each node as classes or as groups of the same classes."""
         nodes = [self.without_doubles(node) for node in nodes]
         found = {node: self.roles.inside(node) for node in nodes}
         full = [node for node in nodes if found[node]]
@@ -256,8 +256,8 @@ class Rules(Groups):
         if level != "below":
             if level == "this, but":
                 self.roles.remark(
-                    f"{shown} hold the same folders, and are read as the classes; "
-                    f"{option('--layout', layout_at(node, self.roles, 1))} makes those in them the classes instead."
+                    f"{shown} have the same subfolders and are read as the classes; "
+                    f"{option('--layout', layout_at(node, self.roles, 1))} makes the subfolders the classes."
                 )
             self._plain(node)
             return
@@ -265,8 +265,8 @@ class Rules(Groups):
             self.roles.set(one, Role("group"))
             self._plain(self.enter(one))
         self.roles.remark(
-            f"{shown} hold the same folders, which are read as the classes; "
-            f"{option('--layout', layout_at(node, self.roles, 0))} makes them the classes instead."
+            f"The subfolders of {shown}, which they have in common, are read as the classes; "
+            f"{option('--layout', layout_at(node, self.roles, 0))} makes the outer folders the classes."
         )
 
     def _plain(self, node: Folder) -> None:
@@ -289,4 +289,4 @@ class Rules(Groups):
             self._remark_on_prefixes(set(known))
 
     def _remark_on_prefixes(self, names: Set[str]) -> None:
-        self.roles.remark(f"The classes are read from the files' names: {listed(sorted(names))}.")
+        self.roles.remark(f"The classes are read from the file names: {listed(sorted(names))}.")

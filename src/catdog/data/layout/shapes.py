@@ -1,4 +1,4 @@
-"""What a tree's folders look like from what lies in them: wrappers, splits with classes, the same folders twice."""
+"""Recognises wrappers and splits by the folders in them."""
 
 from collections.abc import Sequence, Set
 from typing import Final
@@ -10,27 +10,27 @@ from catdog.data.layout.split_words import folded, is_date, is_stray, is_variant
 from catdog.text import listed
 
 ALIKE: Final = 0.8
-"""Least share of folders that others must have in common with them to count as the same."""
+"""Minimum share of common folders for two sets of folders to count as the same."""
 
 
 class Shapes:
-    """Answer questions about folders; entering one gives it a role."""
+    """Queries on the contents of folders; entering a folder sets its role."""
 
     def __init__(self, roles: Roles) -> None:
         self.roles = roles
 
     def enter(self, folder: Folder, stop: Set[str] = frozenset()) -> Folder:
-        """Enter the folders that wrap all others, up to one named in `stop`; what lies beside them is passed over."""
+        """Enter wrapper folders, up to one named in `stop`, and skip their siblings."""
         while (wrapped := self.wrapped(folder)) and folded(wrapped.name) not in stop:
             self.roles.set(wrapped, Role("wrapper"))
             for beside in self.roles.inside(folder):
                 if beside is not wrapped:
-                    self.roles.pass_over(beside, f"lies beside {listed([wrapped.shown])}, which holds the data set")
+                    self.roles.pass_over(beside, f"is next to {listed([wrapped.shown])}, which contains the data set")
             folder = wrapped
         return folder
 
     def wrapped(self, folder: Folder) -> Folder | None:
-        """Return the folder in another that holds the whole data set; None if there is none."""
+        """Return the folder in another that contains the whole data set; None if there is none."""
         inner = self.roles.inside(folder)
         if len(inner) == 1:
             return inner[0] if self._is_wrapper(folder, inner[0]) else None
@@ -46,7 +46,7 @@ class Shapes:
         return holders[0] if named or strays else None
 
     def _is_wrapper(self, folder: Folder, only: Folder) -> bool:
-        """Tell whether the only folder in another wraps the classes, and isn't one itself."""
+        """Return whether the only folder in another contains the classes and isn't one itself."""
         inner = self.roles.inside(only)
         if not inner:  # images/Abyssinian_1.jpg
             return is_wrapper(only.name) and not self.roles.split(only) and bool(prefixes(only.files))
@@ -58,12 +58,12 @@ class Shapes:
 
     def _may_be_class_or_more(self, folder: Folder) -> bool:
         inner = self.roles.inside(folder)
-        if is_date(folder.name):  # 2020/cats, and not cats/2020/05
+        if is_date(folder.name):  # 2020/cats, but not cats/2020/05
             return any(not one.name.isdigit() and not is_variant(one.name) for one in inner)
         return not is_variant(folder.name) or bool(inner)
 
     def core(self, folder: Folder) -> Folder:
-        """Return what a split holds: the folder itself, or the one of the same kind of name alone in it."""
+        """Return the folder with a split's contents: the split itself, or its only subfolder with a similar name."""
         while len(inner := self.roles.inside(folder)) == 1 and (
             folded(inner[0].name) == folded(folder.name)
             or self.roles.split(inner[0]) == self.roles.split(folder)
@@ -73,17 +73,17 @@ class Shapes:
         return folder
 
     def is_filled_split(self, folder: Folder) -> bool:
-        """Tell whether a folder is named like a split and has folders with images in it."""
+        """Return whether a folder is named like a split and contains folders with images."""
         return bool(self.roles.split(folder) and self.roles.inside(self.core(folder)))
 
     def has_splits(self, folder: Folder) -> bool:
-        """Tell whether folders of two splits or more lie in a folder, with class folders in them."""
+        """Return whether a folder contains two or more splits with class folders."""
         while len(inner := self.roles.inside(folder)) == 1 and not self.roles.split(inner[0]):
             folder = inner[0]
         return len({self.roles.split(one) for one in inner if self.is_filled_split(one)}) > 1
 
     def names_in(self, folder: Folder) -> set[str]:
-        """Name the classes that a split seems to hold, as they are compared."""
+        """Return the normalised names of a split's potential classes."""
         core = self.core(folder)
         while (wrapped := self.wrapped(core)) is not None:
             core = wrapped
@@ -91,6 +91,6 @@ class Shapes:
 
 
 def are_alike(names: Sequence[Set[str]]) -> bool:
-    """Tell whether sets of names are mostly the same: each has most of what all have together."""
+    """Return whether sets of names are mostly the same."""
     together = set().union(*names)
     return bool(together) and sum(map(len, names)) >= ALIKE * len(names) * len(together)

@@ -1,4 +1,4 @@
-"""How people name the folders of a split: a vocabulary, in any case and with any separator."""
+"""Recognition of folder names such as splits, in any case and with any separator."""
 
 import re
 import unicodedata
@@ -19,7 +19,7 @@ _NEUTRAL: Final = words(
     "dati dados dane gegevens beelden imagenes immagini imagens jeu conjunto zbior "
     "выборка данные набор ds gen datagen generator"
 ) | frozenset(SCRIPT_ENDINGS)
-"""Words beside a split's that say nothing about the class: `train_images`, `hold-out set`."""
+"""Words next to a split's that aren't part of the class: `train_images`, `hold-out set`."""
 
 _WRAPPERS: Final = words("archive download downloads repo main master input inputs root content base kaggle")
 _STRAY: Final = words(
@@ -68,7 +68,7 @@ _YEARS: Final = re.compile(r"(19|20)\d\d([-_.]?\d\d){0,2}")
 
 @cache
 def words_of(name: str) -> tuple[str, ...]:
-    """Split a folder's name into words in lower case, without accents: `01_TrainSet` is 01, train, set."""
+    """Return a folder name's words in lower case, without accents: `01_TrainSet` is 01, train, set."""
     found: list[str] = []
     for piece in _PIECES.findall(_plain(name)):
         lower = piece.casefold()
@@ -79,7 +79,7 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def _plain(name: str) -> str:
-    """Return a name without accents and in usual forms of letters, of the same length as in NFC."""
+    """Return a name without accents and letter variants, of the same length as in NFC."""
     return "".join(map(_base, unicodedata.normalize("NFC", name)))
 
 
@@ -90,22 +90,22 @@ def _base(character: str) -> str:
 
 
 def split_of(name: str) -> Split | None:
-    """Return the split that a folder's name names; None if none, or more than one: `train_test_split`."""
+    """Return the split in a folder's name; None if there is none, or several as in `train_test_split`."""
     words = words_of(name)
     named = {SPLIT_OF[word] for word in words if word in SPLIT_OF}
     if {"held", "out"} <= set(words) or {"hold", "out"} <= set(words):
         named.add("test")
     if named == {"train", "validation"} and "test" not in words:
-        return "train"  # train_val: what is trained on and chosen with
+        return "train"  # train_val: for training and model selection
     return next(iter(named)) if len(named) == 1 else None
 
 
 def paired_splits(names: Sequence[str], *, alike: bool) -> dict[str, Split]:
-    """Return the splits of names that mean some only beside each other: `tr` and `te`, `mytrain` and `mytest`.
+    """Return the splits of names that are splits only in pairs: `tr` and `te`, `mytrain` and `mytest`.
 
     Args:
-        names: those of folders that lie side by side.
-        alike: whether they hold the same folders, which makes a pair of names that have more in them than that.
+        names: of sibling folders.
+        alike: whether they contain the same folders, which allows other text in the names.
     """
     short = {name: SHORT.get("".join(words_of(name))) or split_of(name) for name in names}
     named = {name: split for name, split in short.items() if split}
@@ -128,60 +128,60 @@ def _are_short(names: Iterable[str]) -> bool:
 
 
 def is_evaluation(name: str) -> bool:
-    """Tell whether the split is named `eval` or the like: validation where another folder is the test split."""
+    """Return whether a split is named `eval` or similar, which is validation if another folder is the test split."""
     return any(word in EVALUATION for word in words_of(name))
 
 
 def rest_of(name: str) -> tuple[str, ...]:
-    """Return the words of a split's folder that are neither a split's, neutral, nor numbers: cats of `train_cats`."""
+    """Return the words of a split's name except splits, neutral words and numbers: cats in `train_cats`."""
     return tuple(w for w in words_of(name) if w not in SPLIT_OF and w not in _NEUTRAL and not w.isdigit())
 
 
 def beside_split(name: str) -> tuple[str, ...]:
-    """Return all words of a split's folder but the split's: fold, 0 of `Fold0_train`."""
+    """Return all words of a split's name except the split: fold, 0 in `Fold0_train`."""
     return tuple(word for word in words_of(name) if word not in SPLIT_OF)
 
 
 def is_fold(name: str) -> bool:
-    """Tell whether a folder is named like one of several ways to split the same images: `fold0_train`, `train_cv1`."""
+    """Return whether a folder is named like one of several splits of the same images: `fold0_train`, `train_cv1`."""
     words = words_of(name)
     return not _FOLDS.isdisjoint(words) and any(map(_is_number, words))
 
 
 def rest_label(name: str) -> str:
-    """Return the same words as they are written, as a class's name."""
+    """Return the words of `rest_of` as written, as a class name."""
     rest, text = set(rest_of(name)), unicodedata.normalize("NFC", name)
     pieces = [(found.group().casefold(), found.span()) for found in _PIECES.finditer(_plain(name))]
     return "_".join(text[start:end] for piece, (start, end) in pieces if piece in rest)
 
 
 def is_stray(name: str) -> bool:
-    """Tell whether a folder is named like what lies beside splits: `single_prediction`, `sample_images`, `docs`."""
+    """Return whether a folder has a name common next to splits: `single_prediction`, `sample_images`, `docs`."""
     return _made_of(name, _STRAY, _STRAY | _NEUTRAL)
 
 
 def is_leftover(name: str) -> bool:
-    """Tell whether a folder is named like what tools write beside a data set: `results`, `models`, `node_modules`."""
+    """Return whether a folder is named like a tool's output: `results`, `models`, `node_modules`."""
     return _made_of(name, _LEFTOVERS, _LEFTOVERS)
 
 
 def is_wrapper(name: str) -> bool:
-    """Tell whether a folder is named like one that holds a whole data set: `dataset`, `images`, `repo-main`."""
+    """Return whether a folder is named like a whole data set: `dataset`, `images`, `repo-main`."""
     return _made_of(name, _NEUTRAL | _WRAPPERS, _NEUTRAL | _WRAPPERS)
 
 
 def is_variant(name: str) -> bool:
-    """Tell whether a folder is named like a version of the same images (`augmented`) or a date (`2020`)."""
+    """Return whether a folder is named like a version of the same images (`augmented`) or a date (`2020`)."""
     return bool(_YEARS.fullmatch(name)) or _made_of(name, _VARIANTS, _VARIANTS | _NEUTRAL)
 
 
 def is_date(name: str) -> bool:
-    """Tell whether a folder is named like a year, a month or a day."""
+    """Return whether a folder is named like a year, a month or a day."""
     return bool(_YEARS.fullmatch(name))
 
 
 def is_group(name: str) -> bool:
-    """Tell whether a folder is named like one of several parts: `fold_0`, `batch-3`, `session1`."""
+    """Return whether a folder is named like one of several parts: `fold_0`, `batch-3`, `session1`."""
     words = words_of(name)
     numbers = sum(1 for _ in takewhile(_is_number, reversed(words)))
     return 0 < numbers < len(words) and words[-numbers - 1] in _GROUPS
@@ -192,7 +192,7 @@ def _is_number(word: str) -> bool:
 
 
 def are_parts(names: Sequence[str]) -> bool:
-    """Tell whether names differ in their numbers only and are those of parts: `pets_part_1`, `images_001`, `set2`."""
+    """Return whether names are those of parts and differ only in numbers: `pets_part_1`, `images_001`, `set2`."""
     stems = {tuple(word for word in words_of(name) if not _is_number(word)) for name in names}
     numbered = len(names) > 1 and all(words_of(name) and _is_number(words_of(name)[-1]) for name in names)
     stem = next(iter(stems)) if len(stems) == 1 else ()
@@ -200,42 +200,42 @@ def are_parts(names: Sequence[str]) -> bool:
 
 
 def copy_of(name: str) -> str | None:
-    """Return what a folder's name says that it is a copy of: `cats` of `cats - Copy`; None if it says nothing."""
+    """Return the original's name from that of a copy: `cats` for `cats - Copy`; None for other names."""
     found = _COPY.fullmatch(name)
     return (found["name"] or found["of"]).strip() if found else None
 
 
 def is_version(name: str) -> bool:
-    """Tell whether a folder is named like an earlier or later state of another: `old`, `main`, `backup`, `v2`."""
+    """Return whether a folder is named like a version of another: `old`, `main`, `backup`, `v2`."""
     return _made_of(name, _VERSIONS, _VERSIONS | _NEUTRAL)
 
 
 def stem_of(name: str) -> tuple[str, ...]:
-    """Return a name's words without its numbers: patient of `patient_012`; none if it has no number."""
+    """Return a name's words without its numbers: patient in `patient_012`; none if it has no number."""
     words = words_of(name)
     return tuple(word for word in words if not word.isdigit()) if any(map(str.isdigit, words)) else ()
 
 
 def is_images(name: str) -> bool:
-    """Tell whether a folder is named like the images of a data set that has labels in another."""
+    """Return whether a folder is named like the images of a data set with separate labels."""
     return bool(words_of(name)) and words_of(name)[-1] in _IMAGES
 
 
 def is_labels(name: str) -> bool:
-    """Tell whether a folder is named like the labels or masks of a data set."""
+    """Return whether a folder is named like the labels or masks of a data set."""
     return bool(words_of(name)) and words_of(name)[-1] in _LABELS
 
 
 def folded(name: str) -> str:
-    """Return a name as it is compared: NFC, without case and outer spaces."""
+    """Return a name normalised for comparison: NFC, without case and outer spaces."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
 
 
 def parse_split_names(texts: Iterable[str]) -> Mapping[str, Split | None]:
-    """Read `train=foo,test=bar` into what each folder is; `skip=foo` passes one over, which is None.
+    """Parse `train=foo,test=bar` into splits by folder; `skip=foo` becomes None.
 
     Raises:
-        ValueError: another form, or a folder named twice; says what is allowed.
+        ValueError: the form is invalid, or a folder is named twice; says what is allowed.
     """
     kinds: dict[str, Split | None] = {"train": "train", "test": "test", "skip": None}
     kinds |= dict.fromkeys(("validation", "val", "valid"), "validation")
@@ -245,12 +245,12 @@ def parse_split_names(texts: Iterable[str]) -> Mapping[str, Split | None]:
         key = folded(folder.strip().strip("/"))
         if not equals or not key or kind.strip().casefold() not in kinds:
             raise ValueError(
-                f"--split-names takes SPLIT=FOLDER pairs such as train=foo,test=bar, with train, validation, test or "
-                f"skip on the left; {part.strip()!r} isn't one."
+                f"--split-names must be SPLIT=FOLDER pairs such as train=foo,test=bar, where SPLIT is train, "
+                f"validation, test or skip: {part.strip()!r}."
             )
         split = kinds[kind.strip().casefold()]
         if named.setdefault(key, split) != split:
-            raise ValueError(f"--split-names names the folder {folder.strip()!r} twice.")
+            raise ValueError(f"--split-names has the folder {folder.strip()!r} twice.")
     return named
 
 

@@ -1,4 +1,4 @@
-"""How a data set's folders were read, as lines for people and rows for programs."""
+"""Views of how a data set's folders were read, as text lines and JSON rows."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -9,11 +9,11 @@ from catdog.data.layout.roles import Role
 from catdog.text import counted, visible
 
 CLASSES_SHOWN: Final = 5
-"""Most classes of one split that are shown to people."""
+"""Maximum classes listed per split."""
 
 
 def rows(reading: Reading) -> list[dict[str, Any]]:
-    """List what each folder was taken for, ready for JSON."""
+    """Return the role of each folder for JSON."""
     found = []
     for parts, role in sorted(reading.roles.items()):
         if parts:
@@ -25,7 +25,7 @@ def rows(reading: Reading) -> list[dict[str, Any]]:
 
 
 def lines(reading: Reading) -> list[str]:
-    """Draw the tree down to its classes: one line per folder, with what it was taken for."""
+    """Return the tree down to its classes: one line per folder, with its role."""
     return list(_below(reading.top, reading, ""))
 
 
@@ -35,7 +35,7 @@ def _below(folder: Folder, reading: Reading, indent: str) -> Iterator[str]:
     hidden = {inner.parts for inner, _ in classes[CLASSES_SHOWN:] if len(classes) > CLASSES_SHOWN + 1}
     for inner, role in known:
         if inner.parts not in hidden:
-            yield f"{indent}{visible(inner.name)}/  {_said(inner, role)}"
+            yield f"{indent}{visible(inner.name)}/  {_describe(inner, role)}"
             if role.kind != "passed over":
                 yield from _below(inner, reading, f"{indent}  ")
     if hidden:
@@ -45,13 +45,13 @@ def _below(folder: Folder, reading: Reading, indent: str) -> Iterator[str]:
         yield f"{indent}no folder is read as a class"
 
 
-def _said(folder: Folder, role: Role) -> str:
+def _describe(folder: Folder, role: Role) -> str:
     files = counted(folder.total, "file")
     split = f"{role.split} split" if role.split else ""
     if role.kind == "class":
         return f"class{f' {visible(role.label)}' if role.label else ''}{f', {split}' if split else ''}, {files}"
     if role.kind == "passed over":
-        return f"passed over, {files}: {role.why}"
-    by_name = ", classes in the files' names" if role.by_name else ""
-    what = {"wrapper": "holds the data set", "group": "holds a part", "split": split}[role.kind]
+        return f"skipped, {files}: {role.why}"
+    by_name = ", classes in the file names" if role.by_name else ""
+    what = {"wrapper": "contains the data set", "group": "contains a part", "split": split}[role.kind]
     return f"{what}{by_name}"

@@ -1,4 +1,4 @@
-"""What people call the splits of a data set, in the languages that they write: words, and what they are joined with."""
+"""Words for the splits of a data set in many languages, and words they are combined with."""
 
 from typing import Final, Literal
 
@@ -6,7 +6,7 @@ Split = Literal["train", "validation", "test"]
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the words of a text."""
+    """Return the set of words in a text."""
     return frozenset(text.split())
 
 
@@ -49,20 +49,20 @@ ENDINGS: Final = words(
     "files split ds gen datagen generator batch daten datensatz datensatze bilder bild satz menge ordner fotos foto "
     "aufnahmen donnees datos dati dados dane gegevens beelden imagenes immagini imagens выборка данные набор"
 )
-"""What is written behind a split's word without a space: `trainset`, `Trainingsdaten`, `testdatagen`."""
+"""Words appended to a split's without a space: `trainset`, `Trainingsdaten`, `testdatagen`."""
 
 SCRIPT_ENDINGS: Final = (
     *("データセット", "データ", "画像", "用", "セット", "数据集", "數據集", "数据", "數據", "图像", "圖像", "图片"),
     *("資料集", "資料", "集", "데이터셋", "데이터", "세트", "이미지", "용"),
 )
-"""The same in scripts that put no spaces between words."""
+"""The same in scripts without spaces between words."""
 
 SHORT: Final[dict[str, Split]] = {
     **dict.fromkeys(("tr", "gallery", "seen", "insample"), "train"),
     **dict.fromkeys(("va", "vl", "vd"), "validation"),
     **dict.fromkeys(("te", "ts", "query", "unseen", "outofsample"), "test"),
 }
-"""Names that mean splits only beside each other, with the same folders in them."""
+"""Names that mean splits only in pairs with the same folders in them."""
 
 CONTAINED: Final[tuple[tuple[str, Split], ...]] = (("train", "train"), ("valid", "validation"), ("test", "test"))
-"""What names of folders contain that mean splits only beside each other: `mytrain`, `mytest`."""
+"""Parts of names that mean splits only in pairs: `mytrain`, `mytest`."""

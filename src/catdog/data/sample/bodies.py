@@ -168,7 +168,7 @@ def lie(animal: Animal) -> None:
 
 
 def portrait(animal: Animal) -> None:
-    """Draw head and shoulders, to be cut by the picture's lower edge."""
+    """Draw head and shoulders, to be cut by the image's lower edge."""
     body = np.array(
         [(0.55, -2.6), (0.9, -1.9), (1.35, -0.9), (1.5, 1.2), (-1.5, 1.2), (-1.35, -0.9), (-0.9, -1.9), (-0.55, -2.6)]
     )

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 SIZES: Final = ((256, 256), (256, 192), (192, 256), (240, 240), (240, 180), (180, 240), (256, 171), (320, 240))
-"""Sizes of pictures, (width, height)."""
+"""Sizes of images, (width, height)."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """How a picture is taken.
+    """How an image is taken.
 
     Attributes:
         exposure: gain of brightness; 1 leaves it.
@@ -37,7 +37,7 @@ class Camera:
 
     @staticmethod
     def drawn(rng: np.random.Generator) -> "Camera":
-        """Draw a camera: mostly good, one picture in eight dark, blurred or coarse."""
+        """Draw a camera: mostly good, one image in eight dark, blurred or coarse."""
         bad = int(rng.integers(24))
         return Camera(
             exposure=0.42 if bad == 0 else float(np.clip(rng.normal(1.06, 0.1), 0.8, 1.3)),
@@ -50,7 +50,7 @@ class Camera:
         )
 
     def take(self, scene: Image.Image, rng: np.random.Generator) -> bytes:
-        """Return the JPEG file of a picture of a scene."""
+        """Return the JPEG file of an image of a scene."""
         if self.blur:
             scene = scene.filter(ImageFilter.BoxBlur(self.blur))
         scene = scene.point(self._curves())

@@ -62,10 +62,10 @@ def fur_tile() -> Image.Image:
 
 
 class Canvas:
-    """A picture under way. `light` is the direction in which the light travels, (x, y), of length 1."""
+    """An image under way. `light` is the direction in which the light travels, (x, y), of length 1."""
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
-        """Begin a picture of `size` (width, height) pixels, kept after supersampling."""
+        """Begin an image of `size` (width, height) pixels, kept after supersampling."""
         self.rng = rng
         self.size = size
         self.image = Image.new("RGB", (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING))
@@ -133,7 +133,7 @@ class Canvas:
         self.image.paste(layer, box[:2], mask)
 
     def _flat_shape(self, pixels: Floats, colour: Colour, edge: float) -> None:
-        """Paint a shape without shading, straight onto the picture."""
+        """Paint a shape without shading, straight onto the image."""
         pen = ImageDraw.Draw(self.image)
         pen.polygon(_listed(pixels), colour)
         if edge:
@@ -149,7 +149,7 @@ class Canvas:
         ImageDraw.Draw(self.image).line(_listed(line), colour, max(1, round(width * frame.unit)), joint="curve")
 
     def glaze(self, frame: Frame, outline: ArrayLike, colour: Colour, opacity: float, blur: float = 0.0) -> None:
-        """Lay a translucent shape over the picture, its rim softened by `blur` in the frame's unit."""
+        """Lay a translucent shape over the image, its rim softened by `blur` in the frame's unit."""
         pixels = frame.apply(outline)
         soft = blur * frame.unit
         step = max(1, int(soft / 2))
@@ -165,7 +165,7 @@ class Canvas:
         self.image.paste(colour, box, mask)
 
     def finish(self) -> Image.Image:
-        """Return the picture, shrunk to its size."""
+        """Return the image, shrunk to its size."""
         return self.image.reduce(SUPERSAMPLING)
 
     def _tufts(self, points: Floats, length: float) -> Floats:
@@ -210,7 +210,7 @@ class Canvas:
 
     @staticmethod
     def _shaded(tone: Singles, colour: Colour, step: int) -> Image.Image:
-        """Return a picture of one colour with a tone laid over it."""
+        """Return an image of one colour with a tone laid over it."""
         pixels = np.full((*tone.shape[1:], 3), colour, np.float32)
         for strength, shown in zip(tone[..., None], (darker(colour, 0.75), lighter(colour, 0.75)), strict=True):
             pixels += (np.asarray(shown, np.float32) - pixels) * strength
@@ -219,7 +219,7 @@ class Canvas:
 
     @staticmethod
     def _shade(layer: Image.Image, tone: Singles, colour: Colour, step: int) -> None:
-        """Lay a tone over a picture."""
+        """Lay a tone over an image."""
         for strength, shown in zip(tone, (darker(colour, 0.75), lighter(colour, 0.75)), strict=True):
             small = Image.fromarray((strength * 255).astype(np.uint8))
             whole = small.resize((small.width * step, small.height * step), Image.Resampling.BILINEAR)

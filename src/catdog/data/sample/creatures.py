@@ -26,7 +26,7 @@ def pick(rng: np.random.Generator, colours: tuple[Colour, ...] = BRIGHT, spread:
 
 
 def middle(canvas: Canvas, scale: tuple[float, float], *, height: float = 0.5, turn: float = 0.1) -> Frame:
-    """Return a frame near the middle of the picture, of a random size and turn, mirrored half of the time."""
+    """Return a frame near the middle of the image, of a random size and turn, mirrored half of the time."""
     rng = canvas.rng
     wide, high = (side / min(canvas.image.size) for side in canvas.image.size)
     x, y = wide / 2 + rng.normal(0, 0.06), high * height + rng.normal(0, 0.04)

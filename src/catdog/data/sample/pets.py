@@ -72,7 +72,7 @@ def _draw(canvas: Canvas, coat: Coat, build: Build, head: Head, pose: Callable[[
 
 
 def _place(canvas: Canvas, *, near: bool) -> Frame:
-    """Return where an animal stands: mostly near the middle, sometimes small, or cut by the picture's edge."""
+    """Return where an animal stands: mostly near the middle, sometimes small, or cut by the image's edge."""
     rng = canvas.rng
     wide, high = (side / min(canvas.image.size) for side in canvas.image.size)
     x = wide / 2 + float(rng.normal(0, 0.07))

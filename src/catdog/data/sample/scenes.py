@@ -1,6 +1,6 @@
 """Places behind, and things before, what is drawn: rooms, lawns, beaches, snow, streets; toys, grass, boxes.
 
-A background is drawn at the picture's own resolution and enlarged: it is softer than what stands before it, as it is
+A background is drawn at the image's own resolution and enlarged: it is softer than what stands before it, as it is
 in a photograph. Each place goes with each class, so that no background gives a class away.
 """
 
@@ -67,7 +67,7 @@ def toy(canvas: Canvas, frame: Frame) -> None:
 
 
 def foreground(canvas: Canvas) -> None:
-    """Hide a part of the picture behind grass, a box, a curtain or leaves."""
+    """Hide a part of the image behind grass, a box, a curtain or leaves."""
     rng, frame = canvas.rng, canvas.frame
     wide, high = (side / min(canvas.image.size) for side in canvas.image.size)
     kind = int(rng.integers(4))
@@ -108,7 +108,7 @@ def foreground(canvas: Canvas) -> None:
 
 
 def slope(size: tuple[int, int], top: Colour, bottom: Colour) -> Image.Image:
-    """Return a picture that goes from one colour to another downwards."""
+    """Return an image that goes from one colour to another downwards."""
     rows = np.linspace(top, bottom, size[1])[:, None].round().astype(np.uint8)
     return Image.fromarray(rows).resize(size, Image.Resampling.NEAREST)
 

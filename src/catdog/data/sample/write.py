@@ -132,7 +132,7 @@ def _other(names: list[str], seed: int) -> Iterator[_Image]:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder to write into, whose contents appear in `folder` at the end, or nowhere.
+    """Yield a hidden folder, whose contents are moved to `folder` at the end.
 
     Raises:
         DatasetError: `folder` isn't empty, or isn't a folder.
@@ -148,10 +148,10 @@ def _new_folder(folder: Path) -> Iterator[Path]:
             new.mkdir()
             yield new
             if not exists:
-                _require_empty(folder)  # somebody else may have made it meanwhile
+                _require_empty(folder)  # it may have been created meanwhile
             _move(new, folder)
     except BaseException:
-        with suppress(OSError):  # somebody else has put something there
+        with suppress(OSError):  # not empty any more
             for path in made:
                 path.rmdir()
         raise

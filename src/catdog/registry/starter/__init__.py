@@ -12,7 +12,7 @@ from typing import Final
 from filelock import FileLock
 
 from catdog.errors import StoreError
-from catdog.features.backbone import read_info, settle
+from catdog.features.backbone import move_into_place, read_info
 from catdog.registry.store import ModelStore, ModelVersion
 from catdog.storage.files import sync_folder, sync_tree
 
@@ -27,7 +27,7 @@ def install_backbone(models_dir: Path) -> Path:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
-            settle(Path(shutil.copytree(BUNDLE / "backbone", Path(temporary) / info.id)), folder)
+            move_into_place(Path(shutil.copytree(BUNDLE / "backbone", Path(temporary) / info.id)), folder)
     return folder
 
 

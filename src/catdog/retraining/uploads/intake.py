@@ -25,7 +25,7 @@ from catdog.retraining.uploads.storage import MISSING, Upload, UploadStorage, no
 from catdog.settings import Settings
 from catdog.storage import database, tables
 from catdog.storage.contention import BUSY, why_no_database
-from catdog.storage.files import telling_a_full_disk, write_atomically
+from catdog.storage.files import disk_full_errors, write_atomically
 from catdog.text import counted
 from catdog.types import UploadState
 
@@ -254,6 +254,6 @@ def _require_room(storage: UploadStorage, size: int) -> None:
 
 
 def _write(path: Path, data: bytes, storage: UploadStorage) -> None:
-    with telling_a_full_disk(len(data)):
+    with disk_full_errors(len(data)):
         storage.make_folder(path.parent)
         write_atomically(path, data)

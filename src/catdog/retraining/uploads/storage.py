@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, Row, Select, case, func, select, upda
 from catdog.errors import DatabaseBusyError, UploadNotFoundError
 from catdog.settings import Settings
 from catdog.storage import database, tables
-from catdog.storage.contention import BRIEF_SECONDS, BUSY, MOVING_SECONDS, Patience
+from catdog.storage.contention import BRIEF_SECONDS, BUSY, MOVING_SECONDS, WaitLimit
 from catdog.storage.files import sync_folder
 from catdog.types import UploadState
 
@@ -86,11 +86,11 @@ class Upload:
 class UploadStorage:
     """The files and rows of the uploads. Hold the lock while calling a method that changes something."""
 
-    def __init__(self, settings: Settings, engine: Engine, patience: Patience | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine, patience: WaitLimit | None = None) -> None:
         self.settings = settings
         self.engine = engine
         self.root = settings.retrain_dir
-        self._patience = patience or Patience()
+        self._patience = patience or WaitLimit()
         self._lock_path = self.root / ".lock"
 
     @contextlib.contextmanager

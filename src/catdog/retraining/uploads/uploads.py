@@ -39,7 +39,7 @@ from catdog.retraining.uploads.storage import (
 )
 from catdog.settings import Settings
 from catdog.storage import database, tables
-from catdog.storage.contention import Patience
+from catdog.storage.contention import WaitLimit
 from catdog.text import counted
 
 _UNUSED: Final = {"removed": "It was removed.", "pending": "It awaits confirmation."}
@@ -48,7 +48,7 @@ _UNUSED: Final = {"removed": "It was removed.", "pending": "It awaits confirmati
 class Uploads:
     """The images for retraining; safe for use by several threads and processes."""
 
-    def __init__(self, settings: Settings, engine: Engine, patience: Patience | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine, patience: WaitLimit | None = None) -> None:
         self.settings = settings
         self.storage = UploadStorage(settings, engine, patience)
         self._store = ModelStore(settings.models_dir)
@@ -56,7 +56,7 @@ class Uploads:
 
     @classmethod
     def open(
-        cls, settings: Settings, engine: Engine, patience: Patience | None = None, *, first: Patience | None = None
+        cls, settings: Settings, engine: Engine, patience: WaitLimit | None = None, *, first: WaitLimit | None = None
     ) -> "Uploads":
         """Repair the uploads of a home folder and return them; for the start of a process.
 

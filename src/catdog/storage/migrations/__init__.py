@@ -1,1 +1,1 @@
-"""Alembic's revisions of the tables in `catdog.storage.database`."""
+"""Alembic revisions of the tables in `catdog.storage.tables`."""

@@ -1,4 +1,4 @@
-"""Run revisions on the connection that `catdog.storage.database` hands over."""
+"""Run revisions on the connection passed by `catdog.storage.database`."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from catdog.storage.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    render_as_batch=True,  # SQLite cannot alter most of a table in place
+    render_as_batch=True,  # SQLite can't alter most of a table in place
 )
 with context.begin_transaction():
     context.run_migrations()

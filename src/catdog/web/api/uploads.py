@@ -14,7 +14,7 @@ from catdog.monitoring.counts import Counts
 from catdog.retraining.uploads import review
 from catdog.retraining.uploads.uploads import Uploads
 from catdog.settings import Settings
-from catdog.storage.contention import FIRST_SECONDS, OPENING, Opening, Patience
+from catdog.storage.contention import FIRST_SECONDS, OPENING, Opening, WaitLimit
 from catdog.text import counted
 from catdog.web.api import uploads_schemas as shapes
 from catdog.web.api.predict import Document
@@ -51,8 +51,8 @@ def uploads() -> Uploads:
 
 def _open(settings: Settings, counted: Counts) -> Uploads:
     engine = counted.engine()
-    first = Patience(FIRST_SECONDS)  # another process may be repairing them
-    return Uploads.open(settings, engine, Patience(LOCK_SECONDS), first=first)
+    first = WaitLimit(FIRST_SECONDS)  # another process may be repairing them
+    return Uploads.open(settings, engine, WaitLimit(LOCK_SECONDS), first=first)
 
 
 @collect.post("/retrain/upload")

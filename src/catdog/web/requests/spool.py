@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, cast
 
-from catdog.storage.files import telling_a_full_disk
+from catdog.storage.files import disk_full_errors
 
 
 class Spool:
@@ -60,7 +60,7 @@ class _Part(io.RawIOBase):
     def write(self, data: Any) -> int:
         view = memoryview(data)
         written = 0
-        with telling_a_full_disk(len(view)):
+        with disk_full_errors(len(view)):
             while written < len(view):
                 written += os.pwrite(self._descriptor, view[written:], self._start + self._length + written)
         self._length += written

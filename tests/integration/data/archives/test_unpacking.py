@@ -1,4 +1,4 @@
-"""Archives as people have them are read; those made to cost much are refused before they do."""
+"""Archives from the wild are read; those made to exhaust memory or disk are rejected."""
 
 import bz2
 import gzip
@@ -37,7 +37,7 @@ WHOLE = {"train": {"cats": 3, "dogs": 3}}
 
 
 def upload(home: Settings, data: bytes) -> Added:
-    """Upload an archive as pictures of cats."""
+    """Upload an archive as images of cats."""
     engine = open_database(home)
     try:
         return Uploads(home, engine).add([("x.zip", data)], "cats")
@@ -84,14 +84,14 @@ READ: dict[str, Callable[[Path], bytes]] = {
 
 
 @pytest.mark.parametrize("case", READ)
-def test_a_zip_as_people_have_it_is_imported(settings: Settings, tmp_path: Path, case: str) -> None:
+def test_common_zips_are_imported(settings: Settings, tmp_path: Path, case: str) -> None:
     (tmp_path / "x.zip").write_bytes(READ[case](tmp_path))
     result = import_pictures(tmp_path / "x.zip", settings)
     assert (result.added, result.rejected) == (WHOLE, ())
 
 
 @pytest.mark.parametrize("case", READ)
-def test_a_zip_as_people_have_it_is_uploaded(home: Settings, tmp_path: Path, case: str) -> None:
+def test_common_zips_are_uploaded(home: Settings, tmp_path: Path, case: str) -> None:
     added = upload(home, READ[case](tmp_path))
     assert (added.accepted, added.rejected) == (6, [])
 
@@ -117,17 +117,17 @@ def lists_a_million(_: Path) -> bytes:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], bytes], str]] = {
-    "cut in half": (lambda path: plain(path)[: len(plain(path)) // 2], "broken off"),
-    "without its last bytes": (lambda path: plain(path)[:-5], "broken off"),
+    "cut in half": (lambda path: plain(path)[: len(plain(path)) // 2], "truncated"),
+    "without its last bytes": (lambda path: plain(path)[:-5], "truncated"),
     "encrypted": (encrypted, "encrypted"),
-    "in parts": (in_parts, "several parts"),
-    "first of several parts": (lambda path: b"PK\7\x08" + plain(path)[:300], "several parts"),
+    "in parts": (in_parts, "split archive"),
+    "first of several parts": (lambda path: b"PK\7\x08" + plain(path)[:300], "split archive"),
     **{
         name: (lambda path, method=method: with_method(plain(path), method), name)  # type: ignore[misc]
         for name, method in {"bzip2": 12, "LZMA": 14, "Deflate64": 9, "zstd": 93, "xz": 95, "method 77": 77}.items()
     },
     "overlapping": (lambda _: overlapping_zip(encode(draw("cat", 1), "PNG"), 250), "overlap"),
-    "lists a million": (lists_a_million, "too many files|list"),
+    "lists a million": (lists_a_million, "500,000 files|too many files"),
     "damaged list": (lambda path: plain(path).replace(b"PK\1\2", b"PK\1\3"), "damaged"),
     "list said to be larger": (lambda path: plain(path)[:-10] + b"\xff\xff\xff\x7f" + plain(path)[-6:], "list|damaged"),
     "RAR": (lambda _: b"Rar!\x1a\7\1\0" + bytes(50), "RAR"),
@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Callable[[Path], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_an_archive_that_is_not_read_is_refused_with_the_reason_and_leaves_nothing(
+def test_an_unsupported_archive_is_rejected_with_the_reason_and_leaves_nothing(
     settings: Settings, tmp_path: Path, case: str
 ) -> None:
     make, reason = REFUSED[case]
@@ -149,9 +149,7 @@ def test_an_archive_that_is_not_read_is_refused_with_the_reason_and_leaves_nothi
 
 
 @pytest.mark.parametrize("case", [*REFUSED, "bomb"])
-def test_an_archive_that_is_not_read_is_refused_as_an_upload_with_the_reason(
-    home: Settings, tmp_path: Path, case: str
-) -> None:
+def test_an_unsupported_upload_is_rejected_with_the_reason(home: Settings, tmp_path: Path, case: str) -> None:
     make, reason = (bomb, "would unpack to") if case == "bomb" else REFUSED[case]
     added = upload(home, make(tmp_path))
     assert added.accepted == 0
@@ -169,7 +167,7 @@ def test_a_bomb_is_not_unpacked_by_an_import(
 
 
 @pytest.mark.parametrize("name", ["train.zip", "train.tar.gz", "train.rar", "train.7z"])
-def test_an_archive_in_an_archive_is_named(settings: Settings, home: Settings, tmp_path: Path, name: str) -> None:
+def test_a_nested_archive_is_reported(settings: Settings, home: Settings, tmp_path: Path, name: str) -> None:
     inner = {
         "train.zip": plain(tmp_path),
         "train.tar.gz": write_plain_tar(tmp_path / "t.tar.gz", PETS, "w:gz").read_bytes(),
@@ -183,21 +181,21 @@ def test_an_archive_in_an_archive_is_named(settings: Settings, home: Settings, t
     assert reasons[f"x.zip/{name}"].startswith("It is an archive itself")
 
 
-def test_a_folder_with_nothing_but_archives_names_them(settings: Settings, tmp_path: Path) -> None:
+def test_archives_in_a_folder_are_reported(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "pets").mkdir()
     write_plain_zip(tmp_path / "pets" / "train.zip", PETS)
     with pytest.raises(DatasetError, match=r"train\.zip: It is an archive itself"):
         import_pictures(tmp_path / "pets", settings)
 
 
-def test_an_empty_archive_is_said_to_be_empty(settings: Settings, home: Settings, tmp_path: Path) -> None:
+def test_an_empty_archive_is_reported_as_empty(settings: Settings, home: Settings, tmp_path: Path) -> None:
     for archive in (write_plain_zip(tmp_path / "x.zip", {}), write_plain_tar(tmp_path / "x.tar", {})):
         with pytest.raises(DatasetError, match="is empty"):
             import_pictures(archive, settings)
     assert "empty" in upload(home, (tmp_path / "x.zip").read_bytes()).rejected[0].reason
 
 
-def test_pictures_of_one_name_are_all_kept(settings: Settings, home: Settings, tmp_path: Path) -> None:
+def test_images_with_the_same_name_are_all_kept(settings: Settings, home: Settings, tmp_path: Path) -> None:
     other, third = encode(draw("cat", 77), "PNG"), encode(draw("cat", 78), "PNG")
     archive = write_plain_zip(tmp_path / "x.zip", {**PETS, "../cats/0.png": other})
     with zipfile.ZipFile(archive, "a") as zipped, pytest.warns(UserWarning, match="Duplicate"):
@@ -218,7 +216,7 @@ def test_pictures_of_one_name_are_all_kept(settings: Settings, home: Settings, t
     ],
 )
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_names_without_a_mark_of_their_encoding_are_read(
+def test_names_of_undeclared_encoding_are_decoded(
     settings: Settings, tmp_path: Path, encoding: str, cats: str, dogs: str, kind: str
 ) -> None:
     raw = {"XXXX": cats.encode(encoding), "YYYY": dogs.encode(encoding)}
@@ -237,7 +235,7 @@ def test_names_without_a_mark_of_their_encoding_are_read(
 
 
 def write_zip_of_raw_names(path: Path, members: dict[str, bytes], raw: dict[str, bytes]) -> Path:
-    """Write a zip, and put other bytes in the place of the first four of each name."""
+    """Write a zip, replacing the first four bytes of each name."""
     local, central = b"", b""
     for name, data in members.items():
         stored = raw[name[:4]] + name[4:].encode()
@@ -256,35 +254,33 @@ def write_zip_of_raw_names(path: Path, members: dict[str, bytes], raw: dict[str,
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.6])
-def test_a_tar_that_is_broken_off_is_said_to_be(settings: Settings, tmp_path: Path, mode: str, share: float) -> None:
+def test_a_truncated_tar_is_reported(settings: Settings, tmp_path: Path, mode: str, share: float) -> None:
     archive = write_plain_tar(tmp_path / "x.tar", PETS, mode)
     data = archive.read_bytes()
     archive.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(DatasetError, match="broken off"):
+    with pytest.raises(DatasetError, match="truncated"):
         import_pictures(archive, settings)
     assert list(settings.data_dir.iterdir()) == []
 
 
-def test_a_tar_with_a_damaged_header_in_its_middle_is_not_taken_for_a_whole_one(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_tar_with_a_damaged_header_is_not_treated_as_complete(settings: Settings, tmp_path: Path) -> None:
     archive = write_plain_tar(tmp_path / "x.tar", PETS)
     data = bytearray(archive.read_bytes())
     at = data.find(b"dogs/1.png")
     data[at : at + 5] = b"\xff" * 5
     archive.write_bytes(data)
-    with pytest.raises(DatasetError, match="broken off or damaged after 4 entries"):
+    with pytest.raises(DatasetError, match="truncated or damaged after 4 entries"):
         import_pictures(archive, settings)
 
 
-def test_an_xz_that_asks_for_much_memory_is_refused(settings: Settings, tmp_path: Path) -> None:
+def test_an_xz_that_needs_too_much_memory_is_rejected(settings: Settings, tmp_path: Path) -> None:
     archive = write_plain_tar(tmp_path / "x.tar", PETS)
     archive.write_bytes(greedy_xz(archive.read_bytes()))
     with pytest.raises(DatasetError, match="128 MiB of memory"):
         import_pictures(archive, settings)
 
 
-def test_several_xz_streams_behind_one_another_are_one_tar(settings: Settings, tmp_path: Path) -> None:
+def test_consecutive_xz_streams_are_one_tar(settings: Settings, tmp_path: Path) -> None:
     data = write_plain_tar(tmp_path / "x.tar", PETS).read_bytes()
     half = len(data) // 2
     (tmp_path / "x.tar.xz").write_bytes(lzma.compress(data[:half]) + bytes(8) + lzma.compress(data[half:]) + bytes(4))
@@ -299,25 +295,25 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("case", FLOODS)
-def test_a_tar_whose_headers_are_large_is_refused(settings: Settings, tmp_path: Path, case: str) -> None:
+def test_a_tar_with_large_headers_is_rejected(settings: Settings, tmp_path: Path, case: str) -> None:
     kind, content = FLOODS[case]
     start = header("x", len(content), kind) + content + bytes(-len(content) % 512)
     whole = start + write_plain_tar(tmp_path / "x.tar", PETS).read_bytes()
     (tmp_path / "x.tar").write_bytes(bz2.compress(whole))
-    with pytest.raises(DatasetError, match=r"headers .* take more than 1,048,576 bytes"):
+    with pytest.raises(DatasetError, match=r"headers .* have more than 1,048,576 bytes"):
         import_pictures(tmp_path / "x.tar", settings)
 
 
-def test_headers_that_follow_one_another_without_end_are_refused(settings: Settings, tmp_path: Path) -> None:
+def test_endless_headers_are_rejected(settings: Settings, tmp_path: Path) -> None:
     record = b"30 comment=aaaaaaaaaaaaaaaaaa\n"
     one = header("x", len(record), tarfile.XHDTYPE) + record + bytes(512 - len(record))
     whole = one * 20_000 + write_plain_tar(tmp_path / "x.tar", PETS).read_bytes()
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(whole))
-    with pytest.raises(DatasetError, match=r"headers|broken off or damaged"):
+    with pytest.raises(DatasetError, match=r"headers|truncated or damaged"):
         import_pictures(tmp_path / "x.tar.gz", settings)
 
 
-def test_a_map_of_a_sparse_file_without_end_is_refused(settings: Settings, tmp_path: Path) -> None:
+def test_an_endless_map_of_a_sparse_file_is_rejected(settings: Settings, tmp_path: Path) -> None:
     entry = bytearray(header("cats/0.png", 0, tarfile.GNUTYPE_SPARSE))
     entry[386 : 386 + 24] = b"00000000000\x0000000001000\0"
     entry[482] = 1  # more of the map follows
@@ -329,26 +325,22 @@ def test_a_map_of_a_sparse_file_without_end_is_refused(settings: Settings, tmp_p
         import_pictures(tmp_path / "x.tar.gz", settings)
 
 
-def test_a_tar_that_grows_without_end_is_refused(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether its bytes are pictures, or only passed over."""
+def test_a_tar_bomb_is_rejected(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its bytes are read or skipped."""
     monkeypatch.setattr(unpacking, "FREE_BYTES", 2**20)
     archive = write_plain_tar(tmp_path / "x.tar.bz2", {"notes": bytes(300 * 2**20), **PETS}, "w:bz2")
-    with pytest.raises(DatasetError, match="unpacks to more bytes"):
+    with pytest.raises(DatasetError, match="unpacks to too many bytes"):
         import_pictures(archive, settings)
 
 
-def test_more_entries_than_are_read_are_refused(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_entries_are_rejected(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "MAX_MEMBERS", 5)
     for archive in (write_plain_zip(tmp_path / "x.zip", PETS), write_plain_tar(tmp_path / "x.tar", PETS)):
-        with pytest.raises(DatasetError, match="too many"):
+        with pytest.raises(DatasetError, match=r"more than 5 "):
             import_pictures(archive, settings)
 
 
-def test_an_upload_keeps_what_came_before_a_damaged_picture(home: Settings, tmp_path: Path) -> None:
+def test_an_upload_keeps_images_before_a_damaged_one(home: Settings, tmp_path: Path) -> None:
     data = plain(tmp_path)
     add_drawings(home, "cat", 1)
     damaged = data.replace(PETS["dogs/0.png"], PETS["dogs/0.png"][:-1] + b"X")
@@ -361,7 +353,7 @@ def test_an_upload_keeps_what_came_before_a_damaged_picture(home: Settings, tmp_
 
 
 def linked_tar(path: Path, links: dict[str, tuple[bytes, str]], *, first: bool = False) -> Path:
-    """Write a tar of the pets and of links, name -> kind and target, which come first or last."""
+    """Write a tar of the pets and of links (name -> kind and target), which come first or last."""
     with tarfile.open(path, "w") as tar:
         for name in (*links, *PETS) if first else (*PETS, *links):
             entry = tarfile.TarInfo(name)
@@ -387,7 +379,7 @@ def linked_zip(path: Path, links: dict[str, str]) -> Path:
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("kind", ["hard", "symbolic", "chain"])
-def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path, kind: str, first: bool) -> None:
+def test_links_in_a_tar_become_files(tmp_path: Path, kind: str, first: bool) -> None:
     links = {
         f"test/{name}": (tarfile.LNKTYPE, name) if kind == "hard" else (tarfile.SYMTYPE, f"../../{name}")
         for name in PETS
@@ -402,7 +394,7 @@ def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path, kind: st
         assert (unpacked / name).read_bytes() == PETS[name.split("/", 1)[1]]
 
 
-def test_a_split_that_is_links_is_not_lost(settings: Settings, tmp_path: Path) -> None:
+def test_a_split_of_links_is_imported(settings: Settings, tmp_path: Path) -> None:
     links = {f"test/{name}": (tarfile.LNKTYPE, f"train/{name}") for name in PETS}
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         for name, data in PETS.items():
@@ -421,7 +413,7 @@ LOST = {"cats/out.png": "/etc/passwd", "cats/up.png": "../../x", "cats/none.png"
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_links_that_lead_to_no_file_of_the_archive_are_named(settings: Settings, tmp_path: Path, kind: str) -> None:
+def test_broken_links_are_reported(settings: Settings, tmp_path: Path, kind: str) -> None:
     loop = {"cats/a.png": "b.png", "cats/b.png": "a.png"}
     if kind == "tar":
         links = {name: (tarfile.SYMTYPE, target) for name, target in {**LOST, **loop}.items()}
@@ -434,7 +426,7 @@ def test_links_that_lead_to_no_file_of_the_archive_are_named(settings: Settings,
     assert lost == {*LOST, *loop, "cats/hard.png"}
 
 
-def test_links_in_a_zip_are_the_files_that_they_lead_to(settings: Settings, home: Settings, tmp_path: Path) -> None:
+def test_links_in_a_zip_become_files(settings: Settings, home: Settings, tmp_path: Path) -> None:
     archive = linked_zip(tmp_path / "x.zip", {f"cats/l{i}.png": f"../cats/{i}.png" for i in range(3)})
     result = import_pictures(archive, settings)
     assert (result.rejected, result.added, result.duplicates) == ((), WHOLE, 3)
@@ -442,7 +434,7 @@ def test_links_in_a_zip_are_the_files_that_they_lead_to(settings: Settings, home
     assert (added.accepted, added.duplicates, added.rejected) == (6, 3, [])
 
 
-def test_links_that_stand_for_too_many_bytes_are_refused(
+def test_links_to_too_many_bytes_are_rejected(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unpacking, "FREE_BYTES", 2**10)
@@ -450,7 +442,7 @@ def test_links_that_stand_for_too_many_bytes_are_refused(
     links = {f"cats/l{i}.png": (tarfile.LNKTYPE, "cats/0.png") for i in range(500)}
     data = max(PETS.values(), key=len)
     monkeypatch.setitem(PETS, "cats/0.png", data * 20)
-    with pytest.raises(DatasetError, match="links stand for more bytes"):
+    with pytest.raises(DatasetError, match="its links lead to are too large"):
         import_pictures(linked_tar(tmp_path / "x.tar", links), settings)
 
 
@@ -462,16 +454,16 @@ NO_ARCHIVES = {
     "upper.tar.gz": (b"<HTML><BODY>404", "It is a web page, not an archive"),
     "error.zip": (b'{"error": "not found"}', "It is text, not an archive"),
     "pointer.zip": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
-    "noise.zip": (bytes(range(255, 0, -1)) * 9, "begins as no zip or tar"),
-    "zeros.zip": (bytes(5000), "begins as no zip or tar"),
-    "pets.zip.002": (bytes(range(255, 0, -1)) * 9, "several parts. Join them first: cat pets.zip.* > pets.zip"),
-    "pets.zip.001": (b"PK\x03\x04" + bytes(range(255, 0, -1)) * 9, "several parts"),
-    "pets.tar.gz.01": (b"PK\x03\x04" + bytes(900), "several parts"),
+    "noise.zip": (bytes(range(255, 0, -1)) * 9, "isn't a zip or tar"),
+    "zeros.zip": (bytes(5000), "isn't a zip or tar"),
+    "pets.zip.002": (bytes(range(255, 0, -1)) * 9, "split archive. Join the parts first: cat pets.zip.* > pets.zip"),
+    "pets.zip.001": (b"PK\x03\x04" + bytes(range(255, 0, -1)) * 9, "split archive"),
+    "pets.tar.gz.01": (b"PK\x03\x04" + bytes(900), "split archive"),
 }
 
 
 @pytest.mark.parametrize("name", NO_ARCHIVES)
-def test_what_is_called_an_archive_and_is_none_is_told_as_what_it_is(
+def test_a_file_that_only_looks_like_an_archive_is_identified(
     settings: Settings, home: Settings, tmp_path: Path, name: str
 ) -> None:
     content, reason = NO_ARCHIVES[name]
@@ -485,7 +477,7 @@ def test_what_is_called_an_archive_and_is_none_is_told_as_what_it_is(
 
 
 @pytest.mark.parametrize("size", [600, 5120, 10_240, 2**21])
-def test_a_file_that_begins_with_zeros_is_no_tar(home: Settings, size: int) -> None:
+def test_a_file_beginning_with_zeros_is_not_a_tar(home: Settings, size: int) -> None:
     for content in (bytes(size), bytes(size) + b"a movie" * 100):
         engine = open_database(home)
         (refused,) = Uploads(home, engine).add([("movie.jpg", content)], "cats").rejected
@@ -493,10 +485,10 @@ def test_a_file_that_begins_with_zeros_is_no_tar(home: Settings, size: int) -> N
         assert "tar" not in refused.reason.replace("start", "")
 
 
-def test_why_an_archive_holds_no_pictures_is_said_without_contradiction(settings: Settings, tmp_path: Path) -> None:
+def test_the_reason_for_an_archive_without_images_is_consistent(settings: Settings, tmp_path: Path) -> None:
     cases = {
-        "It holds 1 file that cannot be used: none is a picture": {"readme.txt": b"hello"},
-        "the images lie in no class folder": {"0.png": PETS["cats/0.png"], "1.png": PETS["dogs/0.png"]},
+        "It has 1 unusable file; none is an image": {"readme.txt": b"hello"},
+        "the images aren't in class folders": {"0.png": PETS["cats/0.png"], "1.png": PETS["dogs/0.png"]},
     }
     for reason, members in cases.items():
         with pytest.raises(DatasetError, match=reason) as refused:
@@ -504,5 +496,5 @@ def test_why_an_archive_holds_no_pictures_is_said_without_contradiction(settings
         assert "is empty" not in str(refused.value)
 
 
-def test_a_picture_that_is_called_a_zip_is_a_picture(home: Settings) -> None:
+def test_an_image_named_like_a_zip_is_an_image(home: Settings) -> None:
     assert upload(home, PETS["cats/0.png"]).accepted == 1

@@ -1,4 +1,4 @@
-"""Folders as people have them: what each tree is read as. Names only; no image is drawn."""
+"""How trees of folders from the wild are read, by names only."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from catdog.errors import DatasetError
 
 PETS = ("cats", "dogs")
 Expected = dict[str, set[str]]
-"""Split -> the classes that have files in it; the split is "" where none is named."""
+"""Classes with files by split; "" if there is no split."""
 
 
 def tree(*branches: str) -> list[str]:
-    """Write out `{train,test}/{cats,dogs}` as three files in each folder; `x/` is a folder without any."""
+    """Expand `{train,test}/{cats,dogs}` to three files in each folder; `x/` is an empty folder."""
     files: list[str] = []
     for branch in branches:
         if branch.endswith("/"):
@@ -310,7 +310,7 @@ SPOKEN = [
 @pytest.mark.parametrize("below", ["cats,dogs", "0,1,2,3"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize("names", SPOKEN)
-def test_splits_are_known_in_languages_that_people_write(names: str, form: Literal["NFC", "NFD"], below: str) -> None:
+def test_splits_are_recognised_in_many_languages(names: str, form: Literal["NFC", "NFD"], below: str) -> None:
     one, other = unicodedata.normalize(form, names).split("|")
     reading = found(read(tree(f"{{{one},{other}}}/{{{below}}}")))
     assert "train" in reading
@@ -320,13 +320,13 @@ def test_splits_are_known_in_languages_that_people_write(names: str, form: Liter
 
 
 @pytest.mark.parametrize("word", sorted(SPLIT_OF))
-def test_every_word_of_the_vocabulary_is_known_alone_and_in_names(word: str) -> None:
+def test_every_word_of_the_vocabulary_is_recognised_alone_and_in_names(word: str) -> None:
     names = (word, word.upper(), f"01_{word}", f"{word} (2)")
     assert [split_of(name) for name in names] == [SPLIT_OF[word]] * len(names)
 
 
 @pytest.mark.parametrize("names", [*SPOKEN, "tr|te", "mytrain|mytest", "traindatagen|testdatagen", "pettrain|petvalid"])
-def test_splits_without_classes_are_no_classes_in_any_language(names: str) -> None:
+def test_splits_without_classes_are_rejected_in_any_language(names: str) -> None:
     with pytest.raises(DatasetError, match="look like splits"):
         read(tree(*names.split("|")))
 
@@ -339,7 +339,7 @@ BELOW = [
 
 @pytest.mark.parametrize("name", BELOW)
 @pytest.mark.parametrize("wrapper", ["", "archive/", "a/b/"])
-def test_the_layout_that_a_remark_names_reads_the_level_below(name: str, wrapper: str) -> None:
+def test_the_layout_in_a_remark_reads_the_level_below(name: str, wrapper: str) -> None:
     files = [f"{wrapper}{file}" for file in TREES[name][0]]
     reading = read(files)
     (named,) = {said.split("--layout '")[1].split("'")[0] for said in reading.remarks}
@@ -356,21 +356,21 @@ def test_options_in_remarks_are_quoted_for_a_shell(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_trees_as_people_have_them(name: str) -> None:
+def test_common_trees(name: str) -> None:
     files, expected = TREES[name]
     assert found(read(files)) == expected
 
 
 @pytest.mark.parametrize("name", [name for name, (files, _) in TREES.items() if files])
-def test_a_wrapper_more_changes_nothing(name: str) -> None:
+def test_another_wrapper_changes_nothing(name: str) -> None:
     files, expected = TREES[name]
     if name not in ("dates within one class",):
         assert found(read(f"archive/{file}" for file in files)) == expected
 
 
 REFUSED = {
-    "splits without classes": (tree("{train,test}"), "look like splits, but hold no class folders"),
-    "a split without classes": (tree("train"), "train/ looks like splits, but holds no class folders"),
+    "splits without classes": (tree("{train,test}"), "look like splits but have no class folders"),
+    "a split without classes": (tree("train"), "train/ looks like splits but has no class folders"),
     "with a folder of samples": (tree("train", "sample_images"), "looks like splits"),
     "with one stray more": (tree("{train,test,other}"), "look like splits"),
     "wrapped": (tree("data/data/{Training Data,Testing Data}"), "look like splits"),
@@ -378,7 +378,7 @@ REFUSED = {
     "names of a camera": ([f"{s}/IMG_{i}.jpg" for s in ("train", "test") for i in range(9)], "look like splits"),
     "YOLO": (tree("{images,labels}/{train,val}"), "object detection"),
     "YOLO, splits first": (tree("{train,valid}/{images,labels}"), "object detection"),
-    "YOLO as it is, labels passed over": ([*tree("images/{train,val}"), "labels/train/", "labels/val/"], "object det"),
+    "YOLO as it is, labels skipped": ([*tree("images/{train,val}"), "labels/train/", "labels/val/"], "object det"),
     "segmentation": (tree("{train,test}/{images,masks}"), "object detection or segmentation"),
     "folds without classes": (tree("fold_{0,1,2}"), "such as folds"),
     "batches": (tree("batch{1,2}"), "parts of one data set"),
@@ -390,13 +390,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_folders_without_classes_are_refused_with_a_way_out(name: str) -> None:
+def test_folders_without_classes_are_rejected_with_advice(name: str) -> None:
     files, message = REFUSED[name]
     with pytest.raises(DatasetError, match=rf"{message}.*--layout classes"):
         read(files)
 
 
-def test_labels_beside_images_alone_become_no_class() -> None:
+def test_labels_next_to_images_are_not_a_class() -> None:
     reading = read(tree("{images,masks}"))
     assert passed_over(reading) == {"masks"}
     assert len(found(reading).get("", set())) < 2
@@ -423,12 +423,12 @@ PASSED_OVER = {
 
 
 @pytest.mark.parametrize("name", PASSED_OVER)
-def test_what_is_passed_over_is_said(name: str) -> None:
+def test_skipped_folders_are_reported(name: str) -> None:
     reading = read(TREES[name][0])
     assert passed_over(reading) == PASSED_OVER[name]
     for folder in PASSED_OVER[name]:
-        assert any(remark.startswith(f"{folder}/ is passed over: ") for remark in reading.remarks)
-        assert any("passed over" in line and f"{folder.split('/')[-1]}/" in line for line in lines(reading))
+        assert any(remark.startswith(f"{folder}/ is skipped: ") for remark in reading.remarks)
+        assert any("skipped, " in line and f"{folder.split('/')[-1]}/" in line for line in lines(reading))
         assert {"folder": folder, "read_as": "passed over"}.items() <= next(
             row for row in rows(reading) if row["folder"] == folder
         ).items()
@@ -450,37 +450,37 @@ def test_what_is_passed_over_is_said(name: str) -> None:
         ("a hierarchy", "--layout '*/classes'"),
         ("numbers from 1 within classes", "--layout '*/classes'"),
         ("patients that have one class each", "--layout '*/classes'"),
-        ("breeds in one split only", "train/cats/, train/dogs/ hold the same folders"),
+        ("breeds in one split only", "train/cats/, train/dogs/ have the same subfolders"),
         ("a stray name", "--split-names skip=docs"),
         ("copies of classes", "--split-names 'skip=cats - Copy'"),
         ("old and new", "--layout classes"),
         ("main and backup", "--layout classes"),
-        ("sets in names of splits", "are joined"),
-        ("cameras of splits", "are joined"),
-        ("letters that aren't shown", "look the same"),
-        ("the classes again beside them", "holds the folders beside it again"),
+        ("sets in names of splits", "are merged"),
+        ("cameras of splits", "are merged"),
+        ("letters that aren't shown", "differ only in invisible characters"),
+        ("the classes again beside them", "contains copies of the folders next to it"),
         ("patients", "--layout classes"),
         ("a class called test", "--split-names skip=test"),
         ("folds", "--layout classes"),
         ("the same folders within classes", "--layout '*/classes'"),
         ("versions of many classes", "--layout classes"),
-        ("dogs against cats", "from the files' names: cat, dog"),
-        ("spellings in two splits", "differ in case only"),
+        ("dogs against cats", "from the file names: cat, dog"),
+        ("spellings in two splits", "differ only in case"),
         ("not UTF-8", "isn't UTF-8"),
-        ("split and class in one name", "split and class together"),
+        ("split and class in one name", "read as split and class"),
         ("words of splits in names of classes", "--split-names skip=test_tube"),
     ],
 )
-def test_where_two_readings_are_possible_it_is_said(name: str, remark: str) -> None:
+def test_ambiguous_readings_are_reported(name: str, remark: str) -> None:
     assert any(remark in said for said in read(TREES[name][0]).remarks), read(TREES[name][0]).remarks
 
 
 @pytest.mark.parametrize("name", ["splits", "classes alone", "three splits", "two wrappers", "Intel, flat", "numbers"])
-def test_what_is_clear_needs_no_remark(name: str) -> None:
+def test_clear_layouts_have_no_remarks(name: str) -> None:
     assert read(TREES[name][0]).remarks == ()
 
 
-def test_empty_class_folders_are_said() -> None:
+def test_empty_class_folders_are_reported() -> None:
     assert read([*tree("{cats,dogs}"), "birds/"]).remarks == ("Without images: birds/.",)
     reading = read([*tree("{train,test}/{cats,dogs}"), "train/birds/", "test/birds/"])
     assert reading.remarks == ("Without images: test/birds/.", "Without images: train/birds/.")
@@ -509,7 +509,7 @@ def test_empty_class_folders_are_said() -> None:
         ([f"train/x_{i}.jpg" for i in (1, 2)] + ["train/y1.jpg"], "splits/names", classes("train", of="xy")),
     ],
 )  # fmt: skip
-def test_a_layout_that_is_stated_is_followed(files: list[str], layout: str, expected: Expected) -> None:
+def test_an_explicit_layout_is_followed(files: list[str], layout: str, expected: Expected) -> None:
     assert found(read(files, layout)) == expected
 
 
@@ -524,7 +524,7 @@ def test_a_layout_that_is_stated_is_followed(files: list[str], layout: str, expe
         (tree("{train,test}/{cats,dogs}"), ["skip=test"], classes("train")),
     ],
 )
-def test_splits_that_are_named_are_followed(files: list[str], names: list[str], expected: Expected) -> None:
+def test_explicit_split_names_are_followed(files: list[str], names: list[str], expected: Expected) -> None:
     assert found(read(files, None, *names)) == expected
     if "skip" not in names[0]:
         assert found(read(files, "splits/classes", *names)) == expected
@@ -532,32 +532,32 @@ def test_splits_that_are_named_are_followed(files: list[str], names: list[str], 
 
 @pytest.mark.parametrize("layout", ["", "class", "splits", "classes/classes", "names/classes", "splits/splits/classes",
                                     "classes/**", "a/b", "splits\\classes"])  # fmt: skip
-def test_a_layout_that_is_none_is_refused(layout: str) -> None:
+def test_an_invalid_layout_is_rejected(layout: str) -> None:
     if layout:
-        with pytest.raises(ValueError, match="--layout takes levels of folders: classes, splits/classes"):
+        with pytest.raises(ValueError, match="--layout must be one of classes, splits/classes"):
             Layout.parse(layout)
     else:
         assert Layout.parse(layout) == Layout()
 
 
 @pytest.mark.parametrize("names", ["train", "foo=bar", "train=", "=foo", "train=foo,test=foo", "train==", "train foo"])
-def test_split_names_that_are_none_are_refused(names: str) -> None:
+def test_invalid_split_names_are_rejected(names: str) -> None:
     with pytest.raises(ValueError, match="--split-names"):
         Layout.parse(None, [names] if names != "train==" else ["train=/"])
 
 
-def test_a_folder_that_is_named_and_missing_is_an_error() -> None:
-    with pytest.raises(DatasetError, match="aren't there: foo"):
+def test_a_missing_folder_in_split_names_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="don't exist: foo"):
         read(tree("{train,test}/{cats,dogs}"), None, "train=foo")
 
 
 @pytest.mark.parametrize("layout", ["splits/classes", "*/*/*/classes"])
-def test_a_layout_that_fits_nothing_is_an_error(layout: str) -> None:
-    with pytest.raises(DatasetError, match=r"No image fits --layout"):
+def test_a_layout_without_matches_is_an_error(layout: str) -> None:
+    with pytest.raises(DatasetError, match=r"No images match --layout"):
         read(tree("{cats,dogs}"), layout)
 
 
-def test_what_was_said_is_kept_and_read_again() -> None:
+def test_an_explicit_layout_is_stored_and_restored() -> None:
     said = Layout.parse("splits/*/classes", ["train=foo,skip=bar"])
     assert Layout.from_dict(said.as_dict()) == said
     assert Layout().as_dict() == {}
@@ -568,11 +568,11 @@ def test_what_was_said_is_kept_and_read_again() -> None:
 # What it looks like
 
 
-def test_the_reading_is_drawn_as_a_tree() -> None:
+def test_the_reading_is_shown_as_a_tree() -> None:
     files = tree("pets/{train,test}/{cats,dogs}", "pets/single_prediction")
     assert lines(read(files)) == [
-        "pets/  holds the data set",
-        "  single_prediction/  passed over, 3 files: lies beside the splits and isn't one",
+        "pets/  contains the data set",
+        "  single_prediction/  skipped, 3 files: is next to the splits but isn't one",
         "  test/  test split",
         "    cats/  class, 3 files",
         "    dogs/  class, 3 files",
@@ -582,7 +582,7 @@ def test_the_reading_is_drawn_as_a_tree() -> None:
     ]
 
 
-def test_many_classes_are_drawn_in_few_lines() -> None:
+def test_many_classes_are_shown_in_few_lines() -> None:
     drawn = lines(
         read([f"{split}/{i:03}/{j}.jpg" for split in ("train", "test") for i in range(200) for j in range(2)])
     )
@@ -596,7 +596,7 @@ def test_names_of_folders_cannot_move_the_cursor() -> None:
     assert "a\\nb/  class, 3 files" in lines(reading)
 
 
-def test_files_in_no_class_folder_are_told_apart() -> None:
+def test_files_outside_class_folders_are_reported() -> None:
     reading = read(["cover.jpg", "PetImages/b.jpg", *tree("PetImages/{Cat,Dog}")])
     assert reading.stray == (("PetImages", "b.jpg"), ("cover.jpg",))
 
@@ -607,7 +607,7 @@ def test_a_deep_tree_is_read() -> None:
     assert len(read([f"{deep}/{name}/1.jpg" for name in PETS]).places) == 2
 
 
-def test_large_trees_are_read_at_once() -> None:
+def test_large_trees_are_read_quickly() -> None:
     files = [f"{s}/{c:03}/{i}.jpg" for s in ("train", "val", "test") for c in range(300) for i in range(40)]
     reading = read(files)
     assert len(reading.places) == 36_000

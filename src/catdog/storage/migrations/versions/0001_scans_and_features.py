@@ -16,8 +16,8 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("modified_ns", sa.BigInteger, nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
-        sa.Column("problem", sa.Text, comment="why the file cannot be used; null where it can"),
-        comment="what scanning a data set found, so that an unchanged file is not read again",
+        sa.Column("problem", sa.Text, comment="why the file can't be used; null if it can"),
+        comment="scan results, so unchanged files aren't read again",
     )
     op.create_table(
         "features",
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("vector", sa.LargeBinary, nullable=False, comment="float16, little-endian"),
         sa.UniqueConstraint("backbone", "view", "sha256"),
-        comment="pooled features of a picture under a backbone; view 0 is the plain picture",
+        comment="pooled features by backbone, view and image; view 0 is not augmented",
     )
 
 

@@ -13,10 +13,10 @@ def upgrade() -> None:
     op.create_table(
         "predictions",
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("class_name", sa.String(255), primary_key=True, comment="as it is shown, such as Cat"),
+        sa.Column("class_name", sa.String(255), primary_key=True, comment="display name, such as Cat"),
         sa.Column("verdict", sa.String(255), primary_key=True, comment="a class key, neither, or unsure"),
         sa.Column("count", sa.BigInteger, nullable=False),
-        comment="how many pictures the server answered for, over all processes and restarts",
+        comment="predictions served, across processes and restarts",
     )
 
 

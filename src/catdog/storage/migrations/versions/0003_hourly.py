@@ -1,4 +1,4 @@
-"""Counts by hour, and of more than predictions; samples and drift. What was counted before is part of all time."""
+"""Counts per hour, samples and drift. Earlier counts become part of all time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,19 +17,19 @@ def upgrade() -> None:
             sa.Integer,
             primary_key=True,
             autoincrement=False,
-            comment="hours since 1970 in UTC; 0: of all time",
+            comment="hours since 1970 in UTC; 0 for all time",
         ),
-        sa.Column("measure", sa.String(16), primary_key=True, comment="what is counted; monitoring.py names them"),
-        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False, comment="0 where no version matters"),
+        sa.Column("measure", sa.String(16), primary_key=True, comment="what is counted; see catdog.monitoring"),
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False, comment="0 if no version applies"),
         sa.Column(
             "name",
             sa.String(255),
             primary_key=True,
-            comment="class as shown, number of a bin, kind of error, result",
+            comment="displayed class, bin number, kind of error, or result",
         ),
-        sa.Column("detail", sa.String(255), primary_key=True, comment="verdict, or status of an error; else empty"),
+        sa.Column("detail", sa.String(255), primary_key=True, comment="verdict or error status; otherwise empty"),
         sa.Column("count", sa.BigInteger, nullable=False),
-        comment="what the server did, over all processes and restarts: each hour, and all time together",
+        comment="server activity across processes and restarts, per hour and for all time",
     )
     op.execute(
         "INSERT INTO counts (hour, measure, version, name, detail, count) "
@@ -44,14 +44,18 @@ def _create_samples_and_drift() -> None:
         "samples",
         sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False, comment="hours since 1970 in UTC"),
         sa.Column(
-            "draw", sa.BigInteger, primary_key=True, autoincrement=False, comment="the lowest of an hour are kept"
+            "draw",
+            sa.BigInteger,
+            primary_key=True,
+            autoincrement=False,
+            comment="random; lowest kept per hour",
         ),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("class_id", sa.Integer, nullable=False),
         sa.Column("confidence", sa.Float, nullable=False),
         sa.Column("novelty", sa.Float, nullable=False),
-        sa.Column("position", sa.LargeBinary, nullable=False, comment="a few projections of the features: float32"),
-        comment="a fair sample of what was answered lately, to measure drift; never a picture",
+        sa.Column("position", sa.LargeBinary, nullable=False, comment="projections of the features, float32"),
+        comment="random sample of recent predictions for measuring drift; no images",
     )
     op.create_table(
         "drift",
@@ -60,14 +64,14 @@ def _create_samples_and_drift() -> None:
             "claimed_at",
             sa.BigInteger,
             nullable=False,
-            comment="when a process last took it on to measure, Unix time",
+            comment="when a process last started measuring, Unix time",
         ),
         sa.Column("at", sa.BigInteger, nullable=False, comment="when it was measured, Unix time"),
-        sa.Column("n", sa.Integer, nullable=False, comment="answers that were compared"),
-        sa.Column("score", sa.Float, comment="null where there was too little to compare"),
+        sa.Column("n", sa.Integer, nullable=False, comment="predictions compared"),
+        sa.Column("score", sa.Float, comment="null if there was too little to compare"),
         sa.Column("p_value", sa.Float),
         sa.Column("measure", sa.String(32), nullable=False, comment="what differs most"),
-        comment="how far recent answers are from those on a version's test pictures",
+        comment="difference between recent predictions and those on a version's test images",
     )
 
 
@@ -75,10 +79,10 @@ def downgrade() -> None:
     op.create_table(
         "predictions",
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("class_name", sa.String(255), primary_key=True, comment="as it is shown, such as Cat"),
+        sa.Column("class_name", sa.String(255), primary_key=True, comment="display name, such as Cat"),
         sa.Column("verdict", sa.String(255), primary_key=True, comment="a class key, neither, or unsure"),
         sa.Column("count", sa.BigInteger, nullable=False),
-        comment="how many pictures the server answered for, over all processes and restarts",
+        comment="predictions served, across processes and restarts",
     )
     op.execute(
         "INSERT INTO predictions (version, class_name, verdict, count) "

@@ -1,4 +1,4 @@
-"""Pictures kept for retraining."""
+"""Images for retraining."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,30 +13,28 @@ def upgrade() -> None:
     op.create_table(
         "uploads",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("sha256", sa.String(64), nullable=False, unique=True, comment="of the JPEG file that is kept"),
-        sa.Column(
-            "source_sha256", sa.String(64), nullable=False, unique=True, comment="of the bytes that were received"
-        ),
+        sa.Column("sha256", sa.String(64), nullable=False, unique=True, comment="of the stored JPEG file"),
+        sa.Column("source_sha256", sa.String(64), nullable=False, unique=True, comment="of the uploaded bytes"),
         sa.Column("folder", sa.String(255), nullable=False, comment="folder name of the class, such as cats"),
-        sa.Column("batch", sa.String(32), nullable=False, index=True, comment="pictures that came together"),
-        sa.Column("uploader", sa.String(200), nullable=False, comment="address of the client, or cli, or recovered"),
-        sa.Column("name", sa.String(200), nullable=False, comment="as the client called it; shown, never a path"),
-        sa.Column("bytes", sa.BigInteger, nullable=False, comment="of the file that is kept"),
+        sa.Column("batch", sa.String(32), nullable=False, index=True, comment="images uploaded together"),
+        sa.Column("uploader", sa.String(200), nullable=False, comment="client address, cli, or recovered"),
+        sa.Column("name", sa.String(200), nullable=False, comment="client's file name, for display only"),
+        sa.Column("bytes", sa.BigInteger, nullable=False, comment="of the stored file"),
         sa.Column("created_at", sa.DateTime, nullable=False, comment="UTC"),
-        sa.Column("changed_at", sa.DateTime, nullable=False, comment="UTC; when state or class changed last"),
+        sa.Column("changed_at", sa.DateTime, nullable=False, comment="UTC; when the state or class last changed"),
         sa.Column(
-            "state", sa.String(16), nullable=False, index=True, comment="active, removed, or pending: to be confirmed"
+            "state", sa.String(16), nullable=False, index=True, comment="active, removed, or pending confirmation"
         ),
         sa.Column("origin", sa.String(16), nullable=False, comment="upload or feedback"),
-        sa.Column("held_out", sa.Boolean, nullable=False, comment="tested on and never trained on; by hash"),
+        sa.Column("held_out", sa.Boolean, nullable=False, comment="chosen by hash for testing, never for training"),
         sa.Column("checked", sa.Boolean, nullable=False, comment="a person has confirmed the class"),
-        sa.Column("problem", sa.String(200), comment="why the review keeps it out of training; null where it does not"),
-        sa.Column("predicted", sa.String(255), comment="folder name of the class that a model answered"),
+        sa.Column("problem", sa.String(200), comment="why the review excludes it from training; null if it doesn't"),
+        sa.Column("predicted", sa.String(255), comment="folder name of the predicted class"),
         sa.Column("verdict", sa.String(255), comment="a class key, neither, or unsure"),
         sa.Column("confidence", sa.Float),
         sa.Column("novelty", sa.Float),
         sa.Column("model_version", sa.Integer),
-        comment="pictures kept for retraining; the files lie in retrain_data/",
+        comment="images for retraining; the files are in retrain_data/",
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs, of which one of a kind is under way."""
+"""Jobs; at most one of each kind is active."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(36), primary_key=True),
-        sa.Column("kind", sa.String(32), nullable=False, comment="what is done; at most one of a kind is under way"),
+        sa.Column("kind", sa.String(32), nullable=False, comment="type of job; at most one of each is active"),
         sa.Column("state", sa.String(16), nullable=False, comment="queued, running, succeeded, failed or cancelled"),
         sa.Column("stage", sa.String(32), nullable=False),
         sa.Column("progress", sa.Float, nullable=False, comment="0 to 100"),
@@ -21,13 +21,13 @@ def upgrade() -> None:
         sa.Column("eta_seconds", sa.Float),
         sa.Column("arguments", sa.Text, nullable=False, comment="JSON"),
         sa.Column("log", sa.Text, nullable=False, comment="JSON: the last lines"),
-        sa.Column("result", sa.Text, comment="JSON; null until it succeeded"),
+        sa.Column("result", sa.Text, comment="JSON; null until it succeeds"),
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
         sa.Column("requested_by", sa.String(255)),
         sa.Column("created_at", sa.String(32), nullable=False, comment="UTC, ISO 8601"),
         sa.Column("started_at", sa.String(32)),
         sa.Column("finished_at", sa.String(32)),
-        comment="what was asked for to be done apart from the web processes, and how it goes",
+        comment="background jobs and their progress",
     )
     under_way = sa.text("state IN ('queued', 'running')")
     op.create_index(

@@ -1,4 +1,4 @@
-"""Jobs are numbered as they come: where a clock is set back, times do not tell which is the newest."""
+"""Numbered jobs: after a clock is set back, times don't show which is the newest."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,8 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("jobs", sa.Column("number", sa.Integer, nullable=False, server_default="0", comment="grows"))
-    # Of those that are there, only the time says which came first; one under way came last.
+    op.add_column("jobs", sa.Column("number", sa.Integer, nullable=False, server_default="0", comment="increasing"))
+    # Existing jobs are numbered by time, with an active one last.
     op.execute(
         "UPDATE jobs SET number = (SELECT count(*) FROM jobs AS other WHERE other.created_at < jobs.created_at "
         "OR (other.created_at = jobs.created_at AND other.id <= jobs.id))"

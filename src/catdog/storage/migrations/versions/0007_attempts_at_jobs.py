@@ -1,4 +1,4 @@
-"""Jobs count how often a worker has taken them: one whose worker is killed again and again is given up."""
+"""Attempts per job: a job whose worker keeps getting killed is abandoned."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    comment = "how often a worker has taken it"
+    comment = "how often a worker has started it"
     op.add_column("jobs", sa.Column("attempts", sa.Integer, nullable=False, server_default="0", comment=comment))
 
 

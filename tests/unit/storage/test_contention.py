@@ -1,4 +1,4 @@
-"""Who waits for a lock that others hold, and for how long."""
+"""How long threads wait for a lock that others hold."""
 
 import sqlite3
 import threading
@@ -20,36 +20,36 @@ from catdog.storage.contention import (
     FOREVER,
     TABLES_MISSING,
     Opening,
-    Patience,
+    WaitLimit,
     why_no_database,
 )
 
 
-def test_by_default_all_wait_for_as_long_as_it_takes() -> None:
-    patience = Patience()
-    with patience.turn() as first, patience.turn() as second, patience.turn() as third:
+def test_by_default_all_wait_without_limit() -> None:
+    limit = WaitLimit()
+    with limit.turn() as first, limit.turn() as second, limit.turn() as third:
         assert (first, second, third) == (FOREVER, FOREVER, FOREVER)
 
 
-def test_the_first_wait_long_and_the_others_briefly() -> None:
-    patience = Patience(5, places=2, brief=100)
-    with patience.turn() as first, patience.turn() as second, patience.turn() as third:
+def test_the_first_threads_wait_long_and_later_ones_briefly() -> None:
+    limit = WaitLimit(5, places=2, brief=100)
+    with limit.turn() as first, limit.turn() as second, limit.turn() as third:
         assert (first, second, third) == (5, 5, 100)
-    with patience.turn() as again:
+    with limit.turn() as again:
         assert again == 5
 
 
-def test_where_nothing_moves_the_others_do_not_wait() -> None:
-    patience = Patience(5, places=1, brief=0.01)
-    with patience.turn():
+def test_later_threads_are_rejected_if_the_lock_is_stuck() -> None:
+    limit = WaitLimit(5, places=1, brief=0.01)
+    with limit.turn():
         time.sleep(0.02)
-        with pytest.raises(DatabaseBusyError, match="Try again"), patience.turn():
+        with pytest.raises(DatabaseBusyError, match="Try again"), limit.turn():
             pass
-    with patience.turn() as after:
+    with limit.turn() as after:
         assert after == 5
 
 
-def test_all_wait_for_a_first_opening_and_it_is_done_once() -> None:
+def test_all_threads_wait_for_the_first_opening_which_happens_once() -> None:
     openings: list[int] = []
     together = threading.Barrier(8)
 
@@ -68,8 +68,8 @@ def test_all_wait_for_a_first_opening_and_it_is_done_once() -> None:
     assert openings == [1]
 
 
-def test_once_it_was_waited_for_in_vain_most_are_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catdog.storage.contention.SILENT_SECONDS", 0.0)  # so that the next one tries at once
+def test_after_a_failed_wait_most_threads_are_rejected_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catdog.storage.contention.SILENT_SECONDS", 0.0)  # the next one tries at once
     attempts: list[int] = []
     refused: list[Exception] = []
     together, are_refused = threading.Barrier(8), threading.Event()
@@ -77,7 +77,7 @@ def test_once_it_was_waited_for_in_vain_most_are_refused_soon(monkeypatch: pytes
     def open_in_vain() -> str:
         attempts.append(1)
         if len(attempts) == 1:
-            time.sleep(1.2 * BRIEF_SECONDS)  # as in vain as it takes to be remembered
+            time.sleep(1.2 * BRIEF_SECONDS)  # long enough to count as a failed wait
         else:
             assert are_refused.wait(60)
         raise OSError("nobody is there")
@@ -99,13 +99,13 @@ def test_once_it_was_waited_for_in_vain_most_are_refused_soon(monkeypatch: pytes
     assert (len(attempts), len(refused)) == (2, 7), "one tries while the others are told"
 
 
-def test_nobody_is_refused_while_the_lock_goes_from_hand_to_hand_elsewhere() -> None:
-    patience = Patience(5, places=1, brief=0.01)
-    with patience.turn():
+def test_nobody_is_rejected_while_the_lock_changes_hands_elsewhere() -> None:
+    limit = WaitLimit(5, places=1, brief=0.01)
+    with limit.turn():
         time.sleep(0.02)
-        with patience.turn(lambda: True) as late:
+        with limit.turn(lambda: True) as late:
             assert late == 0.01
-        with pytest.raises(DatabaseBusyError), patience.turn(lambda: False):
+        with pytest.raises(DatabaseBusyError), limit.turn(lambda: False):
             pass
 
 
@@ -126,7 +126,7 @@ class PostgresError(Exception):
 
 
 @pytest.mark.parametrize("wrap", [lambda error: error, lambda error: DatabaseError("SELECT", None, error)])
-def test_each_fault_of_a_database_has_its_sentence(tmp_path: Path, wrap: Callable[[Exception], Exception]) -> None:
+def test_each_database_fault_has_its_message(tmp_path: Path, wrap: Callable[[Exception], Exception]) -> None:
     (tmp_path / "garbage.db").write_bytes(b"garbage" * 1000)
     missing = str(tmp_path / "nowhere" / "x.db")
     assert why_no_database(wrap(sqlite_error("SELECT * FROM x"))) == TABLES_MISSING
@@ -149,6 +149,6 @@ def test_each_fault_of_a_database_has_its_sentence(tmp_path: Path, wrap: Callabl
         ("42601", None),
     ],
 )
-def test_each_fault_of_postgres_has_its_sentence(state: str, sentence: str | None) -> None:
+def test_each_postgres_fault_has_its_message(state: str, sentence: str | None) -> None:
     assert why_no_database(DatabaseError("SELECT", None, PostgresError(state))) == sentence
     assert why_no_database(OperationalError("SELECT", None, PostgresError("08006"))) == AWAY
