@@ -202,7 +202,7 @@ def _principal_components(standardised: Floats) -> Floats:
 def _distances_within(bank: Floats, neighbour: int) -> Floats:
     similarity = bank @ bank.T
     np.fill_diagonal(similarity, -1)
-    nth = max(len(bank) - neighbour, 0)
+    nth = len(bank) - neighbour
     result: Floats = 1 - np.partition(similarity, nth, axis=1)[:, nth]
     return result
 
