@@ -65,7 +65,9 @@ def test_small_data_works(reference: NoveltyReference) -> None:
     small = fit_novelty(cluster(12, 0), cluster(2, 1))
     assert 0 < small.threshold <= 2
     assert small.novelty(cluster(1, 3, centre=4.0)[0]) > small.novelty(cluster(1, 4)[0])
-    assert len(fit_novelty(cluster(2, 0), cluster(0, 1)).bank) == 2
+    opposites = fit_novelty(cluster(2, 0), cluster(0, 1))
+    assert len(opposites.bank) == 2
+    assert opposites.threshold == pytest.approx(2)
     with pytest.raises(ValueError, match="At least 2"):
         fit_novelty(cluster(1, 0), cluster(5, 1))
     assert len(reference.bank) == 1500
