@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 from tiny import FEATURES, describe_backbone, write_backbone
 
 from catdog.data.split import Picture
@@ -18,7 +18,7 @@ from catdog.model.head import Head
 from catdog.model.novelty import NoveltyReference
 from catdog.registry.store import ModelStore
 from catdog.settings import Settings
-from catdog.storage.database import open_database
+from catdog.storage import tables
 from catdog.storage.files import file_sha256
 
 
@@ -98,8 +98,10 @@ CLASSES = ("black", "white")
 
 
 @pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    opened = open_database(settings)
+def engine() -> Iterator[Engine]:
+    """A database in memory, for cached features."""
+    opened = create_engine("sqlite://")
+    tables.metadata.create_all(opened)
     yield opened
     opened.dispose()
 
