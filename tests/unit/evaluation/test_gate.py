@@ -59,6 +59,7 @@ def test_a_class_that_loses_over_two_points_is_refused_though_the_whole_is_not_w
     assert "recall of cat falls from 100.0% to 97.5%" in refused.reason
     assert " 2 points" in refused.reason
     assert verdict(dogs[:4], cats[:4]).passed
+    assert "recall of dog falls from 100.0% to 97.5%" in verdict(cats[:5], dogs[:5]).reason
 
 
 def test_of_few_pictures_one_may_be_lost() -> None:
