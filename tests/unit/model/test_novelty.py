@@ -90,11 +90,13 @@ def test_a_damaged_reference_is_refused(reference: NoveltyReference, tmp_path: P
         {"bank": arrays["bank"][:, :3]},
         {"mean": arrays["mean"][:3]},
         {"projection": arrays["projection"][:3]},
+        {"projection": arrays["projection"][:, :3]},
         {"neighbour": np.array(0)},
         {"neighbour": np.array(len(arrays["bank"]) + 1)},
         {"threshold": np.array(0.0)},
         {"threshold": np.array(-0.1)},
         {"threshold": np.array("x")},
+        {"threshold": np.array(np.longdouble("1e4000"))},  # infinity as soon as it is a float
     )
     for change in changes:
         np.savez(path, **{**arrays, **change})
@@ -128,10 +130,10 @@ def test_each_dimension_is_standardised_before_angles_are_compared() -> None:
 
 def test_of_many_dimensions_the_256_directions_of_largest_spread_are_kept() -> None:
     rng = np.random.default_rng(0)
-    causes = rng.normal(size=(540, 20))
-    # 20 causes, each in ten dimensions, and 100 dimensions of noise: 180 of the 300 directions have hardly any spread.
-    data = np.concatenate([np.repeat(causes, 10, axis=1), rng.normal(size=(540, 100))], axis=1)
-    data += 0.001 * rng.normal(size=data.shape)
+    # 23 causes, each in three wide dimensions, and 231 narrow dimensions of noise: in 46 of the 300 directions, which
+    # are wide before they are standardised, there is hardly any spread.
+    causes = np.repeat(rng.normal(size=(540, 23)), 3, axis=1) + 0.001 * rng.normal(size=(540, 69))
+    data = np.concatenate([10 * causes, np.logspace(-1, 0, 231) * rng.normal(size=(540, 231))], axis=1)
     reference = fit_novelty(data[:500], data[500:])
     assert reference.projection.shape == (300, 256)
     assert reference.distances(data[500:]) == pytest.approx(nearest(angles(data[:500], data[500:]), 10), abs=1e-3)
