@@ -193,7 +193,8 @@ def _standardisation(training: Floats) -> tuple[Floats, Floats]:
 
 def _principal_components(standardised: Floats) -> Floats:
     """Give the directions of largest spread, `(D, P)`, not scaled: projecting keeps what tells pictures apart."""
-    _, vectors = np.linalg.eigh(standardised.T @ standardised)
+    covariance = standardised.T @ standardised / len(standardised)
+    _, vectors = np.linalg.eigh(covariance)
     components: Floats = np.ascontiguousarray(vectors[:, ::-1][:, :COMPONENTS]).astype(np.float32)
     return components
 
