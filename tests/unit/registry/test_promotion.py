@@ -65,6 +65,16 @@ def test_promoting_by_hand_is_no_rollback(store: ModelStore) -> None:
     assert [store.rollback(), store.rollback()] == [2, 1]
 
 
+def test_the_history_says_which_version_a_rollback_left(store: ModelStore) -> None:
+    save(store, 3)
+    for number in (1, 2, 3):
+        store.promote(number, "better")
+    store.rollback()
+    last = store.history()[-1]
+    assert last.version == 2
+    assert last.reason.endswith("version 3")
+
+
 ENTRY = {"version": 1, "at": "", "reason": ""}
 
 
