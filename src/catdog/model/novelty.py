@@ -156,7 +156,7 @@ def fit_novelty(
     # Small data: the k-th neighbour must not be the far end of the bank.
     neighbour = max(1, min(NEIGHBOUR, len(bank) // 10))
     reference = NoveltyReference(mean, projection, bank, neighbour, 1.0)
-    distances = reference.distances(held_out) if len(held_out) else np.empty(0, np.float32)
+    distances = reference.distances(held_out)
     if len(held_out) < MIN_HELD_OUT:
         distances = np.concatenate([distances, _distances_within(bank, neighbour)])
     threshold = max(float(np.quantile(distances, ANSWERED_SHARE)), 1e-3)

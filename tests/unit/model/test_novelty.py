@@ -130,7 +130,7 @@ def test_of_many_dimensions_the_256_directions_of_largest_spread_are_kept() -> N
     rng = np.random.default_rng(0)
     # 23 causes, each in three wide dimensions, and 231 narrow dimensions of noise: in 46 of the 300 directions, which
     # are wide before they are standardised, there is hardly any spread.
-    causes = np.repeat(rng.normal(size=(540, 23)), 3, axis=1) + 0.001 * rng.normal(size=(540, 69))
+    causes = np.repeat(rng.normal(size=(540, 23)), 3, axis=1) + 0.02 * rng.normal(size=(540, 69))
     data = np.concatenate([10 * causes, np.logspace(-1, 0, 231) * rng.normal(size=(540, 231))], axis=1)
     reference = fit_novelty(data[:500], data[500:])
     assert reference.projection.shape == (300, 256)
