@@ -169,7 +169,7 @@ def test_two_training_pictures_are_opposites() -> None:
 
 def test_of_images_that_are_all_alike_another_is_novel() -> None:
     rng = np.random.default_rng(0)
-    alike = np.array([3.0, 1, 2, 2]) * (1 + rng.normal(0, 3e-6, (30, 4)))  # no more than rounding
+    alike = np.array([300.0, 100, 200, 200]) * (1 + rng.normal(0, 3e-6, (30, 4)))  # no more than rounding
     reference = fit_novelty(alike, alike[:5])
     assert reference.threshold == pytest.approx(1e-3)
     assert reference.novelty(alike[0]) < 0.5

@@ -23,6 +23,17 @@ def test_versions_are_numbered_and_found(store: ModelStore) -> None:
     assert version.load_head().output_bias.shape == (2,)
 
 
+def test_what_is_missing_is_named(store: ModelStore) -> None:
+    with pytest.raises(VersionNotFoundError, match="catdog train DATA"):
+        store.get()
+    save(store)
+    with pytest.raises(VersionNotFoundError, match=r"no version 7 .* There are: 1\."):
+        store.get(7)
+    with pytest.raises(VersionNotFoundError):
+        store.promote(7, "test")
+    assert store.champion() is None
+
+
 def test_only_folders_with_a_number_from_1_on_are_versions(store: ModelStore, tmp_path: Path) -> None:
     for name in ("0", "007", "-1", "1.0", "ten", "1234567890", "³"):
         (store.folder / name).mkdir()
@@ -94,17 +105,6 @@ def test_the_first_version_makes_the_folder(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "some" / "where")
     save(store)
     assert store.numbers() == [1]
-
-
-def test_what_is_missing_is_named(store: ModelStore) -> None:
-    with pytest.raises(VersionNotFoundError, match="catdog train DATA"):
-        store.get()
-    save(store)
-    with pytest.raises(VersionNotFoundError, match=r"no version 7 .* There are: 1\."):
-        store.get(7)
-    with pytest.raises(VersionNotFoundError):
-        store.promote(7, "test")
-    assert store.champion() is None
 
 
 def save_in_process(folder: str) -> None:
