@@ -19,7 +19,7 @@ def cluster(n: int, seed: int, centre: float = 0.0) -> np.ndarray:
 def angles(training: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Compare each of `features` with each of `training`: cosines of what is standardised, nothing projected."""
     spread = training.std(axis=0)
-    scale = 0.9 * spread + 0.1 * spread.mean()
+    scale = 0.9 * spread + 0.1 * spread.mean() + 1e-6
     rows, columns = ((found - training.mean(axis=0)) / scale for found in (features, training))
     lengths = np.linalg.norm(rows, axis=1)[:, np.newaxis] * np.linalg.norm(columns, axis=1)
     return np.asarray(rows @ columns.T / lengths)
@@ -120,9 +120,10 @@ def test_the_score_is_a_half_at_the_threshold_and_stays_between_0_and_1() -> Non
     assert flat().novelty(np.array([10, 22])) == pytest.approx(0.25, abs=1e-6)
 
 
-def test_each_dimension_is_standardised_before_angles_are_compared() -> None:
-    training, features = cluster(300, 0), cluster(50, 5)
-    found = fit_novelty(training, cluster(400, 1)).distances(features)
+@pytest.mark.parametrize("size", [1, 1e-6])
+def test_each_dimension_is_standardised_before_angles_are_compared(size: float) -> None:
+    training, features = size * cluster(300, 0), size * cluster(50, 5)
+    found = fit_novelty(training, size * cluster(400, 1)).distances(features)
     assert found == pytest.approx(nearest(angles(training, features), 10), abs=1e-4)
 
 
