@@ -49,6 +49,6 @@ def _choose(pictures: Iterable[Picture], share: float, start: int) -> set[str]:
     chosen: set[str] = set()
     for hashes in by_class.values():
         hashes.sort(key=lambda sha256: hash_share(sha256, start))
-        drawn = [sha256 for sha256 in hashes if hash_share(sha256, start) < share]
-        chosen.update(drawn if len(drawn) >= MIN_HELD_OUT else hashes[:MIN_HELD_OUT])
+        drawn = sum(hash_share(sha256, start) < share for sha256 in hashes)
+        chosen.update(hashes[: max(drawn, MIN_HELD_OUT)])
     return chosen

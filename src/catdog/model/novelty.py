@@ -156,7 +156,7 @@ def fit_novelty(
     # In a small bank the 10th neighbour would be far away.
     neighbour = max(1, min(NEIGHBOUR, len(bank) // 10))
     reference = NoveltyReference(mean, projection, bank, neighbour, 1.0)
-    distances = reference.distances(held_out) if len(held_out) else np.empty(0, np.float32)
+    distances = reference.distances(held_out)
     if len(held_out) < MIN_HELD_OUT:
         distances = np.concatenate([distances, _distances_within(bank, neighbour)])
     threshold = max(float(np.quantile(distances, FAMILIAR_SHARE)), 1e-3)
@@ -197,7 +197,7 @@ def _principal_components(standardised: Floats) -> Floats:
 def _distances_within(bank: Floats, neighbour: int) -> Floats:
     similarity = bank @ bank.T
     np.fill_diagonal(similarity, -1)
-    nth = max(len(bank) - neighbour, 0)
+    nth = len(bank) - neighbour
     result: Floats = 1 - np.partition(similarity, nth, axis=1)[:, nth]
     return result
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from catdog.data.layout.vocabulary import Split
-from catdog.data.split import MIN_HELD_OUT, Picture, hash_share, hold_out
+from catdog.data.split import Picture, hash_share, hold_out
 from catdog.settings import Settings, load_settings
 
 
@@ -51,8 +51,8 @@ def test_a_small_class_has_at_least_two_test_images() -> None:
     pictures = hold_out([*made(10, 0), *made(10, 1), *made(10, 2)], load_settings(test_share=0.001))
     for label in range(3):
         splits = [picture.split for picture in pictures if picture.label == label]
-        assert splits.count("test") == MIN_HELD_OUT
-        assert splits.count("validation") >= MIN_HELD_OUT
+        assert splits.count("test") == 2
+        assert splits.count("validation") >= 2
         assert splits.count("train") >= 10 - 2 - 5
 
 
@@ -72,6 +72,27 @@ def test_the_hashes_for_testing_and_validation_are_independent() -> None:
     # Otherwise none would be left for validation below the test share's threshold.
     pictures = hold_out(made(2000), load_settings(test_share=0.5, validation_share=0.5))
     assert len(chosen(pictures, "validation")) == pytest.approx(500, rel=0.15)
+
+
+def test_a_validation_split_that_the_data_has_is_left_alone(settings: Settings) -> None:
+    validation = made(50, split="validation")
+    pictures = hold_out([*made(200), *validation], settings)
+    assert chosen(pictures, "validation") == {picture.sha256 for picture in validation}
+    assert chosen(pictures, "test")
+
+
+def test_an_upgrade_of_catdog_moves_no_picture_to_another_split() -> None:
+    # The first eight digits decide on testing, the next eight on validation. Shares are exclusive: 0x40000000 is 0.25.
+    hashes = {
+        "test": ["3fffffff", "00000000", "0fffffff"],
+        "validation": ["ffffffff3fffffff", "ffffffff00000000", "400000000fffffff"],
+        "train": ["4000000040000000", "ffffffffffffffff", "f0fffffff0ffffff", "4000000ffff00000"],
+    }
+    pictures = [
+        Picture(Path(digits), digits.ljust(64, "f"), 0, "train") for group in hashes.values() for digits in group
+    ]
+    found = hold_out(pictures, load_settings(test_share=0.25, validation_share=0.25))
+    assert {split: [str(p.path) for p in found if p.split == split] for split in hashes} == hashes
 
 
 def test_hash_shares_are_spread_over_the_unit_interval() -> None:

@@ -1,37 +1,16 @@
 import json
 import multiprocessing
+import os
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tiny import write_backbone
+from small_versions import METADATA, save, write_head
 
 from catdog.errors import StoreError, VersionCorruptError, VersionNotFoundError
-from catdog.model.head import Head
-from catdog.model.novelty import NoveltyReference
 from catdog.registry.store import ModelStore, remove_leftovers
 from catdog.storage.files import file_sha256
-
-METADATA = {"classes": ["cats", "dogs"], "backbone": "none", "metrics": {"accuracy": 1.0, "n": 1}}
-
-
-def write_head(folder: Path) -> None:
-    zeros = np.zeros
-    Head(zeros((4, 3), "f4"), zeros(3, "f4"), zeros((3, 2), "f4"), zeros(2, "f4")).save(folder / "head.npz")
-    ones = np.ones
-    NoveltyReference(zeros(4, "f4"), ones((4, 2), "f4"), ones((5, 2), "f4"), 1, 0.5).save(folder / "novelty.npz")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ModelStore:
-    write_backbone(tmp_path / "models" / "backbones" / "none")
-    return ModelStore(tmp_path / "models")
-
-
-def save(store: ModelStore, count: int = 1) -> None:
-    for _ in range(count):
-        store.save(METADATA, write_head)
 
 
 def test_versions_are_numbered_and_found(store: ModelStore) -> None:
@@ -53,6 +32,79 @@ def test_missing_versions_are_named(store: ModelStore) -> None:
     with pytest.raises(VersionNotFoundError):
         store.promote(7, "test")
     assert store.champion() is None
+
+
+def test_only_folders_with_a_number_from_1_on_are_versions(store: ModelStore, tmp_path: Path) -> None:
+    for name in ("0", "007", "-1", "1.0", "ten", "1234567890", "³"):
+        (store.folder / name).mkdir()
+    (store.folder / "5").write_text("a file")
+    assert store.numbers() == []
+    save(store)
+    assert store.numbers() == [1]
+    assert ModelStore(tmp_path / "missing").numbers() == []
+    with pytest.raises(VersionNotFoundError):
+        store.get(0)
+
+
+def test_a_number_that_something_else_took_is_passed_over(store: ModelStore) -> None:
+    for name in ("1", "2"):
+        (store.folder / name).write_text("a file")
+    version = store.save(METADATA, write_head)
+    assert (version.number, version.path) == (3, store.folder / "3")
+    assert store.get(3).metadata["version"] == 3
+
+
+def test_a_version_says_when_it_was_saved(store: ModelStore) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    saved = datetime.fromisoformat(store.save(METADATA, write_head).metadata["created_at"])
+    store.promote(1, "test")
+    promoted = datetime.fromisoformat(store.history()[0].at)
+    assert before <= saved <= promoted <= datetime.now(UTC)
+    assert (saved.utcoffset(), saved.microsecond) == (timedelta(0), 0)
+
+
+def test_a_folder_that_is_being_written_carries_the_mark(store: ModelStore) -> None:
+    names = []
+
+    def write(folder: Path) -> None:
+        names.append(folder.parent.name)
+        write_head(folder)
+
+    store.save(METADATA, write)
+    store.save(METADATA, write, mark="job7")
+    assert names[0].startswith(".new-")
+    assert "job7" not in names[0]
+    assert names[1].startswith(".new-job7-")
+
+
+def test_the_version_of_a_retraining_job_is_found_again(store: ModelStore) -> None:
+    for job in ("a", "b", "a", "c"):
+        store.save({**METADATA, "job": job}, write_head)
+    (store.folder / "4" / "metadata.json").write_text("{")
+    (store.folder / "2" / "head.npz").unlink()
+    found = store.made_by("a")
+    assert found is not None
+    assert found.number == 3
+    assert [store.made_by(job) for job in ("b", "c", "d")] == [None, None, None]
+
+
+def test_a_version_from_elsewhere_is_adopted_under_the_next_number(store: ModelStore, tmp_path: Path) -> None:
+    save(store, 2)
+    other = ModelStore(tmp_path / "some" / "where" / "else")
+    assert other.adopt(store.folder / "2").number == 1
+    version = store.adopt(other.folder / "1")
+    assert version.number == 3
+    assert store.get(3).metadata == {**store.get(2).metadata, "version": 3}
+    (store.folder / "3" / "head.npz").unlink()
+    with pytest.raises(VersionCorruptError):
+        other.adopt(store.folder / "3")
+    assert [path.name for path in other.folder.iterdir()] == ["1"]
+
+
+def test_the_first_version_makes_the_folder(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "some" / "where")
+    save(store)
+    assert store.numbers() == [1]
 
 
 def save_in_process(folder: str) -> None:
@@ -80,6 +132,8 @@ def test_a_failed_save_leaves_nothing(store: ModelStore) -> None:
 
     with pytest.raises(StoreError, match=r"No space left on device.*Nothing was changed"):
         store.save(METADATA, fail)
+    with pytest.raises(StoreError, match="no reason from the system"):
+        store.save(METADATA, lambda _: (_ for _ in ()).throw(OSError("no reason from the system")))
     assert [path.name for path in store.folder.iterdir()] == ["backbones"]
 
 
@@ -134,6 +188,18 @@ def test_listing_reads_a_file_once_and_reports_damage(store: ModelStore, monkeyp
     assert len(hashed) == 7
 
 
+def test_a_listing_says_what_a_version_is(store: ModelStore) -> None:
+    assert store.summaries() == []
+    save(store)
+    store.save({**METADATA, "metrics": None}, write_head)
+    store.promote(1, "test")
+    first, second = store.summaries()
+    created_at = store.get(1).metadata["created_at"]
+    row = {"classes": ["cats", "dogs"], "backbone": "none", "accuracy": 1.0, "n": 1}
+    assert first == {"version": 1, "champion": True, "created_at": created_at, **row}
+    assert (second["version"], second["champion"], "error" in second) == (2, False, True)
+
+
 def test_a_head_that_does_not_fit_the_classes_is_refused(store: ModelStore) -> None:
     store.save({**METADATA, "classes": ["a", "b", "c"]}, write_head)
     with pytest.raises(VersionCorruptError, match=r"has 3 classes, but its head has 2 outputs"):
@@ -174,8 +240,14 @@ def test_an_unreadable_champion_file_is_an_error(store: ModelStore) -> None:
 
 def test_leftovers_of_killed_trainings_are_removed(store: ModelStore) -> None:
     save(store)
-    shutil.copytree(store.folder / "1", store.folder / ".new-killed" / "version")
+    version, backbone = store.folder / ".new-killed", store.folder / "backbones" / ".new-killed"
+    shutil.copytree(store.folder / "1", version / "version")
+    backbone.mkdir()
+    (store.folder / ".new-file").touch()
     assert store.numbers() == [1]
     assert remove_leftovers(store.folder, older_than_seconds=3600) == []
-    assert remove_leftovers(store.folder, older_than_seconds=0) == [store.folder / ".new-killed"]
-    assert not (store.folder / ".new-killed").exists()
+    os.utime(backbone, (0, datetime.now(UTC).timestamp() - 3700))
+    assert remove_leftovers(store.folder, older_than_seconds=3600) == [backbone]
+    assert remove_leftovers(store.folder, older_than_seconds=-60) == [version]
+    assert sorted(path.name for path in store.folder.iterdir()) == [".new-file", "1", "backbones"]
+    assert [path.name for path in (store.folder / "backbones").iterdir()] == ["none"]
