@@ -1,7 +1,7 @@
 """The bundled model: answers at once, offline, on a machine that never trained.
 
 `version/` holds a version as `catdog train` saved it, `backbone/` the backbone that it was fitted on. They were made by
-the recipe in `docs/starter.md` and are installed into an empty store as version 1.
+the recipe in `docs/model_card.md` and are installed into an empty store as version 1.
 """
 
 import shutil
