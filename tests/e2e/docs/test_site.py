@@ -19,6 +19,9 @@ from browsing import TIMEOUT_MS
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from mkdocs.config import load_config
+from typer.main import get_command
+
+from catdog.cli.app import app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,6 +32,7 @@ sys.path.append(str(ROOT / "docs"))
 import api_reference  # noqa: E402
 import site_hooks  # noqa: E402
 
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -146,6 +150,16 @@ def test_the_reference_tells_the_whole_openapi_document(site: Path, trained_clie
     for name, schema in document["components"]["schemas"].items():
         told = sections[f"schema-{name.lower()}"]
         assert [field for field in fields(schema) if field not in told] == [], name
+
+
+def test_the_reference_lists_every_command_with_its_options(site: Path) -> None:
+    sections = pages_of(site)["reference"].sections
+    listed = {name for name in sections if name.startswith("catdog-")}
+    shown = {f"catdog-{name}" for name, command in COMMANDS.items() if not hasattr(command, "commands")}
+    for group, command in COMMANDS.items():
+        shown |= {f"catdog-{group}-{name}" for name in getattr(command, "commands", {})}
+    assert listed == shown
+    assert "--fine-tune" in sections["catdog-train"]
 
 
 def fields(schema: Any) -> Iterator[str]:
