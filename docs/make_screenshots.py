@@ -36,7 +36,7 @@ IMAGES = ROOT / "docs" / "images"
 TABS = ("predict", "visualizations", "retrain", "status")
 VIEW = {"width": 1280, "height": 900}
 VIDEO = {"width": 1024, "height": 720}
-COLOURS = 128
+COLOURS = 256
 """Colours of a screenshot: a third of the bytes, and it looks the same."""
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
@@ -66,8 +66,10 @@ def prepare(home: Path) -> list[Path]:
     write_sample_data(sample, per_class=120)
     train(sample, settings, TrainOptions(promote=True))
     train(sample, settings, TrainOptions(views=1, limit=8, promote=False))
-    found = [sorted((sample / "test" / name).iterdir())[:2] for name in ("cats", "dogs")]
-    return [*found[0], *found[1], sorted((sample / "other").iterdir())[0]]
+    asked = home / "asked"  # test images of a version are rejected as feedback
+    write_sample_data(asked, per_class=10, seed=5)
+    found = [sorted((asked / "test" / name).iterdir())[:2] for name in ("cats", "dogs")]
+    return [*found[0], *found[1], sorted((asked / "other").iterdir())[0]]
 
 
 @contextmanager
@@ -104,7 +106,7 @@ def take(browser: Browser, address: str, tabs: Sequence[str], pictures: Sequence
     for tab in tabs:
         page.goto(f"/?tab={tab}")
         if tab == "predict":
-            ask(page, [pictures[0], pictures[-1]])
+            ask(page, [pictures[1], pictures[-1]])
             page.get_by_role("button", name="Why?").first.click()
             expect(page.get_by_role("img", name="Heat map")).to_be_visible()
             page.mouse.move(0, 0)

@@ -71,6 +71,7 @@ def user(tmp_path: Path) -> Iterator[User]:
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+@pytest.mark.timeout(900)  # many commands
 def test_the_tutorial_runs_in_an_empty_folder(user: User) -> None:
     printed = "".join(user.shell(block) for block in blocks("docs/tutorial.md", "sh"))
     assert '"class":"Dog"' in printed
@@ -81,6 +82,7 @@ def test_the_tutorial_runs_in_an_empty_folder(user: User) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_tour_of_the_readme_runs_in_an_empty_folder(user: User) -> None:
     _make, tour = blocks("README.md", "sh")
     assert len(tour.splitlines()) == 5
