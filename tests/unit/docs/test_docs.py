@@ -55,6 +55,19 @@ def test_the_architecture_page_explains_each_dependency() -> None:
     assert {name for name in names if f"`{name}`" not in page} == set()
 
 
+def test_the_journeys_lead_through_modules_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    journeys = page.split("## Five journeys")[1].split("\n## ")[0].split("\n### ")[1:]
+    assert len(journeys) == 5
+    for journey in journeys:
+        rooms = re.findall(r"^\| `([\w./]+)` \|", journey, re.MULTILINE)
+        assert 0 < len(rooms) <= 6
+        files = [
+            ROOT / "src/catdog" / (f"web/{name}" if "/" in name else f"{name.replace('.', '/')}.py") for name in rooms
+        ]
+        assert [path for path in files if not path.is_file()] == []
+
+
 def test_both_locks_hold_the_same_versions() -> None:
     pins = [
         # What is needed only on some platforms is so in more cases where more packages need it.
