@@ -1,7 +1,7 @@
 """The reference of the API as Markdown, from the server's own OpenAPI document: nothing in it is written by hand.
 
-Ready-made writers (essentials-openapi, tried with 1.4) spell out an example and a schema for each status of each route,
-700 kB of which most is the same problem again and again. Here a status links to its schema, which is there once.
+Ready-made writers (essentials-openapi 1.4 was tried) spell out an example and a schema for each status of each route:
+700 kB, most of it the same problem. Here a status links to its schema, which is there once.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Final
 Document = Mapping[str, Any]
 
 ORDER: Final = ("API", "Retraining", "Charts", "Inference", "Session", "Probes")
-"""Groups of routes, those first that most people look for; others follow."""
+"""Groups of routes, the most used first; others follow."""
 
 LIMITS: Final = {
     "minimum": "at least {:,}", "exclusiveMinimum": "over {:,}", "maximum": "at most {:,}", "pattern": "like `{}`",
@@ -25,7 +25,7 @@ LIMITS: Final = {
 
 
 def read_document() -> Document:
-    """Ask a server, which lives for that only, for its OpenAPI document; its classes are those of the bundled model."""
+    """Return the OpenAPI document of a temporary server with the bundled model."""
     from catdog.settings import load_settings
     from catdog.web.app import create_app
 
@@ -39,15 +39,15 @@ def read_document() -> Document:
 
 
 def render(document: Document) -> str:
-    """Write all routes by group, then all schemas."""
+    """Return all routes by group, then all schemas."""
     lines: list[str] = []
     for group, routes in _by_group(document).items():
-        lines += [f"## {group}", ""]
+        lines += [f"### {group}", ""]
         for path, method, operation in routes:
             lines += _operation(path, method, operation)
-    lines += ["## Schemas", ""]
+    lines += ["### Schemas", ""]
     for name, schema in document["components"]["schemas"].items():
-        lines += [f"### {name} {{#{_anchor(name)}}}", "", *_text(schema), *_fields(schema)]
+        lines += [f"#### {name} {{#{_anchor(name)}}}", "", *_text(schema), *_fields(schema)]
     return "\n".join(lines)
 
 
@@ -62,10 +62,10 @@ def _by_group(document: Document) -> dict[str, list[tuple[str, str, Document]]]:
 
 
 def _operation(path: str, method: str, operation: Document) -> list[str]:
-    permission = ["Needs the key, or without one the server's own machine.", ""] if operation.get("security") else []
+    permission = ["Needs the key; without one, the server's own machine.", ""] if operation.get("security") else []
     anchor = re.sub(r"\W+", "-", f"{method}{path}").strip("-").lower()
     return [
-        f"### {method} `{path}` {{#{anchor}}}",
+        f"#### {method} `{path}` {{#{anchor}}}",
         "",
         *_text({"description": operation.get("summary", "")}),
         *_text(operation),
@@ -90,7 +90,7 @@ def _parameters(parameters: list[Document]) -> list[str]:
 
 
 def _body(body: Document | None) -> list[str]:
-    """Write what a request brings: kinds of content that are described alike stand together."""
+    """Describe the body of a request; content types with the same schema share a table."""
     kinds: dict[str, list[str]] = {}
     for kind, content in (body or {}).get("content", {}).items():
         kinds.setdefault(json.dumps(content.get("schema", {})), []).append(f"`{kind}`")
@@ -111,7 +111,7 @@ def _responses(responses: Document) -> list[str]:
         ]
         name = f"{status} {HTTPStatus(int(status)).phrase}"
         rows.append((name, response["description"], "; ".join(contents)))
-    return _table(("Status", "When", "Answer"), sorted(rows))
+    return _table(("Status", "When", "Response"), sorted(rows))
 
 
 def _fields(schema: Document) -> list[str]:
@@ -119,7 +119,7 @@ def _fields(schema: Document) -> list[str]:
 
 
 def _rows(schema: Document, before: str) -> Iterator[tuple[str, ...]]:
-    """Describe each field of an object; those of objects in it as `outer.inner`, those in lists as `outer[].inner`."""
+    """Describe the fields of an object; those of inner objects as `outer.inner`, those in lists as `outer[].inner`."""
     required = schema.get("required", [])
     for name, field in schema.get("properties", {}).items():
         yield f"`{before}{name}`{_needed(name in required)}", _kind(field), field.get("description", "")
@@ -136,7 +136,7 @@ def _needed(is_needed: bool) -> str:
 
 
 def _kind(schema: Document) -> str:
-    """Say in a few words what a schema allows."""
+    """Describe in a few words what a schema allows."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{_anchor(name)})"

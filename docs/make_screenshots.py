@@ -1,10 +1,10 @@
-"""Make the pictures of the page and its tour: `docs/images/`. No photograph is shown, only drawings.
+"""Make the screenshots of the page and its tour: `docs/images/`. They show the sample drawings, no photos.
 
     python docs/make_screenshots.py [--tour] [--only predict,status]
 
-A model is trained on drawn cats and dogs, a second one on fewer of them. A server answers with the first, and a real
-Chromium (CATDOG_CHROMIUM, or the one that is found) uses it. The tour is recorded where there is an ffmpeg with VP8.
-All of it takes about three minutes on two cores.
+A version is trained on the sample data, and a second one on a part of it. A server serves the first, and a real
+Chromium (CATDOG_CHROMIUM, or the one that is found) uses it. Recording the tour needs an ffmpeg with VP8. All of it
+takes about three minutes on two cores.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+sys.path.append(str(ROOT / "benchmarks"))
 
-from drawing import draw, encode, write_dataset, write_pictures  # noqa: E402
 from processes import free_port, running, wait_for_answer  # noqa: E402
 
+from catdog.data.sample import write_sample_data  # noqa: E402
 from catdog.settings import load_settings  # noqa: E402
 from catdog.training.pipeline import TrainOptions, train  # noqa: E402
 
@@ -36,17 +36,16 @@ IMAGES = ROOT / "docs" / "images"
 TABS = ("predict", "visualizations", "retrain", "status")
 VIEW = {"width": 1280, "height": 900}
 VIDEO = {"width": 1024, "height": 720}
-SIZE = (640, 480)
-COLOURS = 128
-"""Of a screenshot: it takes a third of the bytes, and looks the same."""
+COLOURS = 256
+"""Colours of a screenshot: a third of the bytes, and it looks the same."""
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main() -> None:
-    """Train, serve, look, and write what is seen."""
+    """Train, serve, and write screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tour", action="store_true", help="record the tour, too")
+    parser.add_argument("--tour", action="store_true", help="also record the tour")
     parser.add_argument("--only", default=",".join(TABS), help="tabs, separated by commas")
     arguments = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
@@ -61,30 +60,21 @@ def main() -> None:
 
 
 def prepare(home: Path) -> list[Path]:
-    """Train two versions on drawings; gives pictures to ask about, the last of them of neither."""
+    """Train two versions on the sample data; return images to classify, the last of them of neither class."""
     settings = load_settings(home=home, tracking=False)
-    enlarge(write_dataset(settings.data_dir, train=40, test=20))
-    train(settings.data_dir, settings, TrainOptions(views=2))
-    train(settings.data_dir, settings, TrainOptions(views=1, limit=8, promote=False))
-    asked = home / "asked"
-    pictures = [*write_pictures(asked, "cat", 2, first=4032), *write_pictures(asked, "dog", 2, first=4032)]
-    enlarge(asked)
-    neither = asked / "stripes.png"
-    stripes = Image.linear_gradient("L").resize(SIZE).point(lambda value: 255 * (value // 16 % 2))
-    stripes.convert("RGB").save(neither)
-    return [*pictures, neither]
-
-
-def enlarge(folder: Path) -> None:
-    """Draw all pictures of a folder again, as large as photographs are."""
-    for path in folder.rglob("*.jpg"):
-        animal, number, _ = path.name.split(".")
-        path.write_bytes(encode(draw(animal, int(number), SIZE), quality=92))
+    sample = home / "sample"
+    write_sample_data(sample, per_class=120)
+    train(sample, settings, TrainOptions(promote=True))
+    train(sample, settings, TrainOptions(views=1, limit=8, promote=False))
+    asked = home / "asked"  # test images of a version are rejected as feedback
+    write_sample_data(asked, per_class=10, seed=5)
+    found = [sorted((asked / "test" / name).iterdir())[:2] for name in ("cats", "dogs")]
+    return [*found[0], *found[1], sorted((asked / "other").iterdir())[0]]
 
 
 @contextmanager
 def serving(home: Path, pictures: Sequence[Path]) -> Iterator[str]:
-    """Run a server of one process until the block ends, which has answered some pictures; gives its address."""
+    """Run a server of one process that has classified some images; yield its address."""
     port, log = free_port(), home / "server.log"
     variables = {"CATDOG_HOME": str(home), "CATDOG_HOST": "127.0.0.1", "PORT": str(port), "WEB_CONCURRENCY": "1"}
     address = f"http://127.0.0.1:{port}"
@@ -116,7 +106,7 @@ def take(browser: Browser, address: str, tabs: Sequence[str], pictures: Sequence
     for tab in tabs:
         page.goto(f"/?tab={tab}")
         if tab == "predict":
-            ask(page, [pictures[0], pictures[-1]])
+            ask(page, [pictures[1], pictures[-1]])
             page.get_by_role("button", name="Why?").first.click()
             expect(page.get_by_role("img", name="Heat map")).to_be_visible()
             page.mouse.move(0, 0)
@@ -127,14 +117,14 @@ def take(browser: Browser, address: str, tabs: Sequence[str], pictures: Sequence
 
 
 def write(page: Page, path: Path) -> None:
-    """Write what a page shows, in few colours."""
+    """Write a screenshot in few colours."""
     with Image.open(io.BytesIO(page.screenshot())) as seen:
         seen.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
 
 
 def ask(page: Page, pictures: Sequence[Path]) -> None:
-    """Choose images in the tab "Predict", and wait for the answers."""
+    """Choose images in the tab "Predict", and wait for the predictions."""
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose images").click()
     chooser.value.set_files(list(pictures))
@@ -142,7 +132,7 @@ def ask(page: Page, pictures: Sequence[Path]) -> None:
 
 
 def record(browser: Browser, address: str, pictures: Sequence[Path], folder: Path) -> None:
-    """Record the tour: predict, look, retrain, promote."""
+    """Record the tour: predict, view charts, retrain, promote."""
     context = browser.new_context(
         base_url=address, viewport=VIDEO, record_video_dir=folder / "video", record_video_size=VIDEO
     )
@@ -153,14 +143,14 @@ def record(browser: Browser, address: str, pictures: Sequence[Path], folder: Pat
         visit(page, pictures)
     context.close()
     if page.video is None:
-        raise SystemExit("The tour was not recorded.")
+        raise SystemExit("The tour wasn't recorded.")
     target = IMAGES / "tour.webm"
     shutil.copyfile(page.video.path(), target)
     print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes")
 
 
 def visit_predict(page: Page, pictures: Sequence[Path]) -> None:
-    """Ask about three pictures, look why, and say that an answer is right."""
+    """Classify three images, explain one, and confirm it."""
     ask(page, [pictures[1], pictures[3], pictures[-1]])
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Why?").first.click()
@@ -172,7 +162,7 @@ def visit_predict(page: Page, pictures: Sequence[Path]) -> None:
 
 
 def visit_visualizations(page: Page, _pictures: Sequence[Path]) -> None:
-    """Look through the charts."""
+    """Scroll through the charts."""
     open_tab(page, "Visualizations")
     for _ in range(4):
         page.mouse.wheel(0, 550)
@@ -180,14 +170,14 @@ def visit_visualizations(page: Page, _pictures: Sequence[Path]) -> None:
 
 
 def visit_retrain(page: Page, pictures: Sequence[Path]) -> None:
-    """Add pictures, and retrain with them."""
+    """Add images, and retrain on them."""
     open_tab(page, "Retrain")
-    chosen = write_pictures(pictures[0].parent / "more", "cat", 8, first=7000)
-    enlarge(chosen[0].parent)
+    more = pictures[-1].parents[2] / "more"
+    write_sample_data(more, per_class=10, seed=7)
     page.get_by_role("radio", name="Cat").check()
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose images or a zip").click()
-    chooser.value.set_files(chosen)
+    chooser.value.set_files(sorted((more / "train" / "cats").iterdir()))
     page.wait_for_timeout(2500)
     start = page.get_by_role("button", name="Start retraining")
     start.scroll_into_view_if_needed()
@@ -199,7 +189,7 @@ def visit_retrain(page: Page, pictures: Sequence[Path]) -> None:
 
 
 def visit_status(page: Page, _pictures: Sequence[Path]) -> None:
-    """Compare two versions, promote one, and take it back."""
+    """Compare two versions, promote one, and undo it."""
     open_tab(page, "Model status")
     page.get_by_role("link", name="Compare version 2").click()
     page.wait_for_timeout(2000)
@@ -210,7 +200,7 @@ def visit_status(page: Page, _pictures: Sequence[Path]) -> None:
 
 
 def open_tab(page: Page, title: str) -> None:
-    """Open a tab and show its beginning."""
+    """Open a tab at its top."""
     page.evaluate("scrollTo({ top: 0, behavior: 'smooth' })")
     page.wait_for_timeout(500)
     page.get_by_role("tab", name=title).click()
@@ -219,7 +209,7 @@ def open_tab(page: Page, title: str) -> None:
 
 
 def link_ffmpeg(folder: Path) -> None:
-    """Let Playwright, which looks for an ffmpeg of its own, find the one of this machine."""
+    """Let Playwright, which expects an ffmpeg of its own, find the one of this machine."""
     found = shutil.which("ffmpeg")
     if found is None or "PLAYWRIGHT_BROWSERS_PATH" in os.environ:
         return

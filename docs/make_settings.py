@@ -1,28 +1,30 @@
-"""Write the table of docs/settings.md anew, from the settings themselves.
+"""Write the table of settings in docs/reference.md, from the settings themselves.
 
 python docs/make_settings.py
 """
 
+import re
 from pathlib import Path
 from typing import Final
 
 from catdog.settings import Settings, variable_name
 
-PAGE: Final = Path(__file__).parent / "settings.md"
+PAGE: Final = Path(__file__).parent / "reference.md"
 HEAD: Final = ["| Variable | Default | Meaning |", "| --- | --- | --- |"]
+MARK: Final = "<!-- python docs/make_settings.py writes this table. -->"
 
 
 def main() -> None:
-    """Replace the table where it is out of date."""
+    """Replace the table if it is out of date."""
     before = PAGE.read_text(encoding="utf-8")
     after = with_table(before)
     if after != before:
         PAGE.write_text(after, encoding="utf-8")
-    print(f"docs/settings.md: {len(rows())} settings, {'was up to date' if after == before else 'written anew'}")
+    print(f"docs/reference.md: {len(rows())} settings, {'up to date' if after == before else 'updated'}")
 
 
 def rows() -> list[str]:
-    """Make the rows of the table, one a setting, in the order of the class."""
+    """Return the rows of the table, one per setting, in the order of the class."""
     made = []
     for name, field in Settings.model_fields.items():
         default = field.default
@@ -32,16 +34,17 @@ def rows() -> list[str]:
 
 
 def with_table(page: str) -> str:
-    """Give a page with its table, the lines that begin with a bar, replaced.
+    """Return a page with the table below its mark replaced.
 
     Raises:
-        SystemExit: the page has no such table, or several.
+        SystemExit: the page has no such mark with a table.
     """
-    lines = page.splitlines()
-    table = [number for number, line in enumerate(lines) if line.startswith("|")]
-    if not table or table[-1] - table[0] + 1 != len(table):
-        raise SystemExit(f"docs/settings.md needs one table. Received: {len(table)} lines of tables.")
-    return "\n".join([*lines[: table[0]], *HEAD, *rows(), *lines[table[-1] + 1 :]]) + "\n"
+    made, count = re.subn(
+        rf"({re.escape(MARK)}\n\n)(\|.*\n)+", lambda found: found[1] + "\n".join([*HEAD, *rows()]) + "\n", page
+    )
+    if count != 1:
+        raise SystemExit(f"docs/reference.md needs one line {MARK!r} with a table below. It has {count}.")
+    return made
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What MkDocs does beside reading `docs/`: the pages of the repository's root, the reference of the API, their links.
+"""What MkDocs does beside reading `docs/`: pages of the repository's root, the reference of commands and API, links.
 
-Links are written as they work on GitHub, relative to the file that they stand in. The site has the root's pages beside
-those of `docs/`, under the names below, and links are changed to match.
+Links are written as they work on GitHub, relative to their file. The site has the root's pages beside those of `docs/`,
+under the names below, and links are changed to match.
 """
 
 import re
@@ -17,9 +17,9 @@ ROOT: Final = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs"))
 
 import api_reference  # noqa: E402
+import command_reference  # noqa: E402
 
 ROOT_PAGES: Final = {
-    "README.md": "tour.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "reporting.md",
@@ -30,7 +30,8 @@ ASSETS: Final = {
     "notebook/cat_dog_classification.ipynb": "cat_dog_classification.ipynb",
 }
 REFERENCE: Final = "reference.md"
-MARK: Final = "<!-- Here the site shows every route and schema. -->"
+COMMANDS: Final = "<!-- The site lists every command here. -->"
+ROUTES: Final = "<!-- The site lists every route and schema here. -->"
 
 _LIGHT: Final = re.compile(r"!\[([^]]*)\]\((images/[\w-]+)-light\.png\)")
 _LINK: Final = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?(\))")
@@ -48,13 +49,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     """Lead links out of `docs/` to the root's pages, fill in the reference, and show dark screenshots in the dark."""
     if page.file.src_uri == REFERENCE:
-        head, mark, tail = markdown.partition(MARK)
-        if not mark:
-            raise SystemExit(f"docs/{REFERENCE} needs the line {MARK!r}. Received: a page without it.")
-        markdown = head + api_reference.render(api_reference.read_document()) + tail
+        markdown = _fill(markdown, COMMANDS, command_reference.render())
+        markdown = _fill(markdown, ROUTES, api_reference.render(api_reference.read_document()))
     if page.file.src_uri not in ROOT_PAGES.values():
         markdown = _LIGHT.sub(r"![\1](\2-light.png#only-light)![\1](\2-dark.png#only-dark)", markdown)
     return _LINK.sub(_to_root, markdown)
+
+
+def _fill(markdown: str, mark: str, text: str) -> str:
+    if mark not in markdown:
+        raise SystemExit(f"docs/{REFERENCE} needs the line {mark!r}.")
+    return markdown.replace(mark, text)
 
 
 def _to_root(link: re.Match[str]) -> str:

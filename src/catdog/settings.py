@@ -1,6 +1,6 @@
 """All settings, typed and immutable, read from `CATDOG_*` variables and `.env`.
 
-Reading settings has no side effects. `docs/settings.md` is generated from the fields.
+Reading settings has no side effects. The table in `docs/reference.md` is generated from the fields.
 """
 
 import difflib

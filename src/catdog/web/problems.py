@@ -166,9 +166,7 @@ def describe(error: Exception, settings: Settings) -> tuple[int, str]:
         _note(error.code or 400, error)
         return error.code or 400, _sentence(error, settings)
     if is_disk_full(error):
-        _log.error(
-            "Request %s failed, as the disk is full: %s", request_id(), driver_message(error), extra=_log_fields()
-        )
+        _log.error("Request %s failed, the disk is full: %s", request_id(), driver_message(error), extra=_log_fields())
         return 507, str(error) if isinstance(error, errors.UploadsFullError) else FULL
     if (sentence := why_not_kept(error)) is not None:
         _note(503, error)

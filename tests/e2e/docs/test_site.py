@@ -19,7 +19,9 @@ from browsing import TIMEOUT_MS
 from drawing import draw, encode
 from flask.testing import FlaskClient
 from mkdocs.config import load_config
-from pymdownx.slugs import slugify
+from typer.main import get_command
+
+from catdog.cli.app import app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -30,7 +32,7 @@ sys.path.append(str(ROOT / "docs"))
 import api_reference  # noqa: E402
 import site_hooks  # noqa: E402
 
-PAGES = sorted([*(ROOT / name for name in site_hooks.ROOT_PAGES), *(ROOT / "docs").glob("*.md")])
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -47,7 +49,7 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         self.found.append((tag, attributes))
-        if tag in ("h1", "h2", "h3") and "id" in attributes:
+        if tag in ("h1", "h2", "h3", "h4") and "id" in attributes:
             self._section = attributes["id"]
 
     def handle_data(self, data: str) -> None:
@@ -150,6 +152,16 @@ def test_the_reference_tells_the_whole_openapi_document(site: Path, trained_clie
         assert [field for field in fields(schema) if field not in told] == [], name
 
 
+def test_the_reference_lists_every_command_with_its_options(site: Path) -> None:
+    sections = pages_of(site)["reference"].sections
+    listed = {name for name in sections if name.startswith("catdog-")}
+    shown = {f"catdog-{name}" for name, command in COMMANDS.items() if not hasattr(command, "commands")}
+    for group, command in COMMANDS.items():
+        shown |= {f"catdog-{group}-{name}" for name in getattr(command, "commands", {})}
+    assert listed == shown
+    assert "--fine-tune" in sections["catdog-train"]
+
+
 def fields(schema: Any) -> Iterator[str]:
     """Name the fields of a schema and of the objects in it."""
     for name, field in schema.get("properties", {}).items():
@@ -178,24 +190,6 @@ def test_what_a_schema_allows_is_said() -> None:
     assert "| `kind` | `a` or `b` | one &#124; two |" in text
     assert "| `sizes` (optional) | array of integer, at most 9,000, at least 2 |  |" in text
     assert "| `inner.deep` (optional) | [Thing](#schema-thing) |  |" in text
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_anchors_are_there_on_github_too(page: Path) -> None:
-    for path, anchor in re.findall(r"\]\(([^)\s:#]*\.md|)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        target = (page.parent / path if path else page).resolve()
-        headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-        slugs = {slugify(case="lower")(re.sub(r"[`*]", "", heading), "-") for heading in headings}
-        assert anchor in slugs, f"{target.name} has no heading #{anchor}"
-
-
-def test_the_threat_model_names_tests_that_exist() -> None:
-    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(test_\w+)`", page))
-    assert named - set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE)) == set()
-    threats, tested = (set(re.findall(r"^\| (\d+) \|", part, re.MULTILINE)) for part in page.split("### Where that"))
-    assert threats == tested
 
 
 def test_alerts_ask_for_metrics_that_are_there(trained_client: FlaskClient) -> None:

@@ -89,7 +89,7 @@ def test_prediction_counts(open_page: OpenPage, two_versions: tuple[str, Setting
     ).to_contain_text("3")
     assert page.locator("figure", has_text="By verdict").locator("svg rect.verdict-neither").first.is_visible()
     accuracy = page.get_by_role("region", name="Quality of version 1").get_by_role("row").filter(has_text="accuracy")
-    expect(accuracy.first).to_contain_text("98.67 to 99.72 %")  # as docs/starter.md has it
+    expect(accuracy.first).to_contain_text("98.67 to 99.72 %")  # as docs/model_card.md has it
     assert not page.locator("#live-versions time").first.inner_text().endswith("UTC"), "in the reader's own zone"
 
 

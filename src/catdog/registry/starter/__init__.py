@@ -1,6 +1,6 @@
 """The bundled model, which makes predictions available offline before any training.
 
-`version/` is a version saved by `catdog train`, `backbone/` its backbone. `docs/starter.md` has the recipe. Both are
+`version/` is a version saved by `catdog train`, `backbone/` its backbone. `docs/model_card.md` has the recipe. Both are
 installed into an empty store as version 1.
 """
 

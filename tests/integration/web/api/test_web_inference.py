@@ -26,7 +26,7 @@ from catdog.web.service import Service
 
 INFER = "/v2/models/catdog/infer"
 HEADER = "Inference-Header-Content-Length"
-PAGE = (Path(__file__).parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "serving.md").read_text(encoding="utf-8")
 NAMES = ["class", "class_id", "confidence", "probabilities", "verdict", "novelty"]
 
 
@@ -362,7 +362,7 @@ def test_inference_is_open_to_all(home: Settings) -> None:
 
 
 def example(language: str, served: str) -> str:
-    """Return the example of a language in the section of docs/api.md, for the server under test."""
+    """Return the example of a language in the section of docs/serving.md, for the server under test."""
     section = PAGE.split("## Open Inference Protocol")[1].split("\n## ")[0]
     found = re.search(rf"^```{language}$\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     assert found
@@ -375,7 +375,7 @@ def test_the_python_example_runs(served: str, tmp_path: Path, monkeypatch: pytes
     Path("cat.jpg").write_bytes(CAT)
     Path("dog.jpg").write_bytes(DOG)
     names: dict[str, Any] = {}
-    exec(compile(example("python", served), "api.md", "exec"), names)
+    exec(compile(example("python", served), "serving.md", "exec"), names)
     assert names["answer"].as_numpy("class").tolist() == [b"Cat", b"Dog"]
 
 
