@@ -1,5 +1,6 @@
 """Connection to the database: SQLite by default, PostgreSQL by URL. Alembic upgrades the tables."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,8 @@ UPGRADE_SECONDS: Final = 30.0
 
 UPGRADE_LOCK: Final = 0x636174646F67
 """Key of the PostgreSQL advisory lock for upgrades: "catdog" in ASCII; released with the transaction."""
+
+_UPGRADING: Final = threading.Lock()  # alembic keeps the upgrade in progress in module-level state
 
 POOL: Final = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 5, "pool_timeout": 5}
 """Connections per process to a database server: 2 permanent, 7 at most, which is more than a web process has threads
@@ -213,7 +216,8 @@ def _upgrade(engine: Engine) -> None:
 
             config = _alembic()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            with _UPGRADING:
+                command.upgrade(config, "head")
 
 
 def _alembic() -> "Config":

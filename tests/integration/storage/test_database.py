@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,14 @@ def test_no_row_is_written_to_a_deleted_or_replaced_file(settings: Settings) -> 
 def test_opening_prints_nothing(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     open_database(settings).dispose()
     assert capfd.readouterr() == ("", "")
+
+
+@of_the_file
+def test_threads_may_create_several_databases_at_once(tmp_path: Path) -> None:
+    """Alembic's context is one per process; without a lock, upgrades of two databases get mixed up."""
+    homes = [load_settings(home=tmp_path / str(number), tracking=False) for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        engines = list(pool.map(open_database, homes))
+    for engine in engines:
+        assert set(inspect(engine).get_table_names()) == {*tables.metadata.tables, "alembic_version"}
+        engine.dispose()
