@@ -63,7 +63,7 @@ def test_the_most_frequent_confusions_are_shown_and_no_matrix(classes: int) -> N
     lines = render(table)
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 16
-    first = next(line for line in lines if "class" in line)
+    first = next(line for line in lines if "│ class" in line)
     assert [cell.strip() for cell in first.strip("│").split("│")] == ["class 1", "class 0", "49"]
 
 
