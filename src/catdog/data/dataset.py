@@ -118,7 +118,7 @@ def read_folder(
     listing = list_tree(root)
     parts = {path: path.relative_to(root).parts for path in listing.files}
     folders = [path.relative_to(root).parts for path in listing.folders]
-    own = layout == GUESSED and root == settings.data_dir.absolute() and _is_own(folders)
+    own = layout == GUESSED and root == settings.data_dir.absolute() and _is_imported(folders)
     reading = read_layout(list(parts.values()), folders, OWN if own else layout)
     placed = {path: reading.places[at] for path, at in parts.items() if at in reading.places}
     rejected = [Rejected(root.joinpath(*at), NO_CLASS) for at in reading.stray]
@@ -127,7 +127,7 @@ def read_folder(
     limits = limits_of(settings)
 
     def look(path: Path) -> Scanned:
-        return _look(path, known, limits, settings.max_picture_bytes)
+        return _scan_file(path, known, limits, settings.max_picture_bytes)
 
     scanned = []
     for result in bounded_map(look, placed, settings.resolved_threads):
@@ -139,7 +139,7 @@ def read_folder(
     return ScanResult(manifest, reading, [s for s in scanned if known.get(str(s.path)) != s])
 
 
-def _is_own(folders: Sequence[tuple[str, ...]]) -> bool:
+def _is_imported(folders: Sequence[tuple[str, ...]]) -> bool:
     """Return whether `data/` contains only imported images, whatever its classes are called."""
     fits = all(len(parts) <= 2 and parts[0] in SPLITS for parts in folders)
     return fits and any(len(parts) == 2 for parts in folders)
@@ -182,7 +182,7 @@ def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
             "problem": s.problem,
         }
         for s in sorted(scanned, key=lambda s: str(s.path))  # the same order in all processes avoids deadlocks
-        if _can_be_kept(s.path)
+        if _is_storable_path(s.path)
     ]
     insert = database.insert_into(engine, tables.files)
     fresh = {column.name: insert.excluded[column.name] for column in tables.files.c if not column.primary_key}
@@ -192,7 +192,7 @@ def remember(engine: Engine, scanned: Iterable[Scanned]) -> None:
 
 
 def _known_files(root: Path, settings: Settings) -> dict[str, Scanned]:
-    if not (database.database_exists(settings) and _can_be_kept(root)):
+    if not (database.database_exists(settings) and _is_storable_path(root)):
         return {}
     table = tables.files
     engine = database.open_database(settings)
@@ -203,13 +203,13 @@ def _known_files(root: Path, settings: Settings) -> dict[str, Scanned]:
     return known
 
 
-def _can_be_kept(path: Path) -> bool:
+def _is_storable_path(path: Path) -> bool:
     """Return whether the database can store a path: UTF-8, and short enough for PostgreSQL's index (2,704 bytes)."""
     is_text = not any("\udc80" <= character <= "\udcff" for character in str(path))
     return is_text and len(os.fsencode(path)) <= MAX_PATH_BYTES
 
 
-def _look(path: Path, known: dict[str, Scanned], limits: Limits, max_bytes: int) -> Scanned:
+def _scan_file(path: Path, known: dict[str, Scanned], limits: Limits, max_bytes: int) -> Scanned:
     try:
         status = path.stat()
         before = known.get(str(path))

@@ -157,7 +157,7 @@ def _import_folder(
     present = {picture.sha256 for picture in before.pictures}
     new = [picture for picture in manifest.pictures if picture.sha256 not in present]
     if accept is not None:
-        accept(_joined(before if before.pictures else replace(before, root=shown), manifest, new))
+        accept(_merged(before if before.pictures else replace(before, root=shown), manifest, new))
     is_ours = source.is_relative_to(staging.folder)
     if not is_ours:
         _require_disk(settings.data_dir, sum(picture.path.stat().st_size for picture in new))
@@ -182,14 +182,14 @@ def _why_none(manifest: Manifest, refused: Sequence[Rejected]) -> str:
     holds = f"It has {counted(count, 'unusable file')}"
     if not unusable:
         return f"{holds}; none is an image."
-    if nested := _name_nested(unusable):
+    if nested := _nested_archive(unusable):
         return f"{holds}.{nested}"
     if all(item.reason == NO_CLASS for item in unusable):
         return f"{holds}; the images aren't in class folders. Make one folder per class, such as cats/ and dogs/."
     return f"{holds}. The first is {unusable[0].path.name}: {unusable[0].reason}"
 
 
-def _joined(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manifest:
+def _merged(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manifest:
     """Return the manifest of `data/` with new images."""
     new = list(new)
     classes = tuple(sorted({*before.classes, *(found.classes[picture.label] for picture in new)}))
@@ -201,7 +201,7 @@ def _joined(before: Manifest, found: Manifest, new: Iterable[Picture]) -> Manife
     return replace(before, classes=classes, pictures=tuple(moved))
 
 
-def _name_nested(rejected: Iterable[Rejected]) -> str:
+def _nested_archive(rejected: Iterable[Rejected]) -> str:
     """Return name and reason of the first nested archive, which may contain the images."""
     for item in rejected:
         with contextlib.suppress(OSError):
@@ -273,12 +273,12 @@ def _make_room(path: Path, taken: dict[Path, int]) -> Path:
     """Return an unused path for a member, renaming files that are in the place of its folders."""
     for above in reversed(path.parents):
         if above.is_file():
-            above.rename(_free(above, taken))
+            above.rename(_unused_path(above, taken))
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _free(path, taken) if path.exists() else path
+    return _unused_path(path, taken) if path.exists() else path
 
 
-def _free(path: Path, taken: dict[Path, int]) -> Path:
+def _unused_path(path: Path, taken: dict[Path, int]) -> Path:
     while True:
         taken[path] = taken.get(path, 1) + 1
         free = path.with_name(f"{path.stem}~{taken[path]}{path.suffix}")
@@ -288,11 +288,11 @@ def _free(path: Path, taken: dict[Path, int]) -> Path:
 
 def _safe_path(target: Path, name: str) -> Path | None:
     parts = PurePosixPath(_DRIVE.sub("", name.replace("\\", "/").replace("\0", ""))).parts
-    safe = [_short(part.replace(":", "_")) for part in parts if part.strip("/") not in ("", ".", "..")]
+    safe = [_shortened(part.replace(":", "_")) for part in parts if part.strip("/") not in ("", ".", "..")]
     return target.joinpath(*safe) if safe else None
 
 
-def _short(name: str) -> str:
+def _shortened(name: str) -> str:
     """Return a name shortened for file systems; a hash keeps it distinct."""
     encoded = os.fsencode(name)
     if len(encoded) <= MAX_NAME_BYTES:

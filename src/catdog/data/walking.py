@@ -9,8 +9,8 @@ from typing import Final
 from catdog.data.clutter import is_clutter_file, is_clutter_folder, is_hidden_folder
 
 _ENDLESS: Final = ("/proc", "/sys", "/dev", "/run")
-_IN_THEM: Final = ("/dev/shm", "/run/media", "/run/user")
-_WHOLE: Final = {
+_NOT_ENDLESS: Final = ("/dev/shm", "/run/media", "/run/user")
+_SYSTEM: Final = {
     *("/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/root", "/sbin", "/tmp", "/usr", "/var"),
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local", "/usr/share", "/var/lib", "/var/log"),
     *("/Applications", "/Library", "/System", "/Users", "/Volumes", "/private", "/private/var", "/private/tmp"),
@@ -89,7 +89,7 @@ def _visit(root: Path, listing: Listing) -> Iterator[tuple[Path, list[str]]]:
         real = os.path.realpath(folder)
         if why := _why_not_entered(folder, real, start, seen):
             folders.clear()
-            is_loop = _holds(start, real) and _holds(real, os.path.realpath(Path(folder).parent))
+            is_loop = _contains(start, real) and _contains(real, os.path.realpath(Path(folder).parent))
             if not is_loop:  # a loop leads to nothing new
                 listing.problems.append((Path(folder), why))
             continue
@@ -103,18 +103,20 @@ def _why_not_entered(folder: str, real: str, start: str, seen: dict[str, str]) -
     """Return why a folder isn't entered; an empty text if it is."""
     if real in seen:
         return f"It links to {seen[real]}, which has been read already."
-    if real != start and _holds(real, start):
+    if real != start and _contains(real, start):
         return f"It links to {real}, which contains the folder being read."
-    if real != start and Path(folder).is_symlink() and _is_systems(real):
+    if real != start and Path(folder).is_symlink() and _is_system_folder(real):
         return f"It links to {real}, which belongs to the system."
     return ""
 
 
-def _is_systems(real: str) -> bool:
-    endless = any(_holds(folder, real) for folder in _ENDLESS) and not any(_holds(folder, real) for folder in _IN_THEM)
-    return endless or real in _WHOLE
+def _is_system_folder(real: str) -> bool:
+    endless = any(_contains(folder, real) for folder in _ENDLESS) and not any(
+        _contains(folder, real) for folder in _NOT_ENDLESS
+    )
+    return endless or real in _SYSTEM
 
 
-def _holds(outer: str, inner: str) -> bool:
+def _contains(outer: str, inner: str) -> bool:
     """Return whether a folder is the same as another or contains it; both are real paths."""
     return f"{inner.rstrip(os.sep)}{os.sep}".startswith(outer.rstrip(os.sep) + os.sep)

@@ -20,7 +20,7 @@ UNREADABLE: Final = (
     *(tarfile.TarError, EOFError, zlib.error, OSError),
     *(ValueError, OverflowError, RuntimeError, LookupError),  # raised by `tarfile` for invalid fields
 )
-BROKEN_OFF: Final = "It is truncated or damaged after {count}. Copy or download it again."
+TRUNCATED: Final = "It is truncated or damaged after {count}. Copy or download it again."
 _CHUNK: Final = 64 * 1024
 
 
@@ -50,9 +50,9 @@ def read_tar(file: IO[bytes], *, max_files: int, max_bytes: int) -> Iterator[tup
             elif entry.islnk() or entry.issym():
                 yield mend_names([entry.name])[0], entry, io.BytesIO()
     except UNREADABLE as error:
-        raise DatasetError(BROKEN_OFF.format(count=counted(count, "entry", "entries"))) from error
+        raise DatasetError(TRUNCATED.format(count=counted(count, "entry", "entries"))) from error
     if stream.last != bytes(tarfile.BLOCKSIZE):  # `tarfile` treats a damaged or missing header as the end
-        raise DatasetError(BROKEN_OFF.format(count=counted(count, "entry", "entries")))
+        raise DatasetError(TRUNCATED.format(count=counted(count, "entry", "entries")))
 
 
 def link_target(name: str, entry: tarfile.TarInfo) -> str | None:

@@ -97,7 +97,7 @@ def open_archive(file: IO[bytes]) -> Iterator[tuple[Iterator[Member], int | None
     limit = most_unpacked(file.seek(0, 2))
     if kind_of(file) == "zip":
         with open_zip(file, max_files=MAX_MEMBERS, max_directory=MAX_DIRECTORY_BYTES) as zipped:
-            infos = _files(zipped)
+            infos = _file_entries(zipped)
             _require_at_most(limit, total := sum(info.file_size for info in infos))
             yield (member for info in infos for member in _open_member(zipped, info)), total
     else:
@@ -146,12 +146,12 @@ def read_zip(file: IO[bytes], *, max_files: int, max_file_bytes: int, max_bytes:
     """
     entries = 20 * max_files + 1000  # includes folders and hidden files
     with open_zip(file, max_files=entries, max_directory=max(64 * 1024, max_files * ENTRY_BYTES)) as zipped:
-        infos = [info for info in _files(zipped) if not is_clutter(info.filename)]
+        infos = [info for info in _file_entries(zipped) if not is_clutter(info.filename)]
         if len(infos) > max_files:
             raise DatasetError(f"It has {len(infos):,} files; the maximum is {max_files:,}.")
-        _require_at_most(max_bytes, sum(_real(zipped, info).file_size for info in infos))
+        _require_at_most(max_bytes, sum(_follow_link(zipped, info).file_size for info in infos))
         for info in infos:
-            for member in _open_member(zipped, _real(zipped, info)):
+            for member in _open_member(zipped, _follow_link(zipped, info)):
                 yield info.filename, member.read(max_file_bytes + 1)
 
 
@@ -161,7 +161,7 @@ def why_nested(start: bytes) -> str | None:
     return f"{NESTED} ({kind}), which isn't opened. Unpack it and import the result." if kind else None
 
 
-def _files(zipped: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _file_entries(zipped: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """Return the entries that are files."""
     # In zips from Windows, folders may end in a backslash.
     return [i for i in zipped.infolist() if not i.filename.endswith(("/", "\\"))]
@@ -182,7 +182,7 @@ def _open_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Mem
         yield member
 
 
-def _real(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+def _follow_link(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
     """Return the file that a link in a zip leads to; the entry itself if it is a file or a broken link."""
     if not is_symlink(info) or info.file_size > LONGEST:
         return info

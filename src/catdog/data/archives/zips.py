@@ -22,11 +22,20 @@ _MOST_PADDING: Final = 2**28
 """Maximum zeros skipped after a zip."""
 
 _METHODS: Final = {0: "stored", 8: "deflated"}
-_NAMED: Final = {1: "shrunk", 6: "imploded", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd"}
+_METHOD_NAMES: Final = {
+    1: "shrunk",
+    6: "imploded",
+    9: "Deflate64",
+    12: "bzip2",
+    14: "LZMA",
+    93: "zstd",
+    95: "xz",
+    98: "PPMd",
+}
 _ENCRYPTED: Final = 0x1
 _UTF8: Final = 0x800
 
-BROKEN_OFF: Final = "It is truncated: the directory at its end is missing. Copy or download it again."
+TRUNCATED: Final = "It is truncated: the directory at its end is missing. Copy or download it again."
 _DAMAGED: Final = "Its directory is damaged. Copy or download it again."
 _IN_PARTS: Final = "It is one part of a split archive. Join the parts first: zip -s 0 ARCHIVE.zip --out WHOLE.zip"
 
@@ -56,11 +65,11 @@ def open_zip(file: IO[bytes], *, max_files: int, max_directory: int) -> zipfile.
     encoding = name_encoding(name for name, flags in names if not flags & _UTF8)
     end = _new_end(len(names), size, offset)
     try:
-        zipped = zipfile.ZipFile(io.BufferedReader(_Rewritten(file, start + size, end)), metadata_encoding=encoding)
+        zipped = zipfile.ZipFile(io.BufferedReader(_WithNewEnd(file, start + size, end)), metadata_encoding=encoding)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeError, ValueError, struct.error, OSError) as error:
         raise DatasetError(_DAMAGED) from error
-    _require_plain(zipped)
-    _require_apart(zipped, start)
+    _require_supported(zipped)
+    _require_no_overlap(zipped, start)
     return zipped
 
 
@@ -73,7 +82,7 @@ def _find_directory(file: IO[bytes]) -> tuple[int, int, int]:
     at = _find_end(tail)
     if at is None:
         file.seek(0)
-        raise DatasetError(_IN_PARTS if file.read(4) == b"PK\x07\x08" else BROKEN_OFF)
+        raise DatasetError(_IN_PARTS if file.read(4) == b"PK\x07\x08" else TRUNCATED)
     _, disk, first_disk, _, entries, size, offset, _ = _END.unpack_from(tail, at)
     end = at_tail + at
     if at >= _LOCATOR.size and tail[at - _LOCATOR.size :].startswith(b"PK\x06\x07"):
@@ -86,7 +95,7 @@ def _find_directory(file: IO[bytes]) -> tuple[int, int, int]:
         disk = max(disk, disks - 1)
     if disk not in (0, 0xFFFF) or first_disk not in (0, 0xFFFF):
         raise DatasetError(_IN_PARTS)
-    return _place(file, size, offset, end), size, offset
+    return _directory_start(file, size, offset, end), size, offset
 
 
 def _without_padding(file: IO[bytes]) -> int:
@@ -130,7 +139,7 @@ def _read_end64(file: IO[bytes], record: int, locator: int) -> tuple[int, int, i
     return None
 
 
-def _place(file: IO[bytes], size: int, offset: int, end: int) -> int:
+def _directory_start(file: IO[bytes], size: int, offset: int, end: int) -> int:
     """Return where the directory starts."""
     for start in (offset, end - size):  # the latter if something precedes the zip
         if 0 <= start <= end - size:
@@ -167,19 +176,19 @@ def _new_end(entries: int, size: int, offset: int) -> bytes:
     return record + locator + _END.pack(b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
 
 
-def _require_plain(zipped: zipfile.ZipFile) -> None:
+def _require_supported(zipped: zipfile.ZipFile) -> None:
     for info in zipped.infolist():
         if info.flag_bits & _ENCRYPTED or info.compress_type == 99:  # 99: encrypted with AES
             raise DatasetError("It is encrypted. Unpack it with its password and pack it again without one.")
         if info.compress_type not in _METHODS:
-            method = _NAMED.get(info.compress_type, f"method {info.compress_type}")
+            method = _METHOD_NAMES.get(info.compress_type, f"method {info.compress_type}")
             raise DatasetError(
                 f"Its files are compressed by {method}, such as {info.filename[:100]!r}; only stored and deflated ones "
                 "are supported. Pack them again by the default method, or unpack them."
             )
 
 
-def _require_apart(zipped: zipfile.ZipFile, end: int) -> None:
+def _require_no_overlap(zipped: zipfile.ZipFile, end: int) -> None:
     """Reject members that share bytes, as a small zip of them can unpack to any size."""
     before = 0
     for info in sorted(zipped.infolist(), key=lambda info: info.header_offset):
@@ -190,7 +199,7 @@ def _require_apart(zipped: zipfile.ZipFile, end: int) -> None:
         raise DatasetError(_DAMAGED)
 
 
-class _Rewritten(io.RawIOBase):
+class _WithNewEnd(io.RawIOBase):
     """The first bytes of a file, followed by another end."""
 
     def __init__(self, file: IO[bytes], length: int, end: bytes) -> None:

@@ -79,7 +79,7 @@ def inspect(data: bytes, limits: Limits) -> Encoded:
 
 def verify(image: Encoded) -> None:
     """Check an image by decoding it at its smallest scale; raises what `decode_to` does."""
-    with _room(image, (1, 1), _REDUCING_GAP), _explaining(image):
+    with _reserved_memory(image, (1, 1), _REDUCING_GAP), _pillow_errors(image):
         _load(image, (1, 1))
 
 
@@ -98,11 +98,11 @@ def decode_to(image: Encoded, size: Size, gap: float = _REDUCING_GAP) -> Image.I
 
 def decode_with(image: Encoded, size: Size, gap: float, use: Callable[[Image.Image], Used]) -> Used:
     """Decode an image like `decode_to`, and return the result of `use`, which runs before its memory is released."""
-    if gate().is_apart(_needed(image, size, gap)):
+    if gate().is_apart(_needed_memory(image, size, gap)):
         # Large images are decoded one at a time.
         with gate().reserve(8 * size[0] * size[1], max(image.work, 2 * LARGE_WORK)):
             return use(_decode_apart(image, size, gap))
-    with _room(image, size, gap), _explaining(image):
+    with _reserved_memory(image, size, gap), _pillow_errors(image):
         # Rotating the scaled image costs a tenth of rotating the original.
         return use(_upright(*_shrink(_load(image, size), size, image, gap)))
 
@@ -142,12 +142,12 @@ def largest_size(image: Encoded, longest: int, most_pixels: int, limits: Limits)
     return -(-width // scale), -(-height // scale)
 
 
-def _room(image: Encoded, size: Size, gap: float) -> AbstractContextManager[None]:
+def _reserved_memory(image: Encoded, size: Size, gap: float) -> AbstractContextManager[None]:
     """Reserve the memory for decoding an image."""
-    return gate().reserve(_needed(image, size, gap), image.work)
+    return gate().reserve(_needed_memory(image, size, gap), image.work)
 
 
-def _needed(image: Encoded, size: Size, gap: float) -> int:
+def _needed_memory(image: Encoded, size: Size, gap: float) -> int:
     """Return the bytes needed to decode an image at the smallest scale of its format that is not under `size`."""
     ratio = min(8, max(1, min(image.width // size[0], image.height // size[1])))
     scale = 1 if image.is_open and image.has_scans else 1 << ratio.bit_length() - 1
@@ -158,7 +158,7 @@ def _needed(image: Encoded, size: Size, gap: float) -> int:
 
 
 @contextmanager
-def _explaining(image: Encoded) -> Iterator[None]:
+def _pillow_errors(image: Encoded) -> Iterator[None]:
     """Turn any error of Pillow in the block into a `PictureBrokenError`."""
     try:
         yield

@@ -63,7 +63,7 @@ class DecodeGate:
         self._waiting: deque[object] = deque()
         self._inspecting = threading.Lock()
         self._large = threading.Semaphore(large_at_once)
-        self._places = threading.Semaphore(most_large or 1_000_000)
+        self._large_places = threading.Semaphore(most_large or 1_000_000)
 
     @contextmanager
     def reserve(self, size: int, work: float = 0) -> Iterator[None]:
@@ -73,17 +73,17 @@ class DecodeGate:
             ServerBusyError: the image is large, and too many large ones are waiting.
         """
         if size <= LARGE_BYTES and work <= LARGE_WORK:
-            with self._taken(size):
+            with self._held(size):
                 yield
             return
-        if not self._places.acquire(blocking=False):
+        if not self._large_places.acquire(blocking=False):
             raise ServerBusyError("The server is busy decoding other large images. Try again in a moment.")
         try:
-            with self._large, self._taken(size):
+            with self._large, self._held(size):
                 self._before_large()
                 yield
         finally:
-            self._places.release()
+            self._large_places.release()
 
     def is_apart(self, size: int) -> bool:
         """Return whether an image that needs `size` bytes is decoded in a separate process."""
@@ -94,7 +94,7 @@ class DecodeGate:
         return self._inspecting if size > INSPECTED_BYTES else nullcontext()
 
     @contextmanager
-    def _taken(self, size: int) -> Iterator[None]:
+    def _held(self, size: int) -> Iterator[None]:
         size = min(size, self._capacity)
         with self._condition:
             if size > _SMALL_BYTES:

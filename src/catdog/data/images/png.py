@@ -108,11 +108,11 @@ def _read(data: bytes) -> _Chunks:
         found.others += 1
         if found.others > MOST_PIECES:
             raise over_budget("PNG", f"it has more than {MOST_PIECES:,} chunks besides its pixels")
-        _take(data, kind, begin, begin + 8 + length, found)
+        _keep_chunk(data, kind, begin, begin + 8 + length, found)
     return found
 
 
-def _take(data: bytes, kind: bytes, begin: int, end: int, found: _Chunks) -> None:
+def _keep_chunk(data: bytes, kind: bytes, begin: int, end: int, found: _Chunks) -> None:
     if kind in (b"PLTE", b"tRNS"):
         if end - begin > 8 + 768:
             raise broken("PNG", f"a {kind.decode()} chunk of {end - begin - 8:,} bytes")
@@ -121,10 +121,10 @@ def _take(data: bytes, kind: bytes, begin: int, end: int, found: _Chunks) -> Non
     elif kind == b"eXIf":
         found.exif = kind, data[begin + 8 : end]
     elif kind in _TEXTS:
-        _take_text(kind, data, begin + 8, end, found)
+        _keep_text(kind, data, begin + 8, end, found)
 
 
-def _take_text(kind: bytes, data: bytes, begin: int, end: int, found: _Chunks) -> None:
+def _keep_text(kind: bytes, data: bytes, begin: int, end: int, found: _Chunks) -> None:
     """Keep a text that may contain the orientation, and ignore others."""
     name, separator, _ = data[begin : min(end, begin + 80)].partition(b"\0")
     if not separator or name not in (b"Raw profile type exif", b"XML:com.adobe.xmp", b"exif"):

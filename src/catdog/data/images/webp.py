@@ -114,10 +114,10 @@ def _lossless(
             yield start + 1, stop, size
         elif kind == b"ANMF" and stop - start > 16:
             frame = (1 + int.from_bytes(data[start + at : start + at + 3], "little") for at in (6, 9))
-            yield from _lossless(data, list(_inner(data, start + 16, stop)), (next(frame), next(frame)))
+            yield from _lossless(data, list(_frame_chunks(data, start + 16, stop)), (next(frame), next(frame)))
 
 
-def _inner(data: bytes, at: int, end: int) -> Iterator[Span]:
+def _frame_chunks(data: bytes, at: int, end: int) -> Iterator[Span]:
     """Yield the chunks of an animation's frame."""
     for _ in range(MOST_CHUNKS):
         if at + 8 > end:
@@ -132,11 +132,11 @@ def _rebuild(data: bytes, chunks: _Chunks) -> bytes:
     """Return a WebP with only the chunks that the pixels of its first frame need."""
     body = bytearray(join(data, chunks.kept))
     body[8] &= ~_METADATA_FLAGS & 0xFF
-    length = struct.pack("<I", _promised(data, chunks, len(body)))
+    length = struct.pack("<I", _declared_length(data, chunks, len(body)))
     return b"RIFF" + length + b"WEBP" + bytes(body)
 
 
-def _promised(data: bytes, chunks: _Chunks, length: int) -> int:
+def _declared_length(data: bytes, chunks: _Chunks, length: int) -> int:
     """Return the length for the new file's header, which exceeds the file if the old one was truncated."""
     begin, end = chunks.kept[-1]
     size = int.from_bytes(data[begin + 4 : begin + 8], "little")

@@ -31,7 +31,7 @@ def without_leftovers(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
 
 def without_copies(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
     """Skip copies of a folder with the same folders in them, and remark on copies with only images."""
-    inner = _without_held_again(inner, roles)
+    inner = _without_nested_copies(inner, roles)
     known = {folded(one.name): one for one in inner}
     kept = []
     for one in inner:
@@ -49,7 +49,7 @@ def without_copies(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
     return kept
 
 
-def _without_held_again(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
+def _without_nested_copies(inner: Sequence[Folder], roles: Roles) -> list[Folder]:
     """Skip a folder that contains only a copy of a sibling: `faces/` and `archive/faces/`."""
     names = {one.name: {below.name for below in one.full} for one in inner}
     again = [
@@ -70,7 +70,7 @@ def remark_on_classes(node: Folder, inner: Sequence[Folder], roles: Roles) -> No
     _remark_on_hidden_letters(inner, roles)
     _remark_on_splits_within(inner, roles)
     numbered = len({stem_of(one.name) for one in inner} - {()}) == 1  # patient1/benign, patient2/malignant
-    holders = [one for one in inner if len(_told_apart(roles.inside(one), roles)) > (0 if numbered else 1)]
+    holders = [one for one in inner if len(_possible_classes(roles.inside(one), roles)) > (0 if numbered else 1)]
     same = len({frozenset(folded(below.name) for below in roles.inside(one)) for one in holders}) == 1
     if len(inner) > 1 and 2 * len(holders) >= len(inner) and not (same and len(holders) > 1):
         roles.remark(
@@ -88,7 +88,7 @@ def layout_at(node: Folder, roles: Roles, below: int) -> str:
     return "/".join((*["*"] * ((len(node.parts) if below else 0) + below), "classes"))
 
 
-def _told_apart(folders: Sequence[Folder], roles: Roles) -> list[Folder]:
+def _possible_classes(folders: Sequence[Folder], roles: Roles) -> list[Folder]:
     """Return the folders that may be classes, not splits, versions, numbers or parts."""
     return [
         one

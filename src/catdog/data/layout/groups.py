@@ -13,7 +13,7 @@ from catdog.data.layout.vocabulary import Split
 Level = Literal["this", "this, but", "below"]
 """Level of the classes: the folders themselves, the same with a remark, or the folders in them."""
 
-MOST_SIDE_BY_SIDE: Final = 50
+MOST_SIBLINGS: Final = 50
 """Maximum number of siblings among which to look for pairs of splits."""
 SHARED: Final = 0.5
 """Minimum share of a split's folders that another split must have on the level of the classes."""
@@ -45,21 +45,21 @@ class Groups(Shapes):
         found = [self.level(inner) for inner in splits]
         these = [{name for one in inner for name in self.names_of(one, own=True)} for inner in splits]
         those = [{name for one in inner for name in self.names_of(self.enter(one))} for inner in splits]
-        if len(splits) < 2 or not _share(these) or found == ["this"] * len(found):
+        if len(splits) < 2 or not _have_common_names(these) or found == ["this"] * len(found):
             return found
-        if _share(those) and (len(set(found)) == 1 or (are_alike(those) and not are_alike(these))):
+        if _have_common_names(those) and (len(set(found)) == 1 or (are_alike(those) and not are_alike(these))):
             return ["below"] * len(found) if "below" in found else found
         return ["this" if level == "this" else "this, but" for level in found]
 
     def names_of(self, folder: Folder, *, own: bool = False) -> set[str]:
         """Return the normalised names of the folders in a folder, or of the folder itself."""
-        return {_key(one) for one in ([folder] if own else self.roles.inside(folder))}
+        return {_normalised(one) for one in ([folder] if own else self.roles.inside(folder))}
 
     def pair_splits(self, folders: Sequence[Folder]) -> None:
         """Find folders in the whole tree that are splits only in pairs: `mytrain` next to `mytest`."""
         for folder in folders:
             inner = folder.full
-            if 2 <= len(inner) <= MOST_SIDE_BY_SIDE and not all(map(self.roles.split, inner)):
+            if 2 <= len(inner) <= MOST_SIBLINGS and not all(map(self.roles.split, inner)):
                 self.roles.paired |= self._pairs(inner)
 
     def missing_split(self, beside: Folder) -> Split:
@@ -90,7 +90,7 @@ class Groups(Shapes):
     def _pairs(self, inner: Sequence[Folder]) -> dict[tuple[str, ...], Split]:
         names = [one.name for one in inner]
         pairs = paired_splits(names, alike=True)
-        held = [{_key(below) for below in _unwrapped(one).full} for one in inner if one.name in pairs]
+        held = [{_normalised(below) for below in _unwrapped(one).full} for one in inner if one.name in pairs]
         if not (pairs and are_alike(held)):
             pairs = paired_splits(names, alike=False)
         return {one.parts: pairs[one.name] for one in inner if one.name in pairs and not self.roles.split(one)}
@@ -102,7 +102,7 @@ class Groups(Shapes):
         return numbered or all(is_group(one.name) or one.name.isdigit() for one in folders)
 
 
-def _key(folder: Folder) -> str:
+def _normalised(folder: Folder) -> str:
     return folded(folder.name)
 
 
@@ -115,10 +115,14 @@ def _unwrapped(folder: Folder) -> Folder:
 def _recur(names: Sequence[Set[str]]) -> bool:
     """Return whether a few names recur, though not in every folder, as those of classes do."""
     together = set().union(*names)
-    return 2 <= len(together) <= len(names) and sum(map(len, names)) >= 2 * len(together) and not _are_alone(names)
+    return (
+        2 <= len(together) <= len(names)
+        and sum(map(len, names)) >= 2 * len(together)
+        and not _are_single_and_equal(names)
+    )
 
 
-def _are_alone(names: Sequence[Set[str]]) -> bool:
+def _are_single_and_equal(names: Sequence[Set[str]]) -> bool:
     return all(len(found) == 1 for found in names) and len(set().union(*names)) == 1
 
 
@@ -128,5 +132,5 @@ def _are_labels(folders: Sequence[Folder]) -> bool:
     return names == {str(number) for number in range(len(names))}
 
 
-def _share(names: Sequence[Set[str]]) -> bool:
+def _have_common_names(names: Sequence[Set[str]]) -> bool:
     return all(len(names[0] & one) >= SHARED * max(1, min(len(names[0]), len(one))) for one in names[1:])

@@ -58,7 +58,7 @@ class Rules(Groups):
             return False
         if not filled:
             return self._splits_without_classes(named, others, stated=stated)
-        if not (stated or self._convince(filled, others)):
+        if not (stated or self._are_splits(filled, others)):
             self._remark_on_names(named)
             return False
         if any(one.parts in self.roles.paired for one in named):
@@ -69,17 +69,17 @@ class Rules(Groups):
         named, filled = self._one_fold(named, filled)
         names = {one.parts: self.names_in(one) for one in filled}
         cores = []
-        for one, split in self._resolved(named).items():
+        for one, split in self._splits_of(named).items():
             if one not in filled:
                 self.roles.pass_over(one, "contains images but no class folders")
                 continue
             self.roles.set(one, Role("split", split))
             cores += self._enter_split(one, {name for at, found in names.items() if at != one.parts for name in found})
-        self._classes_of(cores)
+        self._read_classes(cores)
         known = set().union(*names.values())
         if "train" not in map(self.roles.split, filled):
             others = self._find_training(others, known)
-        self._beside(others, known)
+        self._read_siblings(others, known)
         self.roles.note_empty(one for one in node.empty if self.roles.split(one))
         return True
 
@@ -109,7 +109,7 @@ class Rules(Groups):
             return []
         return [self.enter(core, elsewhere)]
 
-    def _resolved(self, named: Sequence[Folder]) -> dict[Folder, Split]:
+    def _splits_of(self, named: Sequence[Folder]) -> dict[Folder, Split]:
         """Return the split of each folder; `eval` is validation if another folder is the test split."""
         splits = {one: split for one in named if (split := self.roles.split(one))}
         loose = [one for one in splits if is_evaluation(one.name) and not self.roles.is_named(one)]
@@ -118,7 +118,7 @@ class Rules(Groups):
             splits |= dict.fromkeys(loose, "validation")
         return splits
 
-    def _convince(self, filled: Sequence[Folder], others: Sequence[Folder]) -> bool:
+    def _are_splits(self, filled: Sequence[Folder], others: Sequence[Folder]) -> bool:
         """Return whether folders named like splits are splits, from their contents and siblings."""
         names = [self.names_in(one) for one in filled]
         if len({self.roles.split(one) for one in filled}) > 1:
@@ -136,13 +136,13 @@ class Rules(Groups):
         if len(alike) != 1:
             return list(others)
         self.roles.set(alike[0], Role("split", "train"))
-        self._classes_of(self._enter_split(alike[0], classes))
+        self._read_classes(self._enter_split(alike[0], classes))
         self.roles.remark(
             f"{listed([alike[0].shown])} is read as the train split, as it has the same class folders as the others."
         )
         return [one for one in others if one is not alike[0]]
 
-    def _beside(self, others: Iterable[Folder], classes: Set[str]) -> None:
+    def _read_siblings(self, others: Iterable[Folder], classes: Set[str]) -> None:
         """Read siblings of splits as classes without a split, or skip them."""
         for one in others:
             if folded(one.name) in classes:
@@ -233,14 +233,14 @@ class Rules(Groups):
         for one in inner:
             self.roles.set(one, Role("class"))
             if one in divided:
-                for inside, split in self._resolved(self.roles.inside(one)).items():
+                for inside, split in self._splits_of(self.roles.inside(one)).items():
                     self.roles.set(inside, Role("split", split))
         return True
 
     def _classes(self, node: Folder) -> None:
-        self._classes_of([node])
+        self._read_classes([node])
 
-    def _classes_of(self, nodes: Sequence[Folder]) -> None:
+    def _read_classes(self, nodes: Sequence[Folder]) -> None:
         """Read the folders in each node as classes or as groups of the same classes."""
         nodes = [self.without_doubles(node) for node in nodes]
         found = {node: self.roles.inside(node) for node in nodes}
@@ -249,9 +249,9 @@ class Rules(Groups):
             if node not in full:
                 self._by_file_names(node)
         for node, level in zip(full, self.levels([found[node] for node in full]), strict=True):
-            self._at_level(node, found[node], level)
+            self._read_level(node, found[node], level)
 
-    def _at_level(self, node: Folder, inner: Sequence[Folder], level: Level) -> None:
+    def _read_level(self, node: Folder, inner: Sequence[Folder], level: Level) -> None:
         shown = listed([one.shown for one in inner])
         if level != "below":
             if level == "this, but":
@@ -259,17 +259,17 @@ class Rules(Groups):
                     f"{shown} have the same subfolders and are read as the classes; "
                     f"{option('--layout', layout_at(node, self.roles, 1))} makes the subfolders the classes."
                 )
-            self._plain(node)
+            self._set_classes(node)
             return
         for one in inner:
             self.roles.set(one, Role("group"))
-            self._plain(self.enter(one))
+            self._set_classes(self.enter(one))
         self.roles.remark(
             f"The subfolders of {shown}, which they have in common, are read as the classes; "
             f"{option('--layout', layout_at(node, self.roles, 0))} makes the outer folders the classes."
         )
 
-    def _plain(self, node: Folder) -> None:
+    def _set_classes(self, node: Folder) -> None:
         inner = self.roles.inside(node)
         if len(inner) > 1 and not any(self.roles.inside(one) for one in inner):
             if all(is_group(one.name) for one in inner) or are_parts([one.name for one in inner]):

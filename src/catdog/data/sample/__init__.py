@@ -1,6 +1,6 @@
-"""Draw a small labelled data set, so that catdog can be tried without photographs.
+"""Draw a small labelled data set for trying catdog without photos.
 
-Nothing but Pillow and NumPy is needed: no network, no files. The same seed gives the same images.
+It needs only Pillow and NumPy. The same seed gives the same images.
 """
 
 from catdog.data.sample.write import CLASSES, SampleData, write_sample_data

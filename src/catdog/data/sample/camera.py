@@ -1,4 +1,4 @@
-"""What a camera does to a scene: exposure, colour of the light, vignette, blur, noise, JPEG."""
+"""A simulated camera: exposure, colour of the light, vignette, blur, noise, JPEG."""
 
 import io
 from dataclasses import dataclass

@@ -231,7 +231,7 @@ def rabbit_face(canvas: Canvas, frame: Frame, coat: Coat, mood: Mood) -> None:
 
 
 def head_from_behind(canvas: Canvas, frame: Frame, coat: Coat, *, cat: bool) -> None:
-    """Draw a head that looks away: only its ears tell what it is."""
+    """Draw a head that looks away: only its ears show what it is."""
     for side in (False, True):
         half = frame.at(0, 0, flip=side)
         if cat:

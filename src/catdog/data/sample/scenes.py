@@ -1,7 +1,7 @@
 """Places behind, and things before, what is drawn: rooms, lawns, beaches, snow, streets; toys, grass, boxes.
 
 A background is drawn at the image's own resolution and enlarged: it is softer than what stands before it, as it is
-in a photograph. Each place goes with each class, so that no background gives a class away.
+in a photograph. Each place is used with each class, so backgrounds don't reveal the class.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def background(canvas: Canvas, place: Place | None = None) -> None:
     (place or PLACES[int(rng.integers(len(PLACES)))])(picture, rng)
     if blur := float(rng.choice((0.0, 1.0, 2.0, 3.0))):
         picture = picture.filter(ImageFilter.BoxBlur(blur))
-    canvas.image = picture.resize(canvas.image.size, Image.Resampling.NEAREST)  # shrunk again, it is what it was
+    canvas.image = picture.resize(canvas.image.size, Image.Resampling.NEAREST)  # shrinking restores the original
 
 
 def shadow(canvas: Canvas, frame: Frame, width: float, x: float = 0.0) -> None:

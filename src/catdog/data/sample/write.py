@@ -1,4 +1,4 @@
-"""Write drawings into `train/`, `test/` and `other/`: all of them, or none."""
+"""Write drawings into `train/`, `test/` and `other/`, atomically."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class SampleData:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image to be drawn: where it goes, what it shows, and the seed of everything in it."""
+    """An image to be drawn: its path, drawing function and seed."""
 
     path: str
     draw: Draw
@@ -142,7 +142,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     made = [path for path in folder.parents if not path.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Inside an empty folder, which may be a mount or somebody's working directory; beside a new one.
+        # Inside an existing folder, which may be a mount or a working directory; next to a new one.
         with tempfile.TemporaryDirectory(prefix=".sample-", dir=folder if exists else folder.parent) as aside:
             new = Path(aside) / "new"
             new.mkdir()
