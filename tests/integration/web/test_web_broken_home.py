@@ -191,7 +191,7 @@ def serve_closed(home: str) -> None:
     settings = load_settings(home=Path(home), tracking=False)
     app = create_app(settings)
     require_degraded(app.test_client(), settings, "may not write")
-    require_refusals(app.test_client(), "Make sure")
+    require_refusals(app.test_client(), "Check that")
     app.extensions["catdog"].stop()
 
 

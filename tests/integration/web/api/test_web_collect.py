@@ -89,7 +89,7 @@ def test_the_first_requests_wait_until_the_pictures_are_in_order(
         assert [asked.result().status_code for asked in (first, *others)] == [200] * 5
 
 
-def test_whoever_waits_in_vain_for_that_is_told(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_during_the_first_opening_is_rejected_after_a_wait(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, may_end = slow_repair(monkeypatch)
 
     def ask() -> Any:
@@ -102,7 +102,7 @@ def test_whoever_waits_in_vain_for_that_is_told(app: APIFlask, monkeypatch: pyte
         refused = ask()
         may_end.set()
         assert first.result().status_code == 200
-    require_problem(refused, 503, "in order", "try again")
+    require_problem(refused, 503, "still opening", "Try again")
     assert "Another program" not in refused.text
 
 
