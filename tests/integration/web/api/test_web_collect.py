@@ -89,7 +89,9 @@ def test_the_first_requests_wait_until_the_pictures_are_in_order(
         assert [asked.result().status_code for asked in (first, *others)] == [200] * 5
 
 
-def test_a_request_during_the_first_opening_is_rejected_after_a_wait(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_during_the_first_opening_is_rejected_after_a_wait(
+    app: APIFlask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, may_end = slow_repair(monkeypatch)
 
     def ask() -> Any:
