@@ -90,11 +90,11 @@ def bird(canvas: Canvas) -> None:
     beady_eye(canvas, frame, 0.46, -0.8, 0.12, rim=lighter(coat, 0.5))
 
 
-def _water(picture: Image.Image, rng: np.random.Generator) -> None:
-    width, height = picture.size
+def _water(image: Image.Image, rng: np.random.Generator) -> None:
+    width, height = image.size
     blue = pick(rng, ((40, 124, 170), (46, 140, 140), (60, 100, 168)))
-    picture.paste(scenes.slope(picture.size, lighter(blue, 0.4), darker(blue, 0.3)))
-    pen = ImageDraw.Draw(picture, "RGBA")
+    image.paste(scenes.slope(image.size, lighter(blue, 0.4), darker(blue, 0.3)))
+    pen = ImageDraw.Draw(image, "RGBA")
     for x in rng.uniform(0, width, 4):  # light from above
         pen.polygon([(x, 0), (x + 18, 0), (x + 70, height), (x + 10, height)], (255, 255, 255, 22))
     pen.ellipse((-width * 0.2, height * 0.86, width * 1.2, height * 1.3), (214, 194, 148))

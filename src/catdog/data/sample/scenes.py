@@ -1,7 +1,7 @@
-"""Places behind, and things before, what is drawn: rooms, lawns, beaches, snow, streets; toys, grass, boxes.
+"""Backgrounds and foregrounds: rooms, lawns, beaches, snow, streets; toys, grass, boxes.
 
-A background is drawn at the image's own resolution and enlarged: it is softer than what stands before it, as it is
-in a photograph. Each place is used with each class, so backgrounds don't reveal the class.
+Backgrounds are drawn without supersampling, which makes them softer than the subject, as in photos. Each place is used
+with each class, so backgrounds don't reveal the class.
 """
 
 from collections.abc import Callable
@@ -32,11 +32,11 @@ _TOYS: Final[tuple[Colour, ...]] = ((206, 70, 62), (72, 120, 190), (226, 186, 60
 def background(canvas: Canvas, place: Place | None = None) -> None:
     """Fill the canvas with a place: any of the `PLACES` if none is given."""
     rng = canvas.rng
-    picture = Image.new("RGB", canvas.size)
-    (place or PLACES[int(rng.integers(len(PLACES)))])(picture, rng)
+    image = Image.new("RGB", canvas.size)
+    (place or PLACES[int(rng.integers(len(PLACES)))])(image, rng)
     if blur := float(rng.choice((0.0, 1.0, 2.0, 3.0))):
-        picture = picture.filter(ImageFilter.BoxBlur(blur))
-    canvas.image = picture.resize(canvas.image.size, Image.Resampling.NEAREST)  # shrinking restores the original
+        image = image.filter(ImageFilter.BoxBlur(blur))
+    canvas.image = image.resize(canvas.image.size, Image.Resampling.NEAREST)  # shrinking restores the original
 
 
 def shadow(canvas: Canvas, frame: Frame, width: float, x: float = 0.0) -> None:
@@ -113,15 +113,15 @@ def slope(size: tuple[int, int], top: Colour, bottom: Colour) -> Image.Image:
     return Image.fromarray(rows).resize(size, Image.Resampling.NEAREST)
 
 
-def _sky(picture: Image.Image, rng: np.random.Generator, down_to: int) -> None:
-    width = picture.width
+def _sky(image: Image.Image, rng: np.random.Generator, down_to: int) -> None:
+    width = image.width
     top, bottom = (
         ((96, 152, 214), (206, 226, 240)),
         ((150, 166, 186), (214, 216, 216)),
         ((84, 96, 150), (250, 190, 140)),
     )[int(rng.choice(3, p=(0.6, 0.25, 0.15)))]
-    picture.paste(slope((width, down_to), vary(rng, top), vary(rng, bottom)))
-    pen = ImageDraw.Draw(picture, "RGBA")
+    image.paste(slope((width, down_to), vary(rng, top), vary(rng, bottom)))
+    pen = ImageDraw.Draw(image, "RGBA")
     for _ in range(int(rng.integers(0, 4))):
         x, y = rng.uniform(0, width), rng.uniform(0.05, 0.7) * down_to
         for _ in range(5):
@@ -130,22 +130,22 @@ def _sky(picture: Image.Image, rng: np.random.Generator, down_to: int) -> None:
 
 
 def _ground(
-    picture: Image.Image, rng: np.random.Generator, horizon: int, far: Colour, near: Colour, *, rough: float
+    image: Image.Image, rng: np.random.Generator, horizon: int, far: Colour, near: Colour, *, rough: float
 ) -> None:
     """Fill the lower part, with strands or grains that are `rough` opaque."""
-    size = (picture.width, picture.height - horizon)
+    size = (image.width, image.height - horizon)
     ground = slope(size, far, near)
     x, y = (int(v) for v in rng.integers(0, 400, 2))
     grain = fur_tile().crop((x, y, x + size[0], y + 2 * size[1])).resize(size)
     ground.paste(darker(near, 0.45), mask=grain.point(lambda v: v * rough))
-    picture.paste(ground, (0, horizon))
+    image.paste(ground, (0, horizon))
 
 
-def _lawn(picture: Image.Image, rng: np.random.Generator) -> None:
-    width, height = picture.size
+def _lawn(image: Image.Image, rng: np.random.Generator) -> None:
+    width, height = image.size
     horizon = int(height * rng.uniform(0.35, 0.6))
-    _sky(picture, rng, horizon + 2)
-    pen = ImageDraw.Draw(picture)
+    _sky(image, rng, horizon + 2)
+    pen = ImageDraw.Draw(image)
     green = vary(rng, (98, 142, 66), 12)
     for _ in range(int(rng.integers(2, 9))):  # trees and bushes far away
         x, r = rng.uniform(0, width), rng.uniform(0.05, 0.15) * width
@@ -153,7 +153,7 @@ def _lawn(picture: Image.Image, rng: np.random.Generator) -> None:
         pen.rectangle((x - r * 0.1, horizon - r, x + r * 0.1, horizon + 2), darker(leaf, 0.4))
         pen.ellipse((x - r, horizon - 2.2 * r, x + r, horizon - 0.2 * r), leaf)
         pen.ellipse((x - r * 0.8, horizon - 2.1 * r, x + r * 0.3, horizon - 1.0 * r), lighter(leaf, 0.15))
-    _ground(picture, rng, horizon, lighter(green, 0.25), darker(green, 0.15), rough=0.6)
+    _ground(image, rng, horizon, lighter(green, 0.25), darker(green, 0.15), rough=0.6)
     if rng.random() < 0.3:
         wood = vary(rng, (206, 196, 178), 15)
         for x in range(-10, width + 10, 18):
@@ -176,20 +176,20 @@ def _lawn(picture: Image.Image, rng: np.random.Generator) -> None:
         )
 
 
-def _room(picture: Image.Image, rng: np.random.Generator) -> None:
-    width, height = picture.size
+def _room(image: Image.Image, rng: np.random.Generator) -> None:
+    width, height = image.size
     horizon = int(height * rng.uniform(0.5, 0.72))
     wall = vary(rng, WALLS[int(rng.integers(len(WALLS)))], 12)
     floor = vary(rng, _FLOORS[int(rng.integers(len(_FLOORS)))], 12)
-    picture.paste(slope((width, horizon), darker(wall, 0.12), lighter(wall, 0.15)))
-    pen = ImageDraw.Draw(picture, "RGBA")
+    image.paste(slope((width, horizon), darker(wall, 0.12), lighter(wall, 0.15)))
+    pen = ImageDraw.Draw(image, "RGBA")
     if rng.random() < 0.35:
         for left in range(0, width, int(rng.integers(14, 34))):
             pen.rectangle((left, 0, left + 6, horizon), (*darker(wall, 0.25), 60))
     chosen = rng.permutation(len(furniture.PIECES))[: int(rng.integers(1, 4))]
     for piece in chosen:
-        furniture.PIECES[piece](picture, pen, rng, horizon)
-    _ground(picture, rng, horizon, lighter(floor, 0.12), darker(floor, 0.12), rough=0.25)
+        furniture.PIECES[piece](image, pen, rng, horizon)
+    _ground(image, rng, horizon, lighter(floor, 0.12), darker(floor, 0.12), rough=0.25)
     pen.rectangle((0, horizon - 5, width, horizon), (*lighter(wall, 0.5), 255))
     if rng.random() < 0.5:  # boards towards the viewer
         for x in np.linspace(-width, 2 * width, 19):
@@ -201,47 +201,47 @@ def _room(picture: Image.Image, rng: np.random.Generator) -> None:
             pen.ellipse((x - r * share, y - r * share / 4, x + r * share, y + r * share / 4), (*colour, 255))
 
 
-def _beach(picture: Image.Image, rng: np.random.Generator) -> None:
-    width, height = picture.size
+def _beach(image: Image.Image, rng: np.random.Generator) -> None:
+    width, height = image.size
     horizon, shore = int(height * rng.uniform(0.3, 0.45)), int(height * rng.uniform(0.5, 0.62))
-    _sky(picture, rng, horizon)
-    picture.paste(slope((width, shore - horizon), (60, 124, 162), (130, 188, 196)), (0, horizon))
-    _ground(picture, rng, shore, (226, 206, 164), vary(rng, (206, 178, 130)), rough=0.15)
-    ImageDraw.Draw(picture).line([(x, shore + 3 * np.sin(x / 23)) for x in range(0, width + 8, 8)], (246, 248, 246), 4)
+    _sky(image, rng, horizon)
+    image.paste(slope((width, shore - horizon), (60, 124, 162), (130, 188, 196)), (0, horizon))
+    _ground(image, rng, shore, (226, 206, 164), vary(rng, (206, 178, 130)), rough=0.15)
+    ImageDraw.Draw(image).line([(x, shore + 3 * np.sin(x / 23)) for x in range(0, width + 8, 8)], (246, 248, 246), 4)
 
 
-def _snow(picture: Image.Image, rng: np.random.Generator) -> None:
-    width, height = picture.size
+def _snow(image: Image.Image, rng: np.random.Generator) -> None:
+    width, height = image.size
     horizon = int(height * rng.uniform(0.45, 0.6))
-    picture.paste(slope((width, horizon + 2), vary(rng, (150, 172, 200)), (222, 228, 236)))
-    pen = ImageDraw.Draw(picture)
+    image.paste(slope((width, horizon + 2), vary(rng, (150, 172, 200)), (222, 228, 236)))
+    pen = ImageDraw.Draw(image)
     for x in rng.uniform(0, width, int(rng.integers(3, 8))):
         tall, fir = rng.uniform(0.2, 0.42) * height, mix(vary(rng, (62, 96, 84), 10), (190, 205, 215), 0.25)
         for layer in range(3):
             y, half = horizon - tall * layer * 0.28, tall * (0.3 - 0.07 * layer)
             pen.polygon([(x - half, y), (x, y - tall * 0.45), (x + half, y)], fir)
-    _ground(picture, rng, horizon, (232, 236, 242), (208, 216, 230), rough=0.06)
+    _ground(image, rng, horizon, (232, 236, 242), (208, 216, 230), rough=0.06)
 
 
-def _street(picture: Image.Image, rng: np.random.Generator) -> None:
-    width, height = picture.size
+def _street(image: Image.Image, rng: np.random.Generator) -> None:
+    width, height = image.size
     horizon = int(height * rng.uniform(0.55, 0.72))
     brick = vary(rng, ((172, 104, 82), (190, 172, 150), (150, 150, 156))[int(rng.integers(3))], 14)
-    picture.paste(lighter(brick, 0.25), (0, 0, width, horizon))
-    pen = ImageDraw.Draw(picture)
+    image.paste(lighter(brick, 0.25), (0, 0, width, horizon))
+    pen = ImageDraw.Draw(image)
     for row, y in enumerate(range(0, horizon, 11)):
         for x in range(-24 * (row % 2) // 2 - 2, width, 24):
             pen.rectangle((x, y, x + 21, y + 8), mix(brick, darker(brick, 0.4), float(rng.random() * 0.5)))
-    _ground(picture, rng, horizon, (170, 166, 160), vary(rng, (140, 138, 136), 10), rough=0.15)
+    _ground(image, rng, horizon, (170, 166, 160), vary(rng, (140, 138, 136), 10), rough=0.15)
     pen.line((0, horizon, width, horizon), (96, 90, 88), 4)
 
 
-def _studio(picture: Image.Image, rng: np.random.Generator) -> None:
-    width, height = picture.size
+def _studio(image: Image.Image, rng: np.random.Generator) -> None:
+    width, height = image.size
     colour = vary(rng, (*WALLS, *_TOYS)[int(rng.integers(len(WALLS) + len(_TOYS)))], 15)
-    picture.paste(slope(picture.size, darker(colour, 0.15), lighter(colour, 0.3)))
+    image.paste(slope(image.size, darker(colour, 0.15), lighter(colour, 0.3)))
     for x, y, r in zip(rng.uniform(0, width, 9), rng.uniform(0, 0.7 * height, 9), rng.uniform(8, 34, 9), strict=True):
-        ImageDraw.Draw(picture, "RGBA").ellipse(
+        ImageDraw.Draw(image, "RGBA").ellipse(
             (x - r, y - r, x + r, y + r), (*lighter(colour, 0.7), int(rng.integers(0, 70)))
         )
 

@@ -82,12 +82,12 @@ def _mushroom(canvas: Canvas, frame: Frame, cap: Colour, *, dots: bool) -> None:
     canvas.fill(frame, dome, cap, shade=0.8, marks=spots if dots else ())
 
 
-def _road(picture: Image.Image, rng: np.random.Generator) -> None:
-    scenes.PLACES[int(rng.choice((0, 6)))](picture, rng)
-    width, height = picture.size
+def _road(image: Image.Image, rng: np.random.Generator) -> None:
+    scenes.PLACES[int(rng.choice((0, 6)))](image, rng)
+    width, height = image.size
     top = int(height * 0.66)
-    picture.paste(scenes.slope((width, height - top), (104, 104, 110), (78, 78, 84)), (0, top))
-    pen = ImageDraw.Draw(picture)
+    image.paste(scenes.slope((width, height - top), (104, 104, 110), (78, 78, 84)), (0, top))
+    pen = ImageDraw.Draw(image)
     for x in range(-10, width, 52):
         pen.polygon(
             [(x, height * 0.93), (x + 26, height * 0.93), (x + 22, height * 0.95), (x - 6, height * 0.95)],
@@ -132,13 +132,13 @@ def car(canvas: Canvas) -> None:
         canvas.fill(frame, oval(x, -0.2, 0.07, 0.07), (90, 90, 96), shade=0)
 
 
-def _sea(picture: Image.Image, rng: np.random.Generator) -> None:
-    scenes.PLACES[4](picture, rng)
-    width, height = picture.size
+def _sea(image: Image.Image, rng: np.random.Generator) -> None:
+    scenes.PLACES[4](image, rng)
+    width, height = image.size
     top = int(height * 0.5)
     blue = pick(rng, ((48, 112, 158), (50, 128, 138), (70, 104, 140)))
-    picture.paste(scenes.slope((width, height - top), lighter(blue, 0.3), darker(blue, 0.15)), (0, top))
-    pen = ImageDraw.Draw(picture, "RGBA")
+    image.paste(scenes.slope((width, height - top), lighter(blue, 0.3), darker(blue, 0.15)), (0, top))
+    pen = ImageDraw.Draw(image, "RGBA")
     for x, y in zip(rng.uniform(0, width, 50), rng.uniform(top, height, 50), strict=True):
         pen.line((x, y, x + 6 + 16 * (y - top) / height, y), (255, 255, 255, 60), 2)
 

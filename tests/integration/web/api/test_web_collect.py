@@ -87,7 +87,9 @@ def test_first_requests_wait_until_uploads_are_repaired(app: APIFlask, monkeypat
         assert [asked.result().status_code for asked in (first, *others)] == [200] * 5
 
 
-def test_a_request_that_waits_in_vain_gets_an_error(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_during_the_first_opening_is_rejected_after_a_wait(
+    app: APIFlask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, may_end = slow_repair(monkeypatch)
 
     def ask() -> Any:
