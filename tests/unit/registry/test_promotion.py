@@ -61,7 +61,7 @@ def test_promoting_by_hand_is_no_rollback(store: ModelStore) -> None:
     save(store, 2)
     for number, earlier in ((1, None), (1, None), (2, 1), (2, 1), (1, 2)):
         store.promote(number, "by hand")
-        assert store.earlier_champion() == earlier
+        assert (store.champion(), store.earlier_champion()) == (number, earlier)
     assert [store.rollback(), store.rollback()] == [2, 1]
 
 

@@ -246,8 +246,10 @@ def test_leftovers_of_killed_trainings_are_removed(store: ModelStore) -> None:
     (store.folder / ".new-file").touch()
     assert store.numbers() == [1]
     assert remove_leftovers(store.folder, older_than_seconds=3600) == []
-    os.utime(backbone, (0, datetime.now(UTC).timestamp() - 3700))
+    now = datetime.now(UTC).timestamp()
+    os.utime(backbone, (now, now - 3700))
+    os.utime(version, (now, now + 3700))  # the clock was put back
     assert remove_leftovers(store.folder, older_than_seconds=3600) == [backbone]
-    assert remove_leftovers(store.folder, older_than_seconds=-60) == [version]
+    assert remove_leftovers(store.folder, older_than_seconds=-7200) == [version]
     assert sorted(path.name for path in store.folder.iterdir()) == [".new-file", "1", "backbones"]
     assert [path.name for path in (store.folder / "backbones").iterdir()] == ["none"]
