@@ -190,7 +190,7 @@ def serve_closed(home: str) -> None:
     obey_modes()
     settings = load_settings(home=Path(home), tracking=False)
     app = create_app(settings)
-    require_degraded(app.test_client(), settings, "may not write")
+    require_degraded(app.test_client(), settings, "can't write")
     require_refusals(app.test_client(), "Check that")
     app.extensions["catdog"].stop()
 
