@@ -238,7 +238,7 @@ def test_a_foreground_job_reports_a_takeover(home: Settings, postgres: PostgresS
         lock.release()
     (job,) = jobs.latest()
     assert (command.returncode, output) == (1, "")
-    assert "Error: Another worker has taken the database's lock, and goes on with the job" in errors
+    assert "Error: Another worker has taken over the database's lock and the job" in errors
     assert f"catdog jobs show {job.id}" in errors
     assert job.in_progress
 

@@ -101,7 +101,7 @@ def test_automatic_deployment_can_be_switched_off(client: FlaskClient, home: Set
 
 @pytest.mark.usefixtures("uploads")
 def test_cancelling(client: FlaskClient, app: APIFlask) -> None:
-    require_problem(client.post("/api/retrain/cancel"), 409, "no job")
+    require_problem(client.post("/api/retrain/cancel"), 409, "No job")
     require_problem(client.post("/api/retrain/cancel?job=nothing"), 404, "nothing")
     job_id = client.post("/api/retrain/trigger").json["job_id"]  # type: ignore[index]
     cancelled = client.post("/api/retrain/cancel").json

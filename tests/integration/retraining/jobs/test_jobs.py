@@ -115,9 +115,9 @@ def test_cancelling_ends_a_queued_job_at_once_and_asks_a_running_one(jobs: Jobs)
     asked = jobs.cancel()
     assert (asked.id, asked.state, asked.cancel_requested) == (running.id, "running", True)
     jobs.finish(running.id, "cancelled", "Done.")
-    with pytest.raises(ConflictError, match=f"{running.id} cannot be cancelled: it has ended .cancelled."):
+    with pytest.raises(ConflictError, match=f"{running.id}: it has already ended .cancelled."):
         jobs.cancel(running.id)
-    with pytest.raises(ConflictError, match="no job"):
+    with pytest.raises(ConflictError, match="No job"):
         jobs.cancel()
 
 
