@@ -203,7 +203,7 @@ def test_invalid_feedback_is_refused(client: FlaskClient, drawn: Path) -> None:
     require_problem(send(b"hello", **{"class": "cat"}), 415)
     require_problem(send(CATS[0][:-2000], **{"class": "cat"}), 422)
     tested = min((drawn / "test" / "cats").iterdir()).read_bytes()
-    require_problem(send(tested, **{"class": "cat"}), 409, "measured")
+    require_problem(send(tested, **{"class": "cat"}), 409, "test set")
 
 
 def test_feedback_from_a_signed_in_form_without_script(home: Settings) -> None:
