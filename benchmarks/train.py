@@ -21,8 +21,9 @@ from pathlib import Path
 
 from catdog.data.dataset import Picture, scan
 from catdog.data.images.pixels import decode
-from catdog.features.backbone import Backbone, install_backbone
+from catdog.features.backbone import Backbone
 from catdog.features.embedding import FeatureCache, embed
+from catdog.features.weights import install_backbone
 from catdog.parallel import bounded_map
 from catdog.settings import Settings, load_settings
 from catdog.storage.database import open_database

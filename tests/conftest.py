@@ -108,8 +108,8 @@ def weights(made_once: MakeOnce) -> Path:
 
 def write_weights(folder: Path) -> None:
     """Write the file of `weights`."""
-    from catdog.features.backbone import build_keras_backbone
     from catdog.features.frameworks import import_keras
+    from catdog.features.weights import build_keras_backbone
 
     keras = import_keras()
     keras.utils.set_random_seed(7)

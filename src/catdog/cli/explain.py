@@ -32,7 +32,9 @@ def explain(
     """Explain a prediction: a heat map of the evidence, and the most similar training images."""
     from catdog.data.images.pixels import decode_upright, read_picture
     from catdog.data.labels import match_class
-    from catdog.prediction import explanation as explaining
+    from catdog.prediction.explanation import explain as explain_image
+    from catdog.prediction.heatmap import OVERLAY_SIDE, overlay, render_heat_map
+    from catdog.prediction.similar import readable
     from catdog.storage.files import write_atomically, write_json
 
     settings = load_settings()
@@ -42,11 +44,11 @@ def explain(
         raise typer.BadParameter(f"Unknown class {class_name!r}. Use one of {listed(predictor.keys)}.")
     data = read_picture(path, settings.max_picture_bytes)
     with stoppable("Nothing was written."):
-        found = explaining.explain(predictor, data, similar=similar, class_id=class_id)
-    height, width, _ = decode_upright(data, explaining.OVERLAY_SIDE, predictor.limits).shape
-    heat_map = explaining.render_heat_map(found.heat_map, (width, height))
-    laid_over = explaining.overlay(data, found.heat_map, opacity, predictor.limits)
-    document = {"picture": explaining.readable(path), **found.as_dict()}
+        found = explain_image(predictor, data, similar=similar, class_id=class_id)
+    height, width, _ = decode_upright(data, OVERLAY_SIDE, predictor.limits).shape
+    heat_map = render_heat_map(found.heat_map, (width, height))
+    laid_over = overlay(data, found.heat_map, opacity, predictor.limits)
+    document = {"picture": readable(path), **found.as_dict()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "heat_map.png", heat_map)
@@ -61,10 +63,7 @@ def explain(
     verdict = "" if answer.is_answered else f"  ({answer.verdict})"
     line = f"{document['picture']}: {answer.class_name}  {console.percent(answer.confidence)}{verdict}"
     say(line)
-    rows = [
-        (s.class_name, f"{s.distance:.4f}", explaining.readable(s.path) if s.path else s.sha256[:12])
-        for s in found.similar
-    ]
+    rows = [(s.class_name, f"{s.distance:.4f}", readable(s.path) if s.path else s.sha256[:12]) for s in found.similar]
     if rows:
         out.print(console.table("Most similar training images", ("Class", "Distance", "Image"), rows))
     say(f"Evidence for {found.class_name}: {folder / 'overlay.jpg'}")

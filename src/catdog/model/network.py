@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catdog.data.images.pixels import IMAGE_SIZE, PictureBatches
-from catdog.features.backbone import IMAGENET, build_keras_backbone, download_imagenet, scale_pixels
 from catdog.features.frameworks import import_keras
+from catdog.features.weights import IMAGENET, build_keras_backbone, download_imagenet, scale_pixels
 from catdog.model.head import Head, softmax
 from catdog.settings import load_settings
 

@@ -9,14 +9,8 @@ import numpy as np
 from catdog.data.images.pixels import IMAGE_SIZE
 from catdog.data.manifest import Manifest
 from catdog.errors import BackboneError, UnknownBackboneError
-from catdog.features.backbone import (
-    IMAGENET,
-    WEIGHTS,
-    build_keras_backbone,
-    download_imagenet,
-    install_backbone,
-    read_info,
-)
+from catdog.features.backbone import WEIGHTS, read_info
+from catdog.features.weights import IMAGENET, build_keras_backbone, download_imagenet, install_backbone
 from catdog.model.finetune.folding import BLOCKS
 from catdog.model.finetune.options import FineTuneOptions, FineTuneProgress
 from catdog.model.finetune.run import fine_tune

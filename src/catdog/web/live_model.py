@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from catdog.errors import CatdogError, NoModelError, PictureError, VersionNotFoundError
 from catdog.features.backbone import Backbone
-from catdog.prediction.explanation import Explanation, SimilarPictures, explain
+from catdog.prediction.explanation import Explanation, explain
 from catdog.prediction.predictor import Prediction, Predictor
+from catdog.prediction.similar import SimilarPictures
 from catdog.registry.starter import TemporaryModels, ensure_champion
 from catdog.registry.store import ModelStore
 from catdog.settings import Settings

@@ -13,14 +13,8 @@ import pytest
 from drawing import draw
 
 from catdog.errors import BackboneError, DownloadError, VersionCorruptError
-from catdog.features.backbone import (
-    Backbone,
-    build_keras_backbone,
-    download_imagenet,
-    install_backbone,
-    load_backbone,
-    read_info,
-)
+from catdog.features.backbone import Backbone, load_backbone, read_info
+from catdog.features.weights import build_keras_backbone, download_imagenet, install_backbone
 from catdog.registry.store import ModelStore
 from catdog.settings import Settings
 

@@ -24,8 +24,10 @@ from catdog.errors import PictureError, VersionCorruptError
 from catdog.features.embedding import FeatureCache
 from catdog.features.replay import Replay
 from catdog.model.head import Head
-from catdog.prediction.explanation import RETRY_SECONDS, SimilarPictures, explain, overlay, render_heat_map
+from catdog.prediction.explanation import explain
+from catdog.prediction.heatmap import overlay, render_heat_map
 from catdog.prediction.predictor import Predictor
+from catdog.prediction.similar import RETRY_SECONDS, SimilarPictures
 from catdog.registry.store import ModelStore
 from catdog.settings import Settings, load_settings
 from catdog.web.live_model import LiveModel

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from catdog.data.images.pixels import read_picture
 from catdog.errors import BackboneError, DatasetError
-from catdog.features.backbone import build_keras_backbone, scale_pixels
 from catdog.features.frameworks import import_keras
+from catdog.features.weights import build_keras_backbone, scale_pixels
 from catdog.model.finetune.folding import channel_scales, fold, scaled_adam, unfold
 from catdog.model.finetune.options import FineTuneOptions, FineTuneProgress, OnProgress
 from catdog.model.finetune.teacher import predict_out_of_fold

@@ -12,7 +12,8 @@ from typing import Final
 from filelock import FileLock
 
 from catdog.errors import StoreError
-from catdog.features.backbone import move_into_place, read_info
+from catdog.features.backbone import read_info
+from catdog.features.weights import move_into_place
 from catdog.registry.store import ModelStore, ModelVersion
 from catdog.storage.files import sync_folder, sync_tree
 

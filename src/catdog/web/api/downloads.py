@@ -9,7 +9,7 @@ from flask import Response, send_file
 from PIL import Image
 
 from catdog.data.images.pixels import decode_upright
-from catdog.prediction.explanation import training_picture
+from catdog.prediction.similar import training_picture
 from catdog.registry.packing import pack
 from catdog.web.api.uploads_schemas import THUMBNAIL, problems
 from catdog.web.schemas import KEYS

@@ -9,7 +9,7 @@ from flask import request
 from catdog.data.images.pixels import decode_upright
 from catdog.data.labels import match_class
 from catdog.errors import NoModelError, PictureError, RequestError
-from catdog.prediction.explanation import render_heat_map
+from catdog.prediction.heatmap import render_heat_map
 from catdog.web import schemas
 from catdog.web.api import status_schemas
 from catdog.web.memory import server_memory

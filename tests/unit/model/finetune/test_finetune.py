@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catdog.errors import BackboneError, DatasetError
-from catdog.features.backbone import build_keras_backbone
+from catdog.features.weights import build_keras_backbone
 from catdog.model.finetune.folding import fold, unfold
 from catdog.model.finetune.options import FineTuneOptions, FineTuneProgress
 from catdog.model.finetune.run import CACHE, CHECKPOINT, fine_tune, read_checkpoint
