@@ -69,7 +69,7 @@ def test_a_chart_is_saved_as_svg_png_and_csv(open_page: OpenPage, address: str, 
     assert picture.width > 640
     corner = picture.convert("RGB").getpixel((1, 1))
     assert corner == (255, 255, 255)  # on paper, whatever the page looks like
-    assert (tmp_path / "confusion.csv").read_text().startswith("Shows,Answered,Pictures")
+    assert (tmp_path / "confusion.csv").read_text().startswith("True class,Predicted,Images")
 
 
 def test_a_cell_opens_its_images(open_page: OpenPage, address: str) -> None:
@@ -142,7 +142,7 @@ def test_on_a_phone(open_page: OpenPage, address: str) -> None:
 def test_without_javascript(open_page: OpenPage, address: str) -> None:
     page = open_page(TAB, address=address, javascript=False)
     expect(page.get_by_role("heading", name="Key findings")).to_be_visible()
-    expect(page.get_by_text("of 20 test pictures are answered rightly")).to_be_visible()
+    expect(page.get_by_text("on 20 test images; expect")).to_be_visible()
     expect(page.get_by_role("button", name="as SVG")).to_have_count(0)
     card = page.locator('[data-chart="metrics"]')
     card.get_by_text("View as table").click()

@@ -181,7 +181,7 @@ def flip(settings: Settings, checked: bool) -> None:
 
 def test_a_batch_of_flipped_labels_is_excluded(home: Settings) -> None:
     flip(home, checked=False)
-    with pytest.raises(ConflictError, match="60 images, all left out"):
+    with pytest.raises(ConflictError, match="all of 60 images left out"):
         retrain(home)
 
 

@@ -30,7 +30,7 @@ def test_adding_listing_reviewing_and_purging(home: Settings, tmp_path: Path) ->
 def test_one_image_is_singular(home: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "cats", "cat", 1, first=9100)
     said = run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--batch", "one").stdout
-    assert said == "1 image added to cats, 0 duplicates skipped; the batch is one.\n"
+    assert said == "1 image added to cats, 0 duplicates skipped; batch one.\n"
     again = run(home.home, "uploads", "add", tmp_path / "cats", "--category", "cat", "--batch", "one").stdout
     assert again.startswith("0 images added to cats, 1 duplicate skipped")
 
@@ -45,7 +45,7 @@ def test_an_unknown_class_is_reported(home: Settings, tmp_path: Path, category: 
 def test_images_stored_before_a_missing_file_are_reported(home: Settings, tmp_path: Path) -> None:
     good, missing = write_pictures(tmp_path / "cats", "cat", 1, first=9200)[0], tmp_path / "missing.jpg"
     finished = run(home.home, "uploads", "add", missing, good, "--category", "cat", "--batch", "one", code=1)
-    assert finished.stdout == "1 image added to cats, 0 duplicates skipped; the batch is one.\n"
+    assert finished.stdout == "1 image added to cats, 0 duplicates skipped; batch one.\n"
     assert f"{missing}: Can't read the file: No such file or directory." in finished.stderr
     document = json.loads(run(home.home, "uploads", "add", missing, good, "--category", "cat", "--json", code=1).stdout)
     assert (document["duplicates"], [item["name"] for item in document["rejected"]]) == (1, [str(missing)])
