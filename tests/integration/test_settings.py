@@ -101,6 +101,7 @@ BAD_KEYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=BAD_KEYS)
 def test_a_key_that_no_header_can_bring_is_refused_and_not_shown(key: str) -> None:
     environment = os.environ | {"CATDOG_API_KEY": key}

@@ -163,6 +163,7 @@ def test_it_fetches_the_data_where_the_folder_is_missing(
     assert names["manifest"].root == drawn  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_it_runs_on_photographs_and_keeps_none(shared: Path, tmp_path: Path, execute: ModuleType) -> None:
     for split, animal, count in [(s, a, n) for s, n in (("train", 60), ("test", 30)) for a in ("cats", "dogs")]:

@@ -70,6 +70,7 @@ def user(tmp_path: Path) -> Iterator[User]:
         server.wait(timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
 @pytest.mark.timeout(900)  # many commands
 def test_the_tutorial_runs_in_an_empty_folder(user: User) -> None:

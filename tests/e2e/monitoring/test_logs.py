@@ -41,6 +41,7 @@ def test_a_record_is_one_line() -> None:
     assert found == {**expected, "request_id": "a", "path": "/b"}
 
 
+@pytest.mark.slow
 def test_all_lines_of_a_server_are_json(bundled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts, requests, refusals, a killed process, a killed worker, a retraining, and the end."""
     settings = load_settings(home=shutil.copytree(bundled.home, tmp_path / "home"), tracking=False)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from drawing import draw, encode
 from servers import CAT, ask, serving
 
@@ -34,6 +35,7 @@ def upload(port: int, number: int) -> tuple[int, Any, dict[str, Any]]:
         connection.close()
 
 
+@pytest.mark.slow
 def test_waiting_uploads_leave_threads_for_predictions(home: Settings) -> None:
     with serving(home.home) as (port, _):
         # Each process opens the pictures for retraining at its first upload.
@@ -67,6 +69,7 @@ def test_waiting_uploads_leave_threads_for_predictions(home: Settings) -> None:
         assert upload(port, 100)[2]["accepted"] == 1
 
 
+@pytest.mark.slow
 def test_two_servers_that_start_on_one_new_home_refuse_no_upload(tmp_path: Path) -> None:
     with ExitStack() as running:
         ports = [running.enter_context(serving(tmp_path / "home"))[0] for _ in range(2)]

@@ -67,6 +67,7 @@ SURROUNDINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SURROUNDINGS)
 def test_unusual_environments_cause_no_traceback(bundled: Settings, tmp_path: Path, case: str) -> None:
     name = tmp_path / "猫 ü \udcff.jpg"
@@ -101,6 +102,7 @@ STOPPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("case", STOPPED)
 def test_a_stopped_command_says_what_was_kept(tmp_path: Path, pets: Path, case: str, number: signal.Signals) -> None:

@@ -325,6 +325,7 @@ def spoil(made: Making, how: str) -> None:
         made.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HOSTILE)
 def test_a_hostile_version_is_not_promoted_and_stops_nothing(
     made: Making, served: tuple[APIFlask, Settings], how: str
@@ -498,6 +499,7 @@ ASSESSMENTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", ASSESSMENTS.values(), ids=ASSESSMENTS)
 def test_a_hostile_assessment_stops_no_chart(made: Making, served: tuple[APIFlask, Settings], document: Any) -> None:
     app, _ = served

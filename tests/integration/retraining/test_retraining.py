@@ -142,6 +142,7 @@ def test_it_retrains_from_the_replay_memory_if_the_data_is_missing(home: Setting
     assert retrain(home, "another")["metrics"]["challenger"]["n"] == 20
 
 
+@pytest.mark.slow
 def test_repeated_steps_make_one_version(home: Settings) -> None:
     add_both(home, 6)
     engine = open_database(home)
@@ -256,6 +257,7 @@ def add_to_train_on(settings: Settings, path: Path) -> None:
     raise AssertionError(path)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_bundled_model_learns_photographs_and_forgets_none(shared: Path, tmp_path: Path) -> None:
     """Ten retrainings with 20 cats each keep the accuracy within a point and fix trained mistakes."""

@@ -83,6 +83,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", COMMANDS)
 def test_commands_skip_pipes_and_oversized_files(
     home: Settings, drawn: Path, odd: Path, tmp_path: Path, case: str

@@ -133,6 +133,7 @@ def test_a_trial_leaves_the_bundled_model_in_use(settings: Settings, drawn: Path
     assert store.history()[-1].reason == "the bundled model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["too little", "backbone"])
 def test_a_refused_archive_leaves_no_image(
     settings: Settings, drawn: Path, weights: Path, tmp_path: Path, why: str
@@ -149,6 +150,7 @@ def test_a_refused_archive_leaves_no_image(
     assert train(archive, settings, TrainOptions(backbone=str(weights), **FAST)).version.classes == ("cats", "dogs")
 
 
+@pytest.mark.slow
 def test_a_worse_version_is_kept_but_not_promoted(home: Settings, weights: Path) -> None:
     # Trained on swapped labels, tested on right ones: wrong nearly always.
     data = home.home / "swapped"
@@ -223,6 +225,7 @@ def test_classes_that_are_named_like_splits_are_trained_on_when_stated(
     assert result.version.classes == ("testing day", "training day")
 
 
+@pytest.mark.slow
 def test_interrupting_keeps_what_was_computed(
     settings: Settings, drawn: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +250,7 @@ def test_the_result_is_a_document(home: Settings, drawn: Path, weights: Path) ->
     assert {"import", "embed", "fit", "evaluate", "total"} == document["seconds"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_real_photographs_reach_the_promised_accuracy_on_a_share(settings: Settings, shared: Path) -> None:
     weights = shared / "weights" / "mobilenet_v2_imagenet_no_top.weights.h5"
@@ -258,6 +262,7 @@ def test_real_photographs_reach_the_promised_accuracy_on_a_share(settings: Setti
     assert dataset.read_folder(shared / "cat-and-dog" / "test", settings).manifest.classes == ("cats", "dogs")
 
 
+@pytest.mark.slow
 def test_the_backbone_can_be_tuned_first(home: Settings, drawn: Path, weights: Path) -> None:
     tuning = FineTuneOptions(blocks=1, epochs=1, batch_size=16, image_size=32, teacher_share=0.0)
     seen = []

@@ -140,6 +140,7 @@ SLOW: Sequence[tuple[str, bytes]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "first"), SLOW, ids=[name for name, _ in SLOW])
 def test_slow_clients_keep_nobody_waiting_and_are_ended(server: int, name: str, first: bytes) -> None:
     with connected(server, 40, first, buffer=4096) as clients:

@@ -113,6 +113,7 @@ def require_words(response: TestResponse, *asked: object) -> None:
         assert len(response.json["error"]) > 10
 
 
+@pytest.mark.slow
 def test_bodies(hostile: tuple[APIFlask, FlaskClient]) -> None:
     app, client = hostile
     for rule, method in routes(app):

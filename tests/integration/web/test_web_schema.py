@@ -90,6 +90,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     app.extensions["catdog"].stop()
 
 
+@pytest.mark.slow
 def test_the_server_conforms_to_its_openapi_document(address: str) -> None:
     config = SchemathesisConfig.from_dict(CONFIG)
     schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", config=config)

@@ -32,6 +32,7 @@ def test_an_invalid_port_stops_only_the_server(tmp_path: Path) -> None:
     assert "abc" in refused.stderr
 
 
+@pytest.mark.slow
 def test_everything_is_written_below_the_home(tmp_path: Path, drawn: Path, weights: Path) -> None:
     run(tmp_path / "home", "train", drawn, "--backbone", weights, "--epochs", 1, CATDOG_TRACKING="true")
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

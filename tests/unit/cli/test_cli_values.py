@@ -288,6 +288,7 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, arguments: list[str
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "command", "parameter"), CASES)
 def test_every_option_is_taken_or_refused_in_a_line(
     bundled: Settings,

@@ -163,6 +163,7 @@ def require_done_once(home: Settings, found: Job, kills: int) -> None:
     require_clean(home)
 
 
+@pytest.mark.slow
 def test_a_job_whose_workers_are_killed_is_finished_by_the_next(home: Settings, jobs: Jobs) -> None:
     """Kill workers before the first step, in the middle, and at the end."""
     job = jobs.create()
@@ -202,6 +203,7 @@ def hold(settings: Settings, seconds: float, kind: str = "IMMEDIATE") -> threadi
     return thread
 
 
+@pytest.mark.slow
 @of_the_file
 def test_a_stopped_worker_leaves_its_job_to_the_next(
     home: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
@@ -250,6 +252,7 @@ def test_a_full_database_fails_a_step_at_once(home: Settings, monkeypatch: pytes
     assert time.monotonic() - begun < trainer.LOCKED_SECONDS
 
 
+@pytest.mark.slow
 def test_a_killed_training_process_fails_the_job_and_not_the_worker(busy: tuple[Settings, int]) -> None:
     home, worker = busy
     jobs = Jobs(open_database(home))
@@ -359,6 +362,7 @@ def steps_done(job: Job) -> list[str]:
     return [line.split()[1] for line in job.log if line.endswith(" done")]
 
 
+@pytest.mark.slow
 def test_a_job_resumes_at_the_step_in_its_row(home: Settings, jobs: Jobs) -> None:
     found = finish_here(home, stop_in(home, jobs, "evaluate").id)
     assert (found.state, found.message.startswith("Version 2 is promoted")) == ("succeeded", True), found.message
@@ -366,6 +370,7 @@ def test_a_job_resumes_at_the_step_in_its_row(home: Settings, jobs: Jobs) -> Non
     require_clean(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [True, False], ids=["results lost", "unknown step"])
 def test_a_job_with_missing_results_starts_again(home: Settings, jobs: Jobs, lost: bool) -> None:
     job = stop_in(home, jobs, "fit")

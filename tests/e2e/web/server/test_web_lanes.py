@@ -69,6 +69,7 @@ def batch(count: int) -> tuple[bytes, dict[str, str]]:
     return part * count + b"--B--\r\n", {"Content-Type": "multipart/form-data; boundary=B"}
 
 
+@pytest.mark.slow
 def test_lists_of_pictures_do_not_keep_single_ones_waiting(tmp_path: Path) -> None:
     """Two processes have 12 lists, more than all threads could take that predictions have."""
     with serving(tmp_path) as (port, _):

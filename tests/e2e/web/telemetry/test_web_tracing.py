@@ -312,6 +312,7 @@ def test_lines_of_the_log_name_the_trace(collector: Collector, bundled: Settings
     assert line["trace_id"] == one(collector, "POST /api/predict").trace
 
 
+@pytest.mark.slow
 def test_a_server_and_its_retraining_send_all_spans_by_their_end(
     collector: Collector, bundled: Settings, tmp_path: Path
 ) -> None:

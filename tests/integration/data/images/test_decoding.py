@@ -59,6 +59,7 @@ def plainly(image: Image.Image, size: tuple[int, int] = (224, 224)) -> NDArray[n
 # Time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", hostile_images.floods())
 def test_a_flood_of_small_parts_is_rejected_before_decoding(name: str) -> None:
     data = hostile_images.floods()[name]()
@@ -165,6 +166,7 @@ HEAVY: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc to know the peak of memory")
 @pytest.mark.parametrize("way", ["decode", "keep"])
 @pytest.mark.parametrize("name", HEAVY)
@@ -292,6 +294,7 @@ def server_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     decode_gate.serve()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server_gate")
 @pytest.mark.parametrize("kind", ["progressive", "WEBP", "AVIF", "PNG"])
 def test_a_servers_largest_images_are_decoded_in_a_separate_process(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:

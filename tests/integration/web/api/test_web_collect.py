@@ -340,6 +340,7 @@ def test_an_upload_takes_one_file_of_the_system_however_many_pictures(
     assert len(opened) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_flipped_labels_and_copies_of_test_photographs_stay_out_of_a_retraining(
     shared: Path, settings: Settings

@@ -105,6 +105,7 @@ def test_the_same_call_returns_at_once_and_leaves_no_cache(data: Data, finished:
     assert not (tuned.parent / CACHE).exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_with_the_same_result(
     data: Data, finished: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_an_interrupted_run_resumes_with_the_same_result(
     assert differ(resumed, finished[0]) < 1e-5
 
 
+@pytest.mark.slow
 def test_other_options_start_again_and_can_tune_every_layer(
     data: Data, finished: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
