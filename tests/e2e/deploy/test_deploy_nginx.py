@@ -175,7 +175,7 @@ def test_the_load_test_finds_no_failure(three: Three, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "CATDOG_SHARED"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 pictures, drawn" in done.stdout
+    assert "20 images, drawn" in done.stdout
     found = {entry["name"]: entry for entry in json.loads((tmp_path / "found.json").read_text())}
     assert {name: entry["num_failures"] for name, entry in found.items() if entry["num_failures"]} == {}
     assert found.keys() == {

@@ -127,10 +127,10 @@ def test_without_the_database_server_predictions_go_on_and_changes_fail(
         assert client.get("/api/stats").json["predictions"]["total"] == 4  # type: ignore[index]
         for path in ("/", "/readyz", "/api/health", "/api/model/status", "/metrics"):
             assert client.get(path).status_code == 200, path
-        require_problem(upload(client, other), 503, "cannot be reached", "adds nothing")
-        require_problem(client.get("/api/retrain/images"), 503, "cannot be reached")
-        require_problem(client.post("/api/retrain/trigger"), 503, "try again")
-        require_problem(client.get("/api/retrain/status"), 503, "try again")
+        require_problem(upload(client, other), 503, "can't be reached", "doesn't store it twice")
+        require_problem(client.get("/api/retrain/images"), 503, "can't be reached")
+        require_problem(client.post("/api/retrain/trigger"), 503, "ry again")
+        require_problem(client.get("/api/retrain/status"), 503, "ry again")
     assert upload(client, other).json["accepted"] == 1
     assert client.get("/api/retrain/images").json["total"] == 2  # type: ignore[index]
     assert client.get("/api/retrain/status").status_code == 200
