@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and what is kept in it is whole, agrees with itself, and is nobody else's."""
+"""The notebook runs from top to bottom; its stored outputs are complete, consistent and free of photos."""
 
 import importlib.util
 import json
@@ -23,11 +23,11 @@ from catdog.settings import Settings
 FOLDER = Path(__file__).parents[3] / "notebook"
 KEPT = FOLDER / "cat_dog_classification.ipynb"
 SILENT = {"parameters", "imports", "show"}
-"""Cells that prepare and show nothing."""
+"""Cells without outputs."""
 
 SECTIONS = (
     "Objectives", "Data and samples", "Augmentation", "The network", "Training", "Curves", "Evaluation",
-    "Confusion matrix", "Classification report", "Sample predictions", "Saving", "Serving it",
+    "Confusion matrix", "Classification report", "Sample predictions", "Saving", "Serving",
 )  # fmt: skip
 
 Notebook = Any
@@ -48,7 +48,7 @@ def execute() -> ModuleType:
 def on_drawings(
     execute: ModuleType, drawn: Path, trained: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Notebook:
-    """The notebook as it is after a run on drawings, in a home whose champion is on a small random backbone."""
+    """The notebook after a run on drawings, in a home whose champion uses a small random backbone."""
     folder = tmp_path_factory.mktemp("notebook")
     shutil.copytree(trained.home, folder / "catdog-home")
     notebook = nbformat.read(KEPT, as_version=4)
@@ -68,7 +68,7 @@ def code_cells(notebook: Notebook) -> dict[str, Any]:
 
 
 def shown(notebook: Notebook, cell_id: str) -> str:
-    """Join all text that a cell shows."""
+    """Return all text in a cell's outputs."""
     found = []
     for output in code_cells(notebook)[cell_id].outputs:
         found += [output.get("text", ""), *map(str, output.get("data", {}).values())]
@@ -76,7 +76,7 @@ def shown(notebook: Notebook, cell_id: str) -> str:
 
 
 def rows(notebook: Notebook, cell_id: str) -> list[list[str]]:
-    """Read the rows of the table that a cell shows."""
+    """Return the rows of the table in a cell's outputs."""
     lines = [line for line in shown(notebook, cell_id).splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -85,8 +85,8 @@ def share(text: str) -> float:
     return float(text.replace("\u00a0%", "")) / 100
 
 
-def require_whole(notebook: Notebook) -> None:
-    """Hold a notebook to what a reader expects: run in order, nothing empty, no error, and figures that agree."""
+def check_complete(notebook: Notebook) -> None:
+    """Check that a notebook ran in order without errors, and that its outputs are complete and consistent."""
     cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells.values()] == list(range(1, len(cells) + 1))
     assert {name for name, cell in cells.items() if not cell.outputs} == SILENT
@@ -95,7 +95,7 @@ def require_whole(notebook: Notebook) -> None:
     counts = {split: int(together.replace(",", "")) for split, *_, together in rows(notebook, "scan")}
     matrix = np.array([row[1:] for row in rows(notebook, "confusion-matrix")], int)
     assert matrix.sum() == counts["test"]
-    assert f"{counts['test']} pictures, 0 of them seen in training" in shown(notebook, "evaluate")
+    assert f"{counts['test']} images, 0 of them seen in training" in shown(notebook, "evaluate")
     metrics = {row[0]: row[1:] for row in rows(notebook, "every-metric")}
     accuracy = np.trace(matrix) / matrix.sum()
     assert share(metrics["accuracy"][0]) == pytest.approx(accuracy, abs=6e-5)
@@ -110,11 +110,11 @@ def require_whole(notebook: Notebook) -> None:
     epochs = rows(notebook, "epochs")
     assert len(epochs) == int(made["epochs"])
     validation = [float(epoch[3]) for epoch in epochs]
-    assert validation[int(made["the best epoch, which was kept"]) - 1] == min(validation)
+    assert validation[int(made["best epoch (kept)"]) - 1] == min(validation)
 
 
 def test_it_runs_from_top_to_bottom_on_drawings(on_drawings: Notebook) -> None:
-    require_whole(on_drawings)
+    check_complete(on_drawings)
     metrics = {row[0]: row[1] for row in rows(on_drawings, "every-metric")}
     assert share(metrics["accuracy"]) >= 0.9
     named = ["precision", "recall", "F1", "coverage", "calibration", "cross-entropy"]
@@ -128,30 +128,30 @@ def test_it_trains_saves_exports_and_serves(on_drawings: Notebook) -> None:
     assert {"`head.npz`", "`head.keras`", "`report.html`"} <= {row[0] for row in rows(on_drawings, "version-files")}
     assert all(row[1] for row in rows(on_drawings, "version-files")), "each file is explained"
     assert shown(on_drawings, "load-again").splitlines() == [
-        f"pets.{kind}, loaded again: 8 of 8 pictures answered alike" for kind in ("keras", "h5")
+        f"pets.{kind}, loaded again: 8 of 8 labels agree" for kind in ("keras", "h5")
     ]
     first, answer = shown(on_drawings, "serve").split("\n", 1)
     assert "HTTP 200" in first
     assert str(json.loads(answer)["model_version"]) == champion
 
 
-def test_it_shows_what_each_picture_is_and_was_called(on_drawings: Notebook) -> None:
+def test_it_shows_true_class_and_prediction_of_each_image(on_drawings: Notebook) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown(on_drawings, "sample-predictions"))
     assert len(captions) == 8
     for caption in captions:
         assert re.fullmatch(
-            r"(cat|dog)\.\d+\.jpg<br>true (Cat|Dog)<br>predicted (Cat|Dog), [\d.]+\xa0%<br>verdict \w+", caption
+            r"(cat|dog)\.\d+\.jpg<br>true class (Cat|Dog)<br>predicted (Cat|Dog), [\d.]+\xa0%<br>verdict \w+", caption
         )
-        assert caption[:3] == re.search("true (...)", caption)[1].lower()  # type: ignore[index]
+        assert caption[:3] == re.search("true class (...)", caption)[1].lower()  # type: ignore[index]
 
 
-def test_it_fetches_the_data_where_the_folder_is_missing(
+def test_it_downloads_the_data_if_the_folder_is_missing(
     kept: Notebook, drawn: Path, settings: Settings, tmp_path: Path
 ) -> None:
-    asked = []
+    downloads = []
 
     def download(name: str, _settings: Settings) -> SimpleNamespace:
-        asked.append(name)
+        downloads.append(name)
         return SimpleNamespace(data_dir=drawn)
 
     names = {
@@ -159,47 +159,47 @@ def test_it_fetches_the_data_where_the_folder_is_missing(
         "display_name": display_name, "table": lambda *_: None,
     }  # fmt: skip
     exec(compile(code_cells(kept)["scan"].source, "notebook", "exec"), names)
-    assert asked == ["kaggle:tongpython/cat-and-dog"]
+    assert downloads == ["kaggle:tongpython/cat-and-dog"]
     assert names["manifest"].root == drawn  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_it_runs_on_photographs_and_keeps_none(shared: Path, tmp_path: Path, execute: ModuleType) -> None:
+def test_it_runs_on_photos_and_stores_none(shared: Path, tmp_path: Path, execute: ModuleType) -> None:
     for split, animal, count in [(s, a, n) for s, n in (("train", 60), ("test", 30)) for a in ("cats", "dogs")]:
         folder = tmp_path / "pets" / split / animal
         folder.mkdir(parents=True)
         found = sorted((shared / "cat-and-dog" / split / animal).iterdir())
-        for path in found[: count + 1]:  # one of them is no picture
+        for path in found[: count + 1]:  # one of them is not an image
             (folder / path.name).symlink_to(path)
     out = tmp_path / "out.ipynb"
     command = [sys.executable, str(FOLDER / "execute.py"), "--data", str(tmp_path / "pets"), "--out", str(out)]
     finished = subprocess.run([*command, "--limit", "50"], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     notebook = nbformat.read(out, as_version=4)
-    require_whole(notebook)
+    check_complete(notebook)
     assert list(execute.find_problems(notebook)) == []
     assert share(rows(notebook, "every-metric")[0][1]) > 0.95
     (said,) = [output.text for cell in notebook.cells if cell.id == "rejected" for output in cell.outputs]
-    assert said.startswith("0 files can't be used; 4 other files were skipped; ")
-    assert "/9j/" not in out.read_text(), "how every JPEG begins"
+    assert said.startswith("Unusable files: 0. Other files skipped: 4. ")
+    assert "/9j/" not in out.read_text(), "base64 of a JPEG's first bytes"
     assert str(tmp_path) not in out.read_text()
 
 
-def test_what_is_kept_is_whole(kept: Notebook) -> None:
+def test_stored_notebook_is_complete(kept: Notebook) -> None:
     nbformat.validate(kept)
-    require_whole(kept)
+    check_complete(kept)
     assert KEPT.stat().st_size < 1_000_000
 
 
-def test_it_has_the_sections_that_a_lesson_needs(kept: Notebook) -> None:
+def test_it_has_all_sections(kept: Notebook) -> None:
     text = "\n".join(cell.source for cell in kept.cells if cell.cell_type == "markdown")
     headings = re.findall(r"^## \d+\. (.+)$", text, re.MULTILINE)
     assert headings[: len(SECTIONS)] == list(SECTIONS)
     assert "catdog --home catdog-home data download kaggle:tongpython/cat-and-dog" in text
 
 
-def test_what_is_kept_shows_curves_and_confusion_matrix_as_static_charts(kept: Notebook) -> None:
+def test_stored_notebook_shows_curves_and_confusion_matrix_as_static_charts(kept: Notebook) -> None:
     cells = code_cells(kept)
     for name in ("counts", "loss-curve", "accuracy-curve", "metrics-chart", "reliability", "roc", "confusion-matrix"):
         charts = [output.data["image/svg+xml"] for output in cells[name].outputs if "image/svg+xml" in output["data"]]
@@ -209,12 +209,12 @@ def test_what_is_kept_shows_curves_and_confusion_matrix_as_static_charts(kept: N
         assert all(f">{count}<" in shown(kept, "confusion-matrix") for count in row[1:])
 
 
-def test_what_is_kept_is_from_photographs_and_shows_none(kept: Notebook, execute: ModuleType) -> None:
+def test_stored_notebook_was_run_on_photos_and_shows_none(kept: Notebook, execute: ModuleType) -> None:
     assert list(execute.find_problems(kept)) == []
     tagged = [name for name, cell in code_cells(kept).items() if "photographs" in cell.metadata.get("tags", ())]
     assert {"sample-pictures", "sample-views", "mistakes", "sample-predictions", "neither"} == set(tagged)
     for name in tagged:
-        assert "Photographs are not kept in this file" in shown(kept, name)
+        assert "Photos aren't stored in this file" in shown(kept, name)
         assert "<figcaption>" in shown(kept, name)
     flower = re.search(r"a flower<br>.*?</figcaption>", shown(kept, "neither"))
     assert flower is not None
@@ -223,12 +223,12 @@ def test_what_is_kept_is_from_photographs_and_shows_none(kept: Notebook, execute
 
 
 def test_the_drawing_is_our_own() -> None:
-    with Image.open(FOLDER / "drawn_cat.png") as picture:
-        assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(draw("cat", 12, (240, 240))))
+    with Image.open(FOLDER / "drawn_cat.png") as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(draw("cat", 12, (240, 240))))
 
 
 def notebook_of(data: dict[str, str], *tags: str) -> Notebook:
-    """Make a notebook of one cell that has shown something."""
+    """Return a notebook of one cell with this output."""
     cell = nbformat.v4.new_code_cell("show()", id="shows", metadata={"tags": list(tags)})
     cell.outputs = [nbformat.v4.new_output("display_data", data)]
     return nbformat.v4.new_notebook(cells=[cell])
@@ -244,11 +244,11 @@ def notebook_of(data: dict[str, str], *tags: str) -> Notebook:
         {"text/markdown": "| `/tmp/tmpa1/catdog-home` |"},
     ],
 )
-def test_nothing_is_written_with_a_photograph_or_a_path_left(execute: ModuleType, data: dict[str, str]) -> None:
+def test_photos_and_local_paths_are_rejected(execute: ModuleType, data: dict[str, str]) -> None:
     assert len(list(execute.find_problems(notebook_of(data)))) == 1
 
 
-def test_pictures_go_and_captions_stay(execute: ModuleType, tmp_path: Path) -> None:
+def test_images_are_removed_and_captions_kept(execute: ModuleType, tmp_path: Path) -> None:
     figure = '<figure><img src="data:image/jpeg;base64,/9j/" alt=""><figcaption>cat.1.jpg</figcaption></figure>'
     plain = f"{tmp_path}/catdog-home/models/2"
     notebook = notebook_of({"image/png": "iVBORw0KGgo=", "text/html": figure, "text/plain": plain}, "photographs")
@@ -260,10 +260,8 @@ def test_pictures_go_and_captions_stay(execute: ModuleType, tmp_path: Path) -> N
     assert data["text/plain"] == "catdog-home/models/2"
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_data_must_be_a_folder(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "execute.py"), "--data", str(tmp_path / "none")]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
-    assert finished.stderr.strip() == (
-        f"A folder of photographs is needed. Received: {tmp_path / 'none'}, which is not a folder."
-    )
+    assert finished.stderr.strip() == f"--data must be a folder of images; {str(tmp_path / 'none')!r} isn't a folder."
