@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catdog.data.labels import probability_key
+from catdog.data.labels import display_name, probability_key
 from catdog.text import counted
 
 ECE_BINS: Final = 15
@@ -124,15 +124,15 @@ def wilson_interval(successes: int, n: int) -> list[float]:
     return [max(0.0, middle - reach), min(1.0, middle + reach)]
 
 
-def measures(metrics: Mapping[str, Any]) -> list[Measure]:
-    """List a version's metrics, shares with Wilson's interval; missing ones are left out."""
+def measures(metrics: Mapping[str, Any], classes: Sequence[str]) -> list[Measure]:
+    """List the metrics of a version with these classes, shares with Wilson's interval; missing ones are left out."""
     n = int(metrics.get("n", 0))
     answered = round(metrics.get("coverage", 0) * n)
     found = [
         _share("accuracy", metrics, "accuracy", n, "test images whose most probable class is correct"),
         _share("coverage", metrics, "coverage", n, "test images with a class as verdict, not neither or unsure"),
         _share("selective accuracy", metrics, "selective_accuracy", answered, "accuracy on images with such a verdict"),
-        *_by_class(metrics),
+        *_by_class(metrics, classes),
     ]
     rest = {
         "roc_auc": ("ROC AUC", "1 if every image of a class ranks above all others"),
@@ -154,10 +154,10 @@ def _share(name: str, metrics: Mapping[str, Any], key: str, n: int, meaning: str
     return Measure(name, metrics[key], meaning, (low, high), n)
 
 
-def _by_class(metrics: Mapping[str, Any]) -> Iterator[Measure]:
+def _by_class(metrics: Mapping[str, Any], classes: Sequence[str]) -> Iterator[Measure]:
     """Yield recall and precision of each class, from the confusion matrix (rows: true classes)."""
-    matrix = np.array(metrics.get("confusion_matrix", []), np.int64).reshape(-1, len(metrics.get("per_class", {})) or 1)
-    for i, name in enumerate(metrics.get("per_class", {}) if len(matrix) else {}):
+    matrix = np.array(metrics.get("confusion_matrix", []), np.int64).reshape(-1, len(classes) or 1)
+    for i, name in enumerate(map(display_name, classes) if len(matrix) else ()):
         right, true, answered = int(matrix[i, i]), int(matrix[i].sum()), int(matrix[:, i].sum())
         for kind, n, meaning in (
             ("recall", true, f"test images of {name} predicted as {name}"),

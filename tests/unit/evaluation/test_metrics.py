@@ -94,11 +94,11 @@ def test_coverage_counts_what_was_answered() -> None:
 def test_measures_have_the_interval_of_their_own_counts() -> None:
     probabilities = np.array([[0.9, 0.1]] * 8 + [[0.2, 0.8]] * 12, np.float32)
     labels = np.array([0] * 6 + [1] * 14)
-    found = {m.name: m for m in measures(compute_metrics(probabilities, labels, ["cats", "dogs"]))}
+    found = {m.name: m for m in measures(compute_metrics(probabilities, labels, ["cats", "dogs"]), ["cats", "dogs"])}
     assert found["accuracy"].value == pytest.approx(18 / 20)
     assert found["accuracy"].interval == pytest.approx(tuple(wilson_interval(18, 20)))
-    assert (found["recall of cat"].value, found["recall of cat"].n) == (1, 6)
-    assert (found["precision of cat"].value, found["precision of cat"].n) == (6 / 8, 8)
-    assert found["recall of dog"].interval == pytest.approx(tuple(wilson_interval(12, 14)))
+    assert (found["recall of Cat"].value, found["recall of Cat"].n) == (1, 6)
+    assert (found["precision of Cat"].value, found["precision of Cat"].n) == (6 / 8, 8)
+    assert found["recall of Dog"].interval == pytest.approx(tuple(wilson_interval(12, 14)))
     assert found["cross-entropy"].interval is None
-    assert measures({}) == []
+    assert measures({}, ["cats", "dogs"]) == []

@@ -56,7 +56,7 @@ def status_context() -> dict[str, Any]:
     return {
         "status": status,
         "memory": server_memory(),
-        "measures": measures(stats["model_metrics"] or {}),
+        "measures": measures(stats["model_metrics"] or {}, status["metadata"].get("classes", ())),
         "mixes": {
             "by class": _mix(stats, "by_class", {name: name for name in names.values()}),
             "by verdict": _mix(stats, "by_verdict", {**names, UNSURE: "Not sure", NEITHER: "Neither"}),
@@ -121,6 +121,10 @@ def _colour(key: str, number: int) -> str:
     return f"verdict-{key}" if key in (NEITHER, UNSURE) else f"class-{number % COLOURS}"
 
 
+def _measures(metadata: Mapping[str, Any]) -> list[Measure]:
+    return measures(metadata.get("metrics", {}), metadata.get("classes", ()))
+
+
 def _comparison(champion: int | None) -> dict[str, Any] | None:
     """Return the comparison of the version in `?compare=` with the one in use, measure by measure."""
     asked = request.args.get("compare", "")
@@ -130,11 +134,11 @@ def _comparison(champion: int | None) -> dict[str, Any] | None:
         ours, theirs = (read_metadata(live_model().store.get(number).path) for number in (champion, int(asked)))
     except CatdogError as error:
         return {"version": asked, "error": describe(error, current_settings())[1]}
-    ours_by_name = {measure.name: measure for measure in measures(ours.get("metrics", {}))}
+    ours_by_name = {measure.name: measure for measure in _measures(ours)}
     return {
         "version": int(asked),
         "same_pictures": ours.get("data", {}).get("digest") == theirs.get("data", {}).get("digest"),
-        "rows": list(_pairs(ours_by_name, measures(theirs.get("metrics", {})))),
+        "rows": list(_pairs(ours_by_name, _measures(theirs))),
     }
 
 

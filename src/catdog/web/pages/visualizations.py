@@ -67,7 +67,7 @@ def tab_context() -> dict[str, Any]:
         "tables": fill(figures),
         "matrix": _matrix(figures),
         "keys": predictor.keys,
-        "names": predictor.names,
+        "names": predictor.names,  # the gallery may be missing
         "insights": insights(figures),
         "rows_listed": ROWS_LISTED,
         "vega": url_for("visualizations.vega_script", v=script),
@@ -91,6 +91,7 @@ def _gallery(predictor: Predictor) -> dict[str, Any]:
     except PictureNotFoundError:  # show the mistakes instead
         cell = None
     return {
+        "names": predictor.names,
         "images": list_images(predictor, cell),
         "cell": cell and [predictor.names[class_id] for class_id in cell],
         "may_see": may_change(current_settings()),
