@@ -10,7 +10,8 @@ from catdog.errors import MediaTypeError
 from catdog.prediction.predictor import Predictor
 from catdog.storage import strict_json
 from catdog.web.api import inference_schemas as schemas
-from catdog.web.api.tensors import EXTENSIONS, INPUT, OUTPUTS, parse, render
+from catdog.web.api.tensor_requests import EXTENSIONS, INPUT
+from catdog.web.api.tensors import OUTPUTS, parse, render
 from catdog.web.requests.bodies import read_body
 from catdog.web.requests.limits import HEADER_LENGTH
 from catdog.web.routes import Body, Lane, handled_in, takes, unlimited
