@@ -1,4 +1,4 @@
-"""OpenAPI schemas of the Open Inference Protocol V2."""
+"""Schemas of the Open Inference Protocol V2."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
 
 from catdog.web.api.tensor_requests import INPUT, request_schema
 from catdog.web.requests.limits import HEADER_LENGTH
-from catdog.web.schemas import described, responses
+from catdog.web.schemas import described
 
 KINDS: Final = ("application/json", "application/octet-stream")
 _BINARY: Final = {"type": "string", "format": "binary"}
@@ -79,28 +79,22 @@ class Inferred(Schema):
     outputs = List(Nested(Tensor), **described("requested outputs, or all"))
 
 
-def inferred(*problems: int) -> dict[int, Any]:
-    """Return the responses of an infer route: JSON, JSON followed by binary tensors, or a problem."""
-    described = responses(Inferred, *problems)
-    described[200]["content"]["application/octet-stream"] = {"schema": _BINARY}
-    return described
+BINARY_RESPONSE: Final = {200: {"content": {"application/octet-stream": {"schema": _BINARY}}}}
+"""The other response of an infer route: JSON followed by binary tensors."""
 
 
-def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add the bodies of the infer routes to an OpenAPI document."""
-    if isinstance(spec, str):  # YAML, which isn't used
-        return spec
-    header = {
-        "name": HEADER_LENGTH,
-        "in": "header",
-        "schema": {"type": "integer", "minimum": 0},
-        "description": "length of the JSON in bytes, if binary tensors follow it",
-    }
+_HEADER: Final = {
+    "name": HEADER_LENGTH,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "length of the JSON in bytes, if binary tensors follow it",
+}
+
+
+def tensor_body() -> dict[str, Any]:
+    """Return the `extensions` of an infer route, since APIFlask's `input` has no body that only begins with JSON."""
     image = {"name": INPUT, "datatype": "BYTES", "shape": [1], "data": [_GREY_PIXEL]}
     in_json = {"schema": request_schema(), "example": {"inputs": [image]}}
     content = dict(zip(KINDS, (in_json, {"schema": _BINARY}), strict=True))
-    for path, operations in spec["paths"].items():
-        if path.startswith("/v2/") and path.endswith("/infer"):
-            operations["post"]["requestBody"] = {"required": True, "content": content}
-            operations["post"].setdefault("parameters", []).append(header)
-    return spec
+    return {"requestBody": {"required": True, "content": content}, "parameters": [_HEADER]}

@@ -54,7 +54,7 @@ def test_changed_or_missing_images_are_not_shown(local: FlaskClient, data: Path)
     first, second = similar(local, data)[:2]
     for path in (data / "train").rglob("*.jpg"):
         path.write_bytes(b"another file")
-    require_problem(local.get(first["file"]), 404, "training picture")
+    require_problem(local.get(first["file"]), 404, "training image")
     shutil.rmtree(data / "train")
     require_problem(local.get(second["file"]), 404)
     assert {one["file"] for one in similar(local, data)} == {None}
