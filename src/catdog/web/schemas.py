@@ -1,5 +1,6 @@
 """Schemas of predictions, models, sessions and problems."""
 
+import json
 from typing import Any, Final
 
 from apiflask import Schema
@@ -219,7 +220,9 @@ class JobQuery(Input):
 class _OnlyFalse(Boolean):
     def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bool:
         if value is not False:
-            raise ValidationError(f'must be false or missing, as in {{"promote": false}}, not {str(value)[:100]!r}.')
+            raise ValidationError(
+                f'must be false or missing, as in {{"promote": false}}, not {json.dumps(value)[:100]}.'
+            )
         return value
 
 
