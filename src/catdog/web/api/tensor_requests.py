@@ -41,21 +41,15 @@ class _Parameters(_Strict):
 
 
 # An absent field has the factory's value and isn't in `model_fields_set`; a default of None would allow null.
-class InputParameters(_Parameters):
-    """Parameters of the input."""
-
+class _InputParameters(_Parameters):
     binary_data_size: int = Field(default_factory=int)
 
 
-class OutputParameters(_Parameters):
-    """Parameters of an output."""
-
+class _OutputParameters(_Parameters):
     binary_data: bool = Field(default_factory=bool)
 
 
-class RequestParameters(_Parameters):
-    """Parameters of a request."""
-
+class _RequestParameters(_Parameters):
     binary_data_output: bool = Field(default_factory=bool)
 
 
@@ -71,14 +65,14 @@ class InputTensor(_Strict):
     data: Annotated[list[Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]], FailFast()] = Field(
         default_factory=list, json_schema_extra={"minItems": 1}
     )
-    parameters: InputParameters = Field(default_factory=InputParameters)
+    parameters: _InputParameters = Field(default_factory=_InputParameters)
 
 
 class RequestedOutput(_Strict):
     """An output to return."""
 
     name: OutputName
-    parameters: OutputParameters = Field(default_factory=OutputParameters)
+    parameters: _OutputParameters = Field(default_factory=_OutputParameters)
 
 
 class TensorRequest(_Strict):
@@ -87,7 +81,7 @@ class TensorRequest(_Strict):
     id: str = Field(default_factory=str)
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
     outputs: list[RequestedOutput] = Field(default_factory=list, max_length=len(get_args(OutputName)))
-    parameters: RequestParameters = Field(default_factory=RequestParameters)
+    parameters: _RequestParameters = Field(default_factory=_RequestParameters)
 
     @model_validator(mode="after")
     def _refuse_repeated_outputs(self) -> Self:
