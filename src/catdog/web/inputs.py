@@ -145,7 +145,5 @@ def _load_json_or_form(request: Request, schema: Schema) -> Any:
 def _refuse(error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
     """Raise the first error of a field as an error of the API."""
     _, fields = next(iter(error.messages_dict.items()))
-    name, message = next(iter(fields.items()))
-    while not isinstance(message, str):
-        message = next(iter(message.values() if isinstance(message, dict) else message))
-    raise RequestError(message if name == "_schema" else f"`{name}` {message}")
+    name, messages = next(iter(fields.items()))
+    raise RequestError(messages[0] if name == "_schema" else f"`{name}` {messages[0]}")

@@ -187,7 +187,6 @@ _REASONS: Final = {
     507: "The disk is full, or the quota for uploads is used up",
 }
 
-
 _ANYWHERE: Final = (429, 500, 507)
 
 

@@ -133,7 +133,7 @@ class Stated(Input):
     """The correct class of an image."""
 
     class_ = ClassName(data_key="class", metadata=_CLASS)
-    right = String(validate=OneOf(BOOLEANS))
+    right = String(validate=OneOf([text for text in BOOLEANS if text]))
 
 
 class FeedbackForm(Stated):
