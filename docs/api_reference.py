@@ -144,7 +144,7 @@ def _kind(schema: Document) -> str:
         if key in schema:
             return word.join(_kind(part) for part in schema[key])
     if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"])
+        return " or ".join(f"`{value if isinstance(value, str) else json.dumps(value)}`" for value in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
     return ", ".join([_name(schema), *_limits(schema)])

@@ -1,6 +1,6 @@
 """The WSGI application."""
 
-from typing import Any, cast
+from typing import Any
 
 from apiflask import APIFlask
 from flask import Response
@@ -14,7 +14,7 @@ from catdog.prediction.predictor import Predictor
 from catdog.settings import Settings, load_settings
 from catdog.storage import strict_json
 from catdog.web import problems, routes, schemas
-from catdog.web.api import charts, charts_schemas, inference_schemas, uploads_schemas
+from catdog.web.api import charts
 from catdog.web.api.downloads import downloads
 from catdog.web.api.inference import inference
 from catdog.web.api.predict import api, probes
@@ -69,10 +69,12 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         SECURITY_SCHEMES=schemas.SECURITY_SCHEMES,
         AUTO_404_RESPONSE=False,
         AUTO_AUTH_ERROR_RESPONSE=False,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+        SUCCESS_DESCRIPTION="Done",
     )
     app.json = _StrictJson(app)
     app.json.sort_keys = False
-    app.spec_processor(_complete_spec)
+    app.spec_processor(_require_bodies)
 
     documents: dict[tuple[str, ...], bytes] = {}
 
@@ -82,11 +84,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         # Building it takes 25 ms of Python, and anybody may ask, so it is built once for the classes of a version.
         classes = tuple(service.model.predictor.version.classes) if service.model.is_ready else ()
         if (made := documents.get(classes)) is None:
-            document = cast(dict[str, Any], app.spec)
-            if classes:
-                named = schemas.name_classes(document, service.model.predictor.keys)
-                document = uploads_schemas.name_classes(named, service.model.predictor.version.classes)
-            made = app.json.dumps(document).encode()
+            made = app.json.dumps(app.spec).encode()
             documents.clear()
             documents[classes] = made
         return Response(made, content_type="application/json")
@@ -122,13 +120,13 @@ def _install(app: APIFlask, service: Service, traces: Tracing | None) -> None:
     cors.install(app, settings)
 
 
-def _complete_spec(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add what APIFlask can't describe to an OpenAPI document."""
-    for add in (
-        schemas.add_bodies,
-        inference_schemas.add_bodies,
-        uploads_schemas.add_bodies,
-        charts_schemas.add_queries,
-    ):
-        spec = add(spec)
+def _require_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Mark bodies with required fields as required, which APIFlask leaves out."""
+    if isinstance(spec, str):  # YAML, which isn't used
+        return spec
+    for operation in (operation for path in spec["paths"].values() for operation in path.values()):
+        body = operation.get("requestBody", {"required": True})
+        for media in () if "required" in body else body["content"].values():
+            schema = spec["components"]["schemas"][media["schema"]["$ref"].rpartition("/")[2]]
+            body["required"] = "required" in schema
     return spec

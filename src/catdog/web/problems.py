@@ -17,6 +17,7 @@ import sqlite3
 from http import HTTPStatus
 from typing import Any, Final
 
+from apiflask import HTTPError
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import (
@@ -26,6 +27,7 @@ from werkzeug.exceptions import (
     NotFound,
     RequestEntityTooLarge,
     TooManyRequests,
+    default_exceptions,
 )
 
 from catdog import errors
@@ -111,6 +113,10 @@ _log = logging.getLogger(__name__)
 def install(app: Flask, settings: Settings) -> None:
     """Make every error of an app a problem response."""
     app.register_error_handler(Exception, lambda error: respond(error, settings))
+    # APIFlask's own errors, for which it registers a handler that is more specific.
+    app.register_error_handler(
+        HTTPError, lambda error: respond(default_exceptions[error.status_code](error.message), settings)
+    )
 
 
 def respond(error: Exception, settings: Settings) -> Response:

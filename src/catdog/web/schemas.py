@@ -1,16 +1,24 @@
-"""OpenAPI schemas of predictions, models and problems; `test_web_api.py` checks responses against them."""
+"""Schemas of predictions, models, sessions and problems."""
 
-import copy
+import json
 from typing import Any, Final
 
 from apiflask import Schema
-from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
+from apiflask.fields import Boolean, Dict, File, Float, Integer, List, Nested, Raw, String
+from apiflask.schemas import FileSchema
+from apiflask.validators import Length
+from marshmallow import ValidationError, pre_load
+from webargs.multidictproxy import MultiDictProxy
+
+from catdog.web.inputs import ClassName, Input
 
 KEYS: Final[list[str | dict[str, list[Any]]]] = ["ApiKey", "Bearer"]
 SECURITY_SCHEMES: Final = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
+THUMBNAIL: Final = FileSchema()
+MISSING_KEY: Final = "is missing. Send the API key in it."
 IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/avif", "application/octet-stream")
 
 
@@ -32,7 +40,7 @@ class Problem(Schema):
 class PredictionFields(Schema):
     """The prediction for an image."""
 
-    class_ = String(data_key="class", **described("display name of the class", example="Cat"))
+    class_ = String(data_key="class", attribute="class", **described("display name of the class", example="Cat"))
     class_id = Integer(**described("number of the class"))
     confidence = Float(**described("probability of the class, 0 to 1"))
     probabilities = Dict(keys=String(), values=Float(), **described("probability of each class, by key; they sum to 1"))
@@ -59,14 +67,14 @@ class Batch(Schema):
 class Explained(Schema):
     """The explained class."""
 
-    class_ = String(data_key="class", **described("display name of the class"))
+    class_ = String(data_key="class", attribute="class", **described("display name of the class"))
     class_id = Integer(**described("number of the class"))
 
 
 class Similar(Schema):
     """A training image."""
 
-    class_ = String(data_key="class", **described("class of the image"))
+    class_ = String(data_key="class", attribute="class", **described("class of the image"))
     distance = Float(**described("cosine distance of the features, 0 to 2"))
     sha256 = String(**described("SHA-256 of the file"))
     file = String(allow_none=True, **described("URL of a thumbnail; null if the file is gone or the key is needed"))
@@ -179,47 +187,92 @@ _REASONS: Final = {
     507: "The disk is full, or the quota for uploads is used up",
 }
 
-
 _ANYWHERE: Final = (429, 500, 507)
 
 
-def responses(schema: type[Schema], *problems: int, success: int = 200) -> dict[int, Any]:
-    """Return the responses of a route: `schema` for success, and a problem for each other status."""
-    content = {"application/problem+json": {"schema": Problem}}
-    return {
-        success: {
-            "description": "Done" if success == 200 else "Accepted",
-            "content": {"application/json": {"schema": schema}},
+class ImageForm(Input):
+    """A form with an image."""
+
+    image = File(required=True)
+
+
+class ImagesForm(Input):
+    """A form with several images."""
+
+    image = List(File(), required=True, validate=Length(min=1))
+
+
+class ExplainQuery(Input):
+    """Options of an explanation."""
+
+    class_ = ClassName(
+        only_keys=True, data_key="class", attribute="class", metadata={"description": "class to explain"}
+    )
+
+
+class JobQuery(Input):
+    """Which retraining."""
+
+    job = String(metadata={"description": "id of the job; the last one by default"})
+
+
+class _OnlyFalse(Boolean):
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bool:
+        if value is not False:
+            raise ValidationError(
+                f'must be false or missing, as in {{"promote": false}}, not {json.dumps(value)[:100]}.'
+            )
+        return value
+
+
+class RetrainingOptions(Input):
+    """Options of a retraining."""
+
+    promote = _OnlyFalse(
+        load_default=None,
+        metadata={
+            "description": "false keeps the new version as a challenger, even if it passes the gate",
+            "enum": [False, None],
         },
-        **{status: {"description": _REASONS[status], "content": content} for status in (*problems, *_ANYWHERE)},
+    )
+
+    @pre_load
+    def _read_form(self, given: Any, **_: Any) -> Any:
+        """Return the values of a form, which are text, as in JSON."""
+        if not isinstance(given, MultiDictProxy):
+            return given
+        return {name: {"false": False, "null": None, "": None}.get(value, value) for name, value in given.items()}
+
+
+class SignIn(Input):
+    """The API key."""
+
+    key = String(
+        required=True,
+        validate=Length(min=1, error=MISSING_KEY),
+        error_messages=dict.fromkeys(("required", "null", "invalid"), MISSING_KEY),
+    )
+
+
+def problems(*statuses: int) -> dict[int, Any]:
+    """Return the problem responses of a route, with those that any route may have."""
+    content = {"application/problem+json": {"schema": Problem}}
+    return {status: {"description": _REASONS[status], "content": content} for status in (*statuses, *_ANYWHERE)}
+
+
+def image_body(form: type[Schema], *, is_form_only: bool = False) -> dict[str, Any]:
+    """Return the `extensions` of a route whose body is a form with images, or an image by itself.
+
+    APIFlask's `input` has neither a schema for each kind of body nor the kinds of a form's files, and its parser of
+    forms takes ten times as long as `read_form`.
+    """
+    encoding = {
+        field.data_key or name: {
+            "contentType": "text/plain" if isinstance(field, ClassName) else ", ".join(IMAGE_TYPES)
+        }
+        for name, field in form().fields.items()
+        if isinstance(field, ClassName | File | List)
     }
-
-
-def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add the bodies that APIFlask can't describe, images and keys, to an OpenAPI document."""
-    if isinstance(spec, str):  # YAML, which isn't used
-        return spec
-    image = {"type": "string", "format": "binary"}
-    several = {"type": "array", "items": image, "minItems": 1}
-    raw = {kind: {"schema": image} for kind in IMAGE_TYPES}
-    for path, field in {"/predict": image, "/predict/batch": several, "/explain": image}.items():
-        form = {"type": "object", "required": ["image"], "properties": {"image": field}}
-        encoding = {"image": {"contentType": ", ".join(IMAGE_TYPES)}}
-        content = {"multipart/form-data": {"schema": form, "encoding": encoding}, **raw}
-        spec["paths"][f"/api{path}"]["post"]["requestBody"] = {"required": True, "content": content}
-    key = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string", "minLength": 1}}}
-    kinds = ("application/json", "application/x-www-form-urlencoded")
-    spec["paths"]["/session"]["post"]["requestBody"] = {
-        "required": True, "content": {kind: {"schema": key} for kind in kinds}
-    }  # fmt: skip
-    spec["paths"]["/api/explain"]["post"]["parameters"] = [
-        {"name": "class", "in": "query", "schema": {"type": "string"}, "description": "class to explain"}
-    ]
-    return spec
-
-
-def name_classes(spec: dict[str, Any], keys: list[str]) -> dict[str, Any]:
-    """Return a copy of an OpenAPI document with the classes of the model in use as the enum of `class`."""
-    named = copy.deepcopy(spec)
-    named["paths"]["/api/explain"]["post"]["parameters"][0]["schema"]["enum"] = keys
-    return named
+    raw = {} if is_form_only else {kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES}
+    content = {"multipart/form-data": {"schema": form, "encoding": encoding}, **raw}
+    return {"requestBody": {"required": True, "content": content}}

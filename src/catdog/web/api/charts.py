@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 from apiflask import APIBlueprint, APIFlask
-from flask import Response, current_app, request, url_for
+from flask import Response, current_app, url_for
 from PIL import Image
 from werkzeug.exceptions import NotFound
 
@@ -23,8 +23,7 @@ from catdog.prediction.predictor import Predictor
 from catdog.storage.files import file_sha256
 from catdog.web.api import charts_schemas as shapes
 from catdog.web.api.predict import Document
-from catdog.web.api.uploads_schemas import THUMBNAIL, problems
-from catdog.web.schemas import KEYS, responses
+from catdog.web.schemas import KEYS, THUMBNAIL, problems
 from catdog.web.security.permissions import needs_permission, open_to_all
 from catdog.web.service import current_settings, live_model, server_status
 
@@ -41,7 +40,8 @@ def install(app: APIFlask) -> None:
 
 
 @charts.get("")
-@charts.doc(responses=responses(shapes.Charts, 503))
+@charts.doc(responses=problems(503))
+@charts.output(shapes.Charts)
 @open_to_all
 def list_charts() -> Document:
     """List the charts of the model in use, and its key findings."""
@@ -74,16 +74,19 @@ def rows(name: str) -> Response:
 
 
 @charts.get("/pictures")
-@charts.doc(responses=responses(shapes.Pictures, 404, 503))
+@charts.doc(responses=problems(404, 503))
+@charts.input(shapes.Cell, location="query", arg_name="cell")
+@charts.output(shapes.Pictures)
 @open_to_all
-def images() -> Document:
+def images(cell: Mapping[str, str]) -> Document:
     """List test images: those in a cell of the confusion matrix (`true` and `answered`), or all mistakes."""
     predictor = live_model().predictor
-    return {"pictures": list_images(predictor, read_cell(predictor))}
+    return {"pictures": list_images(predictor, read_cell(predictor, cell))}
 
 
 @charts.get("/pictures/<sha256>")
-@charts.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 415, 422, 503)}, security=KEYS)
+@charts.doc(responses=problems(401, 403, 404, 415, 422, 503), security=KEYS)
+@charts.output(THUMBNAIL, content_type="image/jpeg")
 @needs_permission
 def image(sha256: str) -> Response:
     """Return a listed test image as a JPEG of at most 320 by 320 pixels, if its file is still there."""
@@ -129,13 +132,13 @@ def _chart(name: str) -> Chart:
     return CHARTS[name].fill(figures_of(live_model().predictor))
 
 
-def read_cell(predictor: Predictor) -> tuple[int, int] | None:
+def read_cell(predictor: Predictor, query: Mapping[str, str]) -> tuple[int, int] | None:
     """Return the cell in the query, as true and predicted class; None if there is none.
 
     Raises:
         PictureNotFoundError: there is no such cell.
     """
-    wanted = request.args.get("true"), request.args.get("answered")
+    wanted = query.get("true"), query.get("answered")
     if wanted == (None, None):
         return None
     true, predicted = (match_class(name or "", predictor.version.classes) for name in wanted)

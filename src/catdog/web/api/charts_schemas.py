@@ -1,10 +1,11 @@
-"""OpenAPI schemas of the routes of charts."""
+"""Schemas of the routes of charts."""
 
-from typing import Any, Final
+from typing import Final
 
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
+from catdog.web.inputs import Input
 from catdog.web.schemas import described
 
 
@@ -34,6 +35,13 @@ class Charts(Schema):
     insights = List(Nested(Insight), **described("key findings"))
 
 
+class Cell(Input):
+    """A cell of the confusion matrix."""
+
+    true = String(metadata={"description": "true class"})
+    answered = String(metadata={"description": "predicted class"})
+
+
 class TestPicture(Schema):
     """An image that the version was tested on."""
 
@@ -59,14 +67,3 @@ SPECIFICATION: Final = {
     "content": {"application/json": {"schema": {"type": "object", "additionalProperties": True}}},
 }
 CSV: Final = {"description": "The rows", "content": {"text/csv": {"schema": {"type": "string"}}}}
-
-
-def add_queries(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add the parameters of these routes to an OpenAPI document."""
-    if isinstance(spec, str):  # YAML, which isn't used
-        return spec
-    texts = {"true": "true class", "answered": "predicted class"}
-    spec["paths"]["/api/charts/pictures"]["get"]["parameters"] = [
-        {"name": name, "in": "query", "schema": {"type": "string"}, "description": text} for name, text in texts.items()
-    ]
-    return spec

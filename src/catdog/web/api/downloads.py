@@ -2,32 +2,28 @@
 
 import io
 import tempfile
-from typing import Any, Final
+from typing import Final
 
 from apiflask import APIBlueprint
+from apiflask.schemas import FileSchema
 from flask import Response, send_file
 from PIL import Image
 
 from catdog.data.images.pixels import decode_upright
 from catdog.prediction.similar import training_picture
 from catdog.registry.packing import pack
-from catdog.web.api.uploads_schemas import THUMBNAIL, problems
-from catdog.web.schemas import KEYS
+from catdog.web.schemas import KEYS, THUMBNAIL, problems
 from catdog.web.security.permissions import needs_permission
 from catdog.web.service import live_model
 
 THUMBNAIL_SIDE: Final = 320
 
-_ZIP: Final[dict[str, Any]] = {
-    "description": "Done",
-    "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-}
-
 downloads = APIBlueprint("downloads", __name__, tag="API", url_prefix="/api")
 
 
 @downloads.get("/pictures/<sha256>")
-@downloads.doc(responses={200: THUMBNAIL, **problems(401, 403, 404, 422, 503)}, security=KEYS)
+@downloads.doc(responses=problems(401, 403, 404, 422, 503), security=KEYS)
+@downloads.output(THUMBNAIL, content_type="image/jpeg")
 @needs_permission
 def training_image(sha256: str) -> Response:
     """Return a training image of the model in use as a JPEG of at most 320 by 320 pixels."""
@@ -39,7 +35,8 @@ def training_image(sha256: str) -> Response:
 
 
 @downloads.get("/models/<int:version>/download")
-@downloads.doc(responses={200: _ZIP, **problems(401, 403, 404, 409)}, security=KEYS)
+@downloads.doc(responses=problems(401, 403, 404, 409), security=KEYS)
+@downloads.output(FileSchema(), content_type="application/zip")
 @needs_permission
 def version(version: int) -> Response:
     """Return a version and its backbone as a zip, to be unpacked into another installation's `models` folder."""

@@ -10,11 +10,12 @@ from catdog.errors import MediaTypeError
 from catdog.prediction.predictor import Predictor
 from catdog.storage import strict_json
 from catdog.web.api import inference_schemas as schemas
-from catdog.web.api.tensors import EXTENSIONS, INPUT, OUTPUTS, parse, render
+from catdog.web.api.tensor_requests import EXTENSIONS, INPUT
+from catdog.web.api.tensors import OUTPUTS, parse, render
 from catdog.web.requests.bodies import read_body
 from catdog.web.requests.limits import HEADER_LENGTH
 from catdog.web.routes import Body, Lane, handled_in, takes, unlimited
-from catdog.web.schemas import responses
+from catdog.web.schemas import problems
 from catdog.web.security.permissions import open_to_all
 from catdog.web.service import current_settings, live_model
 
@@ -24,7 +25,8 @@ Document = dict[str, Any]
 
 
 @inference.get("")
-@inference.doc(responses=responses(schemas.ServerMetadata))
+@inference.doc(responses=problems())
+@inference.output(schemas.ServerMetadata)
 @open_to_all
 def server() -> Document:
     """Return the name and version of the server, and the protocol extensions it supports."""
@@ -32,7 +34,8 @@ def server() -> Document:
 
 
 @inference.get("/health/live")
-@inference.doc(responses=responses(schemas.Live))
+@inference.doc(responses=problems())
+@inference.output(schemas.Live)
 @open_to_all
 @unlimited
 def live() -> Document:
@@ -41,7 +44,8 @@ def live() -> Document:
 
 
 @inference.get("/health/ready")
-@inference.doc(responses=responses(schemas.Ready, 503))
+@inference.doc(responses=problems(503))
+@inference.output(schemas.Ready)
 @open_to_all
 @unlimited
 def ready() -> Document:
@@ -51,7 +55,8 @@ def ready() -> Document:
 
 
 @inference.get("/models/catdog")
-@inference.doc(responses=responses(schemas.ModelMetadata, 503))
+@inference.doc(responses=problems(503))
+@inference.output(schemas.ModelMetadata)
 @open_to_all
 def model() -> Document:
     """Return the version, inputs and outputs of the model in use."""
@@ -59,7 +64,8 @@ def model() -> Document:
 
 
 @inference.get("/models/catdog/versions/<int:version>")
-@inference.doc(responses=responses(schemas.ModelMetadata, 404, 503))
+@inference.doc(responses=problems(404, 503))
+@inference.output(schemas.ModelMetadata)
 @open_to_all
 def model_version(version: int) -> Document:
     """Return the inputs and outputs of a version, if it is in use."""
@@ -67,7 +73,8 @@ def model_version(version: int) -> Document:
 
 
 @inference.get("/models/catdog/ready")
-@inference.doc(responses=responses(schemas.ModelReady, 503))
+@inference.doc(responses=problems(503))
+@inference.output(schemas.ModelReady)
 @open_to_all
 def model_ready() -> Document:
     """Return 200 if a model is loaded and tested, otherwise 503."""
@@ -76,7 +83,8 @@ def model_ready() -> Document:
 
 
 @inference.get("/models/catdog/versions/<int:version>/ready")
-@inference.doc(responses=responses(schemas.ModelReady, 404, 503))
+@inference.doc(responses=problems(404, 503))
+@inference.output(schemas.ModelReady)
 @open_to_all
 def model_version_ready(version: int) -> Document:
     """Return 200 if a version is in use, otherwise 404."""
@@ -85,7 +93,8 @@ def model_version_ready(version: int) -> Document:
 
 
 @inference.post("/models/catdog/infer")
-@inference.doc(responses=schemas.inferred(400, 413, 415, 422, 503))
+@inference.doc(responses=problems(400, 413, 415, 422, 503) | schemas.BINARY_RESPONSE, extensions=schemas.tensor_body())
+@inference.output(schemas.Inferred)
 @open_to_all
 @takes(Body.TENSORS)
 @handled_in(Lane.INFERENCE)
@@ -98,7 +107,10 @@ def infer() -> Response:
 
 
 @inference.post("/models/catdog/versions/<int:version>/infer")
-@inference.doc(responses=schemas.inferred(400, 404, 413, 415, 422, 503))
+@inference.doc(
+    responses=problems(400, 404, 413, 415, 422, 503) | schemas.BINARY_RESPONSE, extensions=schemas.tensor_body()
+)
+@inference.output(schemas.Inferred)
 @open_to_all
 @takes(Body.TENSORS)
 @handled_in(Lane.INFERENCE)

@@ -1,13 +1,13 @@
-"""OpenAPI schemas of the Open Inference Protocol V2."""
+"""Schemas of the Open Inference Protocol V2."""
 
 from typing import Any, Final
 
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Integer, List, Nested, Raw, String
 
-from catdog.web.api.tensors import INPUT, OUTPUTS
+from catdog.web.api.tensor_requests import INPUT, request_schema
 from catdog.web.requests.limits import HEADER_LENGTH
-from catdog.web.schemas import described, responses
+from catdog.web.schemas import described
 
 KINDS: Final = ("application/json", "application/octet-stream")
 _BINARY: Final = {"type": "string", "format": "binary"}
@@ -79,56 +79,22 @@ class Inferred(Schema):
     outputs = List(Nested(Tensor), **described("requested outputs, or all"))
 
 
-def inferred(*problems: int) -> dict[int, Any]:
-    """Return the responses of an infer route: JSON, JSON followed by binary tensors, or a problem."""
-    described = responses(Inferred, *problems)
-    described[200]["content"]["application/octet-stream"] = {"schema": _BINARY}
-    return described
+BINARY_RESPONSE: Final = {200: {"content": {"application/octet-stream": {"schema": _BINARY}}}}
+"""The other response of an infer route: JSON followed by binary tensors."""
 
 
-def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add the bodies of the infer routes to an OpenAPI document."""
-    if isinstance(spec, str):  # YAML, which isn't used
-        return spec
-    header = {
-        "name": HEADER_LENGTH,
-        "in": "header",
-        "schema": {"type": "integer", "minimum": 0},
-        "description": "length of the JSON in bytes, if binary tensors follow it",
-    }
+_HEADER: Final = {
+    "name": HEADER_LENGTH,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "length of the JSON in bytes, if binary tensors follow it",
+}
+
+
+def tensor_body() -> dict[str, Any]:
+    """Return the `extensions` of an infer route, since APIFlask's `input` has no body that only begins with JSON."""
     image = {"name": INPUT, "datatype": "BYTES", "shape": [1], "data": [_GREY_PIXEL]}
-    in_json = {"schema": _request(), "example": {"inputs": [image]}}
+    in_json = {"schema": request_schema(), "example": {"inputs": [image]}}
     content = dict(zip(KINDS, (in_json, {"schema": _BINARY}), strict=True))
-    for path, operations in spec["paths"].items():
-        if path.startswith("/v2/") and path.endswith("/infer"):
-            operations["post"]["requestBody"] = {"required": True, "content": content}
-            operations["post"].setdefault("parameters", []).append(header)
-    return spec
-
-
-def _request() -> dict[str, Any]:
-    element = {"type": "string", "contentEncoding": "base64"}
-    image = _object(
-        ("name", "datatype", "shape", "data"),
-        name={"const": INPUT},
-        datatype={"const": "BYTES"},
-        shape={"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 1},
-        data={"type": "array", "items": element, "minItems": 1},
-        parameters=_object(()),
-    )
-    output = _object(
-        ("name",),
-        name={"enum": list(OUTPUTS)},
-        parameters=_object((), binary_data={"type": "boolean"}),
-    )
-    return _object(
-        ("inputs",),
-        id={"type": "string"},
-        inputs={"type": "array", "items": image, "minItems": 1, "maxItems": 1},
-        outputs={"type": "array", "items": output},
-        parameters=_object((), binary_data_output={"type": "boolean"}),
-    )
-
-
-def _object(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "required": list(required), "properties": properties}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [_HEADER]}

@@ -1,6 +1,7 @@
 """Routes of predictions, models and probes."""
 
 import base64
+from collections.abc import Mapping
 from typing import Any, Final
 
 from apiflask import APIBlueprint
@@ -16,7 +17,7 @@ from catdog.web.memory import server_memory
 from catdog.web.problems import describe, problem, without_paths
 from catdog.web.requests.images import read_many, read_one, too_large
 from catdog.web.routes import Body, Lane, handled_in, takes, unlimited
-from catdog.web.schemas import responses
+from catdog.web.schemas import image_body, problems
 from catdog.web.security.access import may_change
 from catdog.web.security.permissions import needs_permission, open_to_all
 from catdog.web.service import condition, counts, current_settings, live_model, server_status
@@ -30,7 +31,8 @@ Document = dict[str, Any]
 
 
 @api.post("/predict")
-@api.doc(responses=responses(schemas.Prediction, 400, 413, 415, 422, 503))
+@api.doc(responses=problems(400, 413, 415, 422, 503), extensions=image_body(schemas.ImageForm))
+@api.output(schemas.Prediction)
 @open_to_all
 @takes(Body.IMAGES)
 @handled_in(Lane.PREDICTING)
@@ -44,7 +46,8 @@ def predict() -> Document:
 
 
 @api.post("/predict/batch")
-@api.doc(responses=responses(schemas.Batch, 400, 413, 415, 503))
+@api.doc(responses=problems(400, 413, 415, 503), extensions=image_body(schemas.ImagesForm))
+@api.output(schemas.Batch)
 @open_to_all
 @takes(Body.IMAGES)
 @handled_in(Lane.LISTS)
@@ -57,18 +60,20 @@ def predict_batch() -> Document:
 
 
 @api.post("/explain")
-@api.doc(responses=responses(schemas.Explanation, 400, 413, 415, 422, 503))
+@api.doc(responses=problems(400, 413, 415, 422, 503), extensions=image_body(schemas.ImageForm))
+@api.input(schemas.ExplainQuery, location="query", arg_name="query")
+@api.output(schemas.Explanation)
 @open_to_all
 @takes(Body.IMAGES)
 @handled_in(Lane.EXPLAINING)
-def explain() -> Document:
+def explain(query: Mapping[str, str]) -> Document:
     """Explain the prediction for an image: a heat map to lay over it, and the most similar training images.
 
     `?class=` names the class to explain; the default is the predicted one.
     """
     image = read_one(request, current_settings())
     predictor = live_model().predictor
-    wanted = request.args.get("class")
+    wanted = query.get("class")
     class_id = None if wanted is None else match_class(wanted, predictor.version.classes)
     if wanted is not None and class_id is None:
         raise RequestError(f"`class` must be one of {', '.join(predictor.keys)}, not {wanted[:100]!r}.")
@@ -96,7 +101,8 @@ def explain() -> Document:
 
 
 @api.get("/health")
-@api.doc(responses=responses(schemas.Health))
+@api.doc(responses=problems())
+@api.output(schemas.Health)
 @open_to_all
 @unlimited
 def health() -> Document:
@@ -110,7 +116,8 @@ def health() -> Document:
 
 
 @api.get("/model/status")
-@api.doc(responses=responses(status_schemas.ModelStatus))
+@api.doc(responses=problems())
+@api.output(status_schemas.ModelStatus)
 @open_to_all
 def model_status() -> Document:
     """Report the model in use: version, metrics, latency and drift, and a champion that couldn't be loaded."""
@@ -122,7 +129,8 @@ def model_status() -> Document:
 
 
 @api.get("/stats")
-@api.doc(responses=responses(status_schemas.Stats))
+@api.doc(responses=problems())
+@api.output(status_schemas.Stats)
 @open_to_all
 def stats() -> Document:
     """Count the images of the dataset and the predictions, over all processes and restarts."""
@@ -130,7 +138,8 @@ def stats() -> Document:
 
 
 @api.get("/models")
-@api.doc(responses=responses(schemas.Models, 409))
+@api.doc(responses=problems(409))
+@api.output(schemas.Models)
 @open_to_all
 def models() -> Document:
     """List all versions and the champion, the one to use."""
@@ -142,7 +151,8 @@ def models() -> Document:
 
 
 @api.post("/models/<int:version>/promote")
-@api.doc(responses=responses(schemas.Promoted, 401, 403, 404, 409), security=schemas.KEYS)
+@api.doc(responses=problems(401, 403, 404, 409), security=schemas.KEYS)
+@api.output(schemas.Promoted)
 @needs_permission
 def promote(version: int) -> Document:
     """Make a version the champion; all processes use it within two seconds."""
@@ -152,7 +162,8 @@ def promote(version: int) -> Document:
 
 
 @api.post("/models/rollback")
-@api.doc(responses=responses(schemas.Promoted, 401, 403, 409), security=schemas.KEYS)
+@api.doc(responses=problems(401, 403, 409), security=schemas.KEYS)
+@api.output(schemas.Promoted)
 @needs_permission
 def rollback() -> Document:
     """Make the previous champion the champion again."""
@@ -162,7 +173,8 @@ def rollback() -> Document:
 
 
 @probes.get("/livez")
-@probes.doc(responses=responses(schemas.Probe))
+@probes.doc(responses=problems())
+@probes.output(schemas.Probe)
 @open_to_all
 @unlimited
 @handled_in(Lane.LIVENESS)
@@ -172,7 +184,8 @@ def livez() -> Document:
 
 
 @probes.get("/readyz")
-@probes.doc(responses=responses(schemas.Probe, 503))
+@probes.doc(responses=problems(503))
+@probes.output(schemas.Probe)
 @open_to_all
 @unlimited
 @handled_in(Lane.READINESS)

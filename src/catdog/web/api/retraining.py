@@ -1,14 +1,14 @@
 """Routes that start, cancel and report retraining jobs, which the worker runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, jsonify, request, url_for
+from flask import url_for
 from sqlalchemy import Engine
 
-from catdog.errors import CatdogError, DatabaseBusyError, DatabaseUnusableError, RequestError
+from catdog.errors import CatdogError, DatabaseBusyError, DatabaseUnusableError
 from catdog.retraining.dataset import require_new
 from catdog.retraining.jobs.table import Job, Jobs
 from catdog.storage.contention import PASSING
@@ -16,52 +16,64 @@ from catdog.text import counted
 from catdog.web import schemas
 from catdog.web.api.uploads import uploads
 from catdog.web.problems import is_disk_full, why_not_kept, without_paths
-from catdog.web.requests.bodies import FORMS, read_document
-from catdog.web.schemas import responses
+from catdog.web.schemas import problems
 from catdog.web.security.permissions import needs_permission, open_to_all
-from catdog.web.security.sessions import TOKEN_FIELD
 from catdog.web.service import current_settings, database
 from catdog.web.telemetry import tracing
-
-_FIELD_VALUES: Final = {"false": False, "": None}
 
 retrain = APIBlueprint("retrain", __name__, tag="Retraining", url_prefix="/api/retrain")
 
 
 @retrain.post("/trigger")
-@retrain.doc(
-    responses=responses(schemas.RetrainingAccepted, 400, 401, 403, 409, 413, 415, 503, success=202),
-    security=schemas.KEYS,
-)
+@retrain.doc(responses=problems(400, 401, 403, 409, 413, 415, 503), security=schemas.KEYS)
+@retrain.input(schemas.RetrainingOptions, location="json_or_form", arg_name="options")
+@retrain.output(schemas.RetrainingAccepted, 202, description="Accepted")
 @needs_permission
-def trigger() -> tuple[Response, int, dict[str, str]]:
+def trigger(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Start retraining on the uploads; one job runs at a time.
 
     A JSON body `{"promote": false}` keeps the new version as a challenger, even if it passes the gate.
     """
-    arguments = _arguments()
+    accepted = start(options)
+    return accepted, {"Location": url_for("retrain.status", job=accepted["job_id"])}
+
+
+def start(options: dict[str, Any]) -> dict[str, Any]:
+    """Queue a retraining, and describe it."""
     with _database() as engine:
         new = require_new(uploads())
-        job = Jobs(engine).create(arguments=arguments | tracing.carried(), requested_by="api")
-    answer = jsonify(message=f"Retraining on {counted(new, 'new image')} is queued.", job_id=job.id, new=new)
-    return answer, 202, {"Location": url_for("retrain.status", job=job.id)}
+        job = Jobs(engine).create(arguments=options | tracing.carried(), requested_by="api")
+    return {"message": f"Retraining on {counted(new, 'new image')} is queued.", "job_id": job.id, "new": new}
 
 
 @retrain.post("/cancel")
-@retrain.doc(responses=responses(schemas.RetrainingStatus, 401, 403, 404, 409, 503), security=schemas.KEYS)
+@retrain.doc(responses=problems(401, 403, 404, 409, 503), security=schemas.KEYS)
+@retrain.input(schemas.JobQuery, location="query", arg_name="query")
+@retrain.output(schemas.RetrainingStatus)
 @needs_permission
-def cancel() -> dict[str, Any]:
+def cancel(query: Mapping[str, str]) -> dict[str, Any]:
     """Cancel the current job, or the one in `?job=`; it ends within two seconds and changes nothing."""
+    return cancel_job(query.get("job"))
+
+
+def cancel_job(wanted: str | None) -> dict[str, Any]:
+    """Cancel a retraining, by default the current one, and describe it."""
     with _database() as engine:
-        return _document(Jobs(engine).cancel(request.args.get("job")))
+        return _document(Jobs(engine).cancel(wanted))
 
 
 @retrain.get("/status")
-@retrain.doc(responses=responses(schemas.RetrainingStatus, 404, 503))
+@retrain.doc(responses=problems(404, 503))
+@retrain.input(schemas.JobQuery, location="query", arg_name="query")
+@retrain.output(schemas.RetrainingStatus)
 @open_to_all
-def status() -> dict[str, Any]:
+def status(query: Mapping[str, str]) -> dict[str, Any]:
     """Report the last retraining, or the one in `?job=`."""
-    wanted = request.args.get("job")
+    return find_status(query.get("job"))
+
+
+def find_status(wanted: str | None = None) -> dict[str, Any]:
+    """Describe a retraining, by default the last one."""
     with _database() as engine:
         jobs = Jobs(engine)
         return _document(jobs.get(wanted) if wanted else next(iter(jobs.latest()), None))
@@ -77,20 +89,6 @@ def _database() -> Iterator[Engine]:
             raise
         # The tab works without the database. Only errors that may pass ask to try again.
         raise (DatabaseBusyError if why in PASSING else DatabaseUnusableError)(why) from error
-
-
-def _arguments() -> dict[str, Any]:
-    """Return the options of a retraining, from a JSON body or a form; without a body there are none."""
-    if request.mimetype in FORMS:
-        given = {name: _FIELD_VALUES.get(value, value) for name, value in request.form.items() if name != TOKEN_FIELD}
-    else:
-        given = read_document(request)
-        given = {} if given is None else given
-    promote = given.get("promote") if isinstance(given, dict) else given
-    if not isinstance(given, dict) or not (promote is None or promote is False):
-        sent = request.get_data(as_text=True)[:100]
-        raise RequestError(f'The body must be empty or {{"promote": false}}, as JSON or a form, not {sent}.')
-    return {"promote": promote}
 
 
 def _document(job: Job | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""OpenAPI schemas of the server's status and statistics."""
+"""Schemas of the server's status and statistics."""
 
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String

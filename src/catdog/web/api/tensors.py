@@ -13,7 +13,7 @@ import reprlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,24 +22,18 @@ from catdog.prediction.predictor import Prediction
 from catdog.settings import Settings
 from catdog.storage.json_reader import count_values
 from catdog.text import counted
+from catdog.web.api.tensor_requests import InputTensor, OutputName, TensorRequest, parse_tensors
 from catdog.web.requests.bodies import parse_document
 from catdog.web.requests.images import numbered, too_large, too_many
 from catdog.web.requests.limits import HEADER_LENGTH, json_bytes
 
-T = TypeVar("T")
 Document = dict[str, Any]
-
-INPUT: Final = "image"
-EXTENSIONS: Final = ("binary_tensor_data",)
 
 MOST_VALUES: Final = 200_000
 """Maximum values in the JSON of a request, since Python needs some 60 bytes for `[]`. A tensor of 224 x 224 x 3 pixels
 stays below, so its error can name the right input."""
 
-
 _LENGTH_BYTES: Final = 4
-_FOREIGN_PARAMETERS: Final = ("classification", "shared_memory_region")
-_KINDS: Final = {dict: "an object", list: "an array", str: "a string", int: "an integer", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class Output:
     by_class: bool = False
 
 
-OUTPUTS: Final[Mapping[str, Output]] = {
+OUTPUTS: Final[Mapping[OutputName, Output]] = {
     "class": Output("BYTES", lambda prediction: [prediction.class_name]),
     "class_id": Output("INT64", lambda prediction: [prediction.class_id]),
     "confidence": Output("FP32", lambda prediction: [prediction.confidence]),
@@ -66,7 +60,7 @@ class InferRequest:
     """The images of a request, the outputs it asks for (True: as a binary tensor), and its id."""
 
     images: Sequence[bytes]
-    outputs: Mapping[str, bool]
+    outputs: Mapping[OutputName, bool]
     request_id: str | None
 
 
@@ -83,10 +77,9 @@ def parse(body: bytes, header_length: str | None, settings: Settings) -> InferRe
         UploadTooLargeError: it exceeds a limit.
     """
     text, binary = _split(body, header_length, json_bytes(settings))
-    document = _load(text)
-    request_id = _take(document, "id", str) if "id" in document else None
-    outputs = _outputs(document)
-    return InferRequest(_images(document, binary, settings), outputs, request_id)
+    request = _load(text)
+    request_id = request.id if "id" in request.model_fields_set else None
+    return InferRequest(_images(request.inputs[0], binary, settings), _outputs(request), request_id)
 
 
 def render(asked: InferRequest, predictions: Sequence[Prediction]) -> tuple[Document, bytes]:
@@ -128,37 +121,14 @@ def _split(body: bytes, header_length: str | None, most: int) -> tuple[bytes, me
     return body if length == len(body) else body[:length], memoryview(body)[length:]
 
 
-def _load(text: bytes) -> Document:
+def _load(text: bytes) -> TensorRequest:
     if count_values(text) > MOST_VALUES:
         raise UploadTooLargeError(f"The JSON has too many values; the limit is {MOST_VALUES:,}.")
-    document = parse_document(text)
-    if not isinstance(document, dict):
-        raise RequestError(f"The body must be a JSON object, not {reprlib.repr(document)}.")
-    return document
+    return parse_tensors(parse_document(text))
 
 
-def _take(holder: Document, key: str, kind: type[T], default: T | None = None) -> T:
-    """Return a value of exactly one type: neither `true` nor 1.0 is an integer here."""
-    value = holder.get(key, default)
-    if type(value) is not kind:
-        if value is None:
-            raise RequestError(f"`{key}` must be {_KINDS[kind]}, but it is missing or null.")
-        raise RequestError(f"`{key}` must be {_KINDS[kind]}, not {reprlib.repr(value)}.")
-    return value
-
-
-def _parameters(holder: Document) -> Document:
-    parameters = _take(holder, "parameters", dict, {})
-    if found := [name for name in _FOREIGN_PARAMETERS if name in parameters]:
-        raise RequestError(
-            f"The parameter `{found[0]}` isn't supported; the only extension is {', '.join(EXTENSIONS)}."
-        )
-    return parameters
-
-
-def _images(document: Document, binary: memoryview, settings: Settings) -> list[bytes]:
-    tensor = _only_input(document)
-    count, data = _count(tensor), _data(tensor, binary)
+def _images(tensor: InputTensor, binary: memoryview, settings: Settings) -> list[bytes]:
+    count, data = tensor.shape[0], _data(tensor, binary)
     if data is not None and len(data) != count:
         raise RequestError(
             f"`data` has {counted(len(data), 'element')}, but `shape` says {reprlib.repr(count)}. Make them equal."
@@ -174,46 +144,27 @@ def _images(document: Document, binary: memoryview, settings: Settings) -> list[
     return images
 
 
-def _data(tensor: Document, binary: memoryview) -> list[Any] | None:
+def _data(tensor: InputTensor, binary: memoryview) -> list[str] | None:
     """Return the elements of the input in the JSON; None if they are binary."""
-    parameters = _parameters(tensor)
-    size = _take(parameters, "binary_data_size", int) if "binary_data_size" in parameters else None
-    if size is not None and "data" in tensor:
+    size, has_data = tensor.parameters.binary_data_size, "data" in tensor.model_fields_set
+    is_binary = "binary_data_size" in tensor.parameters.model_fields_set
+    if is_binary and has_data:
         raise RequestError("The input has both `data` and `binary_data_size`. Send only one of them.")
-    if (size or 0) != len(binary):
-        given = "missing" if size is None else reprlib.repr(size)
+    if size != len(binary):
+        given = reprlib.repr(size) if is_binary else "missing"
         raise RequestError(
             f"`binary_data_size` is {given}, but {len(binary):,} bytes follow the JSON. Check it and {HEADER_LENGTH}."
         )
-    return _take(tensor, "data", list) if size is None else None
+    if not is_binary and not has_data:
+        raise RequestError("`inputs[0].data` is missing. Send the images in it, or as a binary tensor.")
+    return None if is_binary else tensor.data
 
 
-def _only_input(document: Document) -> Document:
-    inputs = _take(document, "inputs", list)
-    if len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise RequestError(f"`inputs` must have one object, the tensor `{INPUT}`, not {reprlib.repr(inputs)}.")
-    tensor: Document = inputs[0]
-    for key, wanted in {"name": INPUT, "datatype": "BYTES"}.items():
-        if _take(tensor, key, str) != wanted:
-            raise RequestError(f"The `{key}` of the input must be {wanted}, not {reprlib.repr(tensor[key])}.")
-    return tensor
-
-
-def _count(tensor: Document) -> int:
-    """Return the number of images, as the shape of a tensor states it."""
-    shape = _take(tensor, "shape", list)
-    if len(shape) != 1 or type(shape[0]) is not int or shape[0] < 1:
-        raise RequestError(f"`shape` must be [n] for n images, at least 1, not {reprlib.repr(shape)}.")
-    return shape[0]
-
-
-def _decode(data: list[Any]) -> list[bytes]:
+def _decode(data: list[str]) -> list[bytes]:
     """Return the images given as base64 in JSON."""
     images = []
     for number, text in enumerate(data, start=1):
         try:
-            if not isinstance(text, str):
-                raise ValueError("not a string")
             images.append(base64.b64decode(text, validate=True))
         except ValueError as error:  # binascii's error is one
             reason = f"An image in JSON must be a base64 string, not {reprlib.repr(text)} ({error})."
@@ -242,18 +193,13 @@ def _unpack(binary: memoryview, count: int) -> list[bytes]:
     return elements
 
 
-def _outputs(document: Document) -> dict[str, bool]:
+def _outputs(request: TensorRequest) -> dict[OutputName, bool]:
     """Return the requested outputs, or all if none is named; True stands for a binary tensor."""
-    by_default = _take(_parameters(document), "binary_data_output", bool, False)
-    wanted: dict[str, bool] = {}
-    for output in _take(document, "outputs", list, []):
-        name = output.get("name") if isinstance(output, dict) else output
-        if not isinstance(output, dict) or not isinstance(name, str) or name not in OUTPUTS or name in wanted:
-            raise RequestError(
-                f"`outputs` must have objects whose `name` is one of {', '.join(OUTPUTS)}, each once, "
-                f"not {reprlib.repr(name)}."
-            )
-        wanted[name] = _take(_parameters(output), "binary_data", bool, by_default)
+    by_default = request.parameters.binary_data_output
+    wanted = {
+        output.name: output.parameters.binary_data if output.parameters.model_fields_set else by_default
+        for output in request.outputs
+    }
     return wanted or dict.fromkeys(OUTPUTS, by_default)
 
 

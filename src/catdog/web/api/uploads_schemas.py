@@ -1,19 +1,23 @@
-"""OpenAPI schemas of the routes for uploads."""
+"""Schemas of the routes for uploads."""
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from apiflask import Schema
-from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
+from apiflask.fields import Boolean, Dict, File, Float, Integer, List, Nested, String
+from apiflask.validators import Length, OneOf, Regexp
+from marshmallow import pre_load
 
-from catdog.data.labels import probability_key
 from catdog.retraining.uploads.storage import MAX_ID, STATES
+from catdog.web.inputs import ClassName, Ids, Input, Number, TextIds
 from catdog.web.requests.limits import MAX_IDS
-from catdog.web.schemas import IMAGE_TYPES, Problem, described, responses
+from catdog.web.schemas import described
 
-JSON: Final = "application/json"
-MULTIPART: Final = "multipart/form-data"
+BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+"""Truth values in forms and queries, which hold only text."""
+
+_CLASS: Final = {"description": "folder name or key of a class"}
+_ONE_OF: Final = "must be one of {choices}, not {input!r:.100}."
 
 
 class Rejected(Schema):
@@ -100,89 +104,69 @@ class Report(Schema):
     )
 
 
-THUMBNAIL: Final = {
-    "description": "Done",
-    "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
-}
-
 MAX_PAGE: Final = 1_000_000
 MAX_PER_PAGE: Final = 200
-
-IDS: Final = f"^[1-9][0-9]{{0,8}}(,[1-9][0-9]{{0,8}}){{0,{MAX_PER_PAGE - 1}}}$"
-"""Ids in a query, at most as many as a page has."""
-
-_TEXT: Final = {"type": "string", "pattern": "^[^\\x00]*$"}  # databases can't store NUL
-_IMAGE: Final = {"type": "string", "format": "binary"}
-_BATCH: Final = {
-    "type": "string",
-    "pattern": "^[A-Za-z0-9_-]{0,32}$",
-    "description": "id of the batch; a new one if empty",
-}
-_RIGHT: Final = {"type": "string", "enum": ["true", "false"]}  # forms and queries hold only text
-_QUERY: Final[dict[str, dict[str, Any]]] = {
-    "page": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
-    "per_page": {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE},
-    "order": {"type": "string", "enum": ["review", "newest"]},
-    "state": {"type": "string", "enum": list(STATES)},
-    "ids": {"type": "string", "pattern": IDS},
-    **dict.fromkeys(("category", "batch", "origin", "uploader"), _TEXT),
-}
+FILTERS: Final = ("state", "category", "batch", "origin", "uploader")
 
 
-def problems(*statuses: int) -> dict[int, Any]:
-    """Return the problem responses of a route."""
-    return {status: about for status, about in responses(Problem, *statuses).items() if status != 200}
+class _Text(String):
+    """Text without NUL, which databases can't store."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(validate=Regexp(r"^[^\x00]*$", error="must not contain NUL, as {input!r:.100} does."), **more)
 
 
-def add_bodies(spec: dict[Any, Any] | str) -> dict[Any, Any] | str:
-    """Add the bodies and parameters of these routes to an OpenAPI document."""
-    if isinstance(spec, str):  # YAML, which isn't used
-        return spec
-    number = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
-    ids = {"type": "array", "minItems": 1, "maxItems": MAX_IDS, "items": number}
-    form = {"files[]": {"type": "array", "minItems": 1, "items": _IMAGE}, "category": _text(), "batch": _BATCH}
-    stated = {"class": _text(), "right": _RIGHT}
-    paths = spec["paths"]
-    upload, feedback = (paths[path]["post"] for path in ("/api/retrain/upload", "/api/feedback"))
-    _body(upload, MULTIPART, form, ["files[]", "category"])
-    _body(feedback, MULTIPART, {"image": _IMAGE, **stated}, ["image"])
-    images, text = {"contentType": ", ".join(IMAGE_TYPES)}, {"contentType": "text/plain"}
-    upload["requestBody"]["content"][MULTIPART]["encoding"] = {"files[]": images, "category": text}
-    feedback["requestBody"]["content"][MULTIPART]["encoding"] = {"image": images}
-    feedback["requestBody"]["content"].update({kind: {"schema": _IMAGE} for kind in IMAGE_TYPES})
-    feedback["parameters"] = [_parameter(*item) for item in stated.items()]
-    paths["/api/retrain/images"]["get"]["parameters"] = [_parameter(*item) for item in _QUERY.items()]
-    _body(paths["/api/retrain/images/relabel"]["post"], JSON, {"ids": ids, "category": _text()}, None)
-    for action in ("remove", "restore", "confirm"):
-        _body(paths[f"/api/retrain/images/{action}"]["post"], JSON, {"ids": ids}, None)
-    return spec
+class UploadForm(Input):
+    """Images of one class."""
+
+    files = List(File(), data_key="files[]", required=True, validate=Length(min=1))
+    category = ClassName(required=True, metadata=_CLASS)
+    batch = String(
+        validate=Regexp(
+            "^[A-Za-z0-9_-]{0,32}$", error="must be at most 32 of A-Z, a-z, 0-9, _ and -, not {input!r:.100}."
+        ),
+        metadata={"description": "id of the batch; a new one if empty"},
+    )
 
 
-def name_classes(spec: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of an OpenAPI document with the champion's classes as enums, by folder name and key."""
-    named = copy.deepcopy(spec)
-    names = list(dict.fromkeys([*classes, *map(probability_key, classes)]))
-    paths = named["paths"]
-    feedback = paths["/api/feedback"]["post"]
-    feedback["parameters"][0]["schema"]["enum"] = names
-    for operation, kind, field in (
-        (feedback, MULTIPART, "class"),
-        (paths["/api/retrain/upload"]["post"], MULTIPART, "category"),
-        (paths["/api/retrain/images/relabel"]["post"], JSON, "category"),
-    ):
-        operation["requestBody"]["content"][kind]["schema"]["properties"][field]["enum"] = names
-    return named
+class Stated(Input):
+    """The correct class of an image."""
+
+    class_ = ClassName(data_key="class", metadata=_CLASS)
+    right = String(validate=OneOf([text for text in BOOLEANS if text]))
 
 
-def _text() -> dict[str, Any]:
-    """Return a new schema, to which the classes are added later."""
-    return {"type": "string", "description": "folder name or key of a class"}
+class FeedbackForm(Stated):
+    """An image and its correct class."""
+
+    image = File(required=True)
 
 
-def _body(operation: dict[str, Any], kind: str, properties: dict[str, Any], required: list[str] | None) -> None:
-    schema = {"type": "object", "required": required or list(properties), "properties": properties}
-    operation["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
+class UploadsQuery(Input):
+    """Which uploads to list; `category` is a column of another name."""
+
+    page = Number(1, MAX_PAGE)
+    per_page = Number(50, MAX_PER_PAGE)
+    order = String(load_default="review", validate=OneOf(["review", "newest"], error=_ONE_OF))
+    state = String(validate=OneOf(STATES, error=_ONE_OF))
+    ids = TextIds(MAX_PER_PAGE)
+    category = _Text(attribute="folder")
+    batch = _Text()
+    origin = _Text()
+    uploader = _Text()
+
+    @pre_load
+    def _ignore_empty_filters(self, query: Mapping[str, str], **_: Any) -> dict[str, str]:
+        return {name: value for name, value in query.items() if value or name not in FILTERS}
 
 
-def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema}
+class UploadIds(Input):
+    """Ids of uploads."""
+
+    ids = Ids(MAX_IDS, MAX_ID)
+
+
+class Relabelling(UploadIds):
+    """Ids of uploads, and their new class."""
+
+    category = ClassName(required=True, metadata=_CLASS)

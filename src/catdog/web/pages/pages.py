@@ -98,7 +98,7 @@ def _frame(tab: str) -> dict[str, Any]:
         "tabs": TABS,
         "version": predictor.version.number if predictor else None,
         "classes": dict(zip(predictor.keys, predictor.names, strict=True)) if predictor else {},
-        "sign_in": sessions.state(),
+        "sign_in": sessions.session_state(),
         "may_change": may_change(settings),
         "why_locked": None if settings.api_key else why_not(settings),
         "request_id": request_id(),

@@ -87,7 +87,7 @@ def _matrix(figures: Figures) -> list[list[tuple[int, float]]]:
 def _gallery(predictor: Predictor) -> dict[str, Any]:
     """Return the context of the images' template: those of the cell in the query, or the mistakes."""
     try:
-        cell = read_cell(predictor)
+        cell = read_cell(predictor, request.args)
     except PictureNotFoundError:  # show the mistakes instead
         cell = None
     return {

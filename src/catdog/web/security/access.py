@@ -37,9 +37,11 @@ def install(app: Flask, settings: Settings) -> None:
     key = settings.api_key.get_secret_value() if settings.api_key else None
 
     def guard() -> None:
-        if not is_guarded(request) or access_of(request) is Access.KEY:
+        if not is_guarded(request):
             return
-        if key is not None:
+        if access_of(request) is Access.KEY:
+            sessions.require_sign_in_allowed()
+        elif key is not None:
             _require_permission(key)
         elif not _is_own_machine(settings):
             raise ForbiddenError(f"{why_not(settings)} {sessions.HOW_TO_SET_A_KEY}")

@@ -17,11 +17,11 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature
 from werkzeug.wrappers import Response
 
-from catdog.errors import ForbiddenError, KeyNeededError, MediaTypeError, RequestError
+from catdog.errors import ForbiddenError, KeyNeededError
 from catdog.settings import Settings
 from catdog.web import schemas
-from catdog.web.requests.bodies import FORMS, read_document
-from catdog.web.schemas import responses
+from catdog.web.requests.bodies import FORMS
+from catdog.web.schemas import problems
 from catdog.web.security.origins import is_same_site
 from catdog.web.security.permissions import needs_permission, open_to_all, takes_the_key
 
@@ -126,6 +126,17 @@ def is_signed_in() -> bool:
     return TOKEN_FIELD in session and not is_cookie_ignored()
 
 
+def require_sign_in_allowed() -> None:
+    """Check that the server has a key, and that a request to sign in comes from no other site.
+
+    Raises:
+        ForbiddenError: it has none, or it comes from another site.
+    """
+    if current_app.config[_KEY] is None:
+        raise ForbiddenError(f"The server has no API key, so nobody can sign in. {HOW_TO_SET_A_KEY}")
+    _require_same_site()
+
+
 def require_own_page() -> None:
     """Check that a request authorised by a cookie comes from this server's page.
 
@@ -147,40 +158,45 @@ def require_own_page() -> None:
 
 
 @sessions.post("/session")
-@sessions.doc(responses={**responses(schemas.Session, 400, 401, 403, 413, 415), 303: _TO_THE_PAGE})
+@sessions.doc(responses=problems(400, 401, 403, 413, 415) | {303: _TO_THE_PAGE})
+@sessions.input(schemas.SignIn, location="json_or_form", arg_name="body")
+@sessions.output(schemas.Session)
 @takes_the_key
-def sign_in() -> dict[str, Any] | Response:
+def sign_in(body: dict[str, str]) -> dict[str, Any] | Response:
     """Sign in with the API key, as the field `key` of a form or a JSON object.
 
     Later requests use the cookie from the response, with the session's token, in place of the key. A form is redirected
     to the page.
     """
-    key = current_app.config[_KEY]
-    if key is None:
-        raise ForbiddenError(f"The server has no API key, so nobody can sign in. {HOW_TO_SET_A_KEY}")
-    _require_same_site()
-    require_key(_given_key(), key)
+    require_key(body["key"], current_app.config[_KEY])
     session.clear()
     session[TOKEN_FIELD] = secrets.token_urlsafe(32)
     session.permanent = True
-    return redirect(url_for("pages.index"), 303) if request.mimetype in FORMS else state()
+    return redirect(url_for("pages.index"), 303) if request.mimetype in FORMS else session_state()
 
 
 @sessions.route("/session/end", methods=["POST", "DELETE"])
-@sessions.doc(responses={**responses(schemas.Session, 401, 403), 303: _TO_THE_PAGE}, security=schemas.KEYS)
+@sessions.doc(responses=problems(401, 403) | {303: _TO_THE_PAGE}, security=schemas.KEYS)
+@sessions.output(schemas.Session)
 @needs_permission
 def sign_out() -> dict[str, Any] | Response:
     """Sign out and delete the cookie."""
     if session:
         session.clear()
-    return redirect(url_for("pages.index"), 303) if request.mimetype in FORMS else state()
+    return redirect(url_for("pages.index"), 303) if request.mimetype in FORMS else session_state()
 
 
 @sessions.get("/api/session")
-@sessions.doc(responses=responses(schemas.Session))
+@sessions.doc(responses=problems())
+@sessions.output(schemas.Session)
 @open_to_all
 def state() -> dict[str, Any]:
     """Return whether a key is needed, whether the browser is signed in, and the session's token."""
+    return session_state()
+
+
+def session_state() -> dict[str, Any]:
+    """Describe the session of the request."""
     return {
         "key_needed": current_app.config[_KEY] is not None,
         "signed_in": is_signed_in(),
@@ -195,21 +211,6 @@ def _require_same_site() -> None:
             f"This request comes from another site{f' ({source[:200]})' if source else ''}; only pages of "
             f"{request.host_url} may do this. If a proxy changes Host, set CATDOG_TRUSTED_PROXIES."
         )
-
-
-def _given_key() -> str:
-    if request.mimetype in FORMS:
-        given: Any = request.form.get("key")
-    elif request.is_json:
-        document = read_document(request)
-        given = document.get("key") if isinstance(document, dict) else None
-    else:
-        raise MediaTypeError(
-            f"Send the key in a form or as JSON, not {request.mimetype[:100] or 'without a Content-Type'}."
-        )
-    if not isinstance(given, str) or not given:
-        raise RequestError("The field `key` is missing. Send the API key in it.")
-    return given
 
 
 def _is_equal(given: str, expected: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from answers import CAT, DOG, PROBLEM, form, require_problem, require_schema
-from apiflask import APIFlask
+from apiflask import APIFlask, abort
 from drawing import encode
 from flask.testing import FlaskClient
 from PIL import Image
@@ -204,6 +204,25 @@ def test_the_openapi_document_names_every_route(app: APIFlask, client: FlaskClie
     assert "multipart/form-data" in spec["paths"]["/api/predict"]["post"]["requestBody"]["content"]
     page = client.get("/api/docs").text
     assert all(path in page for path in spec["paths"])
+
+
+def test_errors_of_apiflask_are_problems_too(
+    app: APIFlask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        abort(409, "Try later.")
+
+    monkeypatch.setitem(app.view_functions, "api.health", refuse)
+    require_problem(client.get("/api/health"), 409, "Conflict: Try later.")
+
+
+def test_the_document_describes_the_options_of_a_retraining(client: FlaskClient) -> None:
+    spec = client.get("/api/openapi.json").json
+    body = spec["paths"]["/api/retrain/trigger"]["post"]["requestBody"]
+    assert not body["required"]
+    assert body["content"].keys() == {"application/json", "application/x-www-form-urlencoded"}
+    assert spec["components"]["schemas"]["RetrainingOptions"]["properties"]["promote"]["enum"] == [False, None]
+    assert spec["paths"]["/api/retrain/images/remove"]["post"]["requestBody"]["required"]
 
 
 def test_the_page_predicts_without_a_script(client: FlaskClient) -> None:
