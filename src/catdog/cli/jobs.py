@@ -1,5 +1,6 @@
 """Commands for retraining and jobs."""
 
+import uuid
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,11 +53,16 @@ def retrain(
     ensure_champion(settings.models_dir)
     engine = open_database(settings)
     new = require_new(Uploads(settings, engine))
-    job = Jobs(engine).create(arguments={"promote": None if promote else False}, requested_by="command line")
+    arguments = {"promote": None if promote else False}
     if wait:
-        from catdog.retraining.jobs.foreground import finish_here
+        from catdog.retraining.jobs.foreground import cancelled_by_ctrl_c, finish_here
 
-        job = finish_here(settings, job.id, (lambda why: print_json_line({"error": why})) if as_json else None)
+        jobs, job_id = Jobs(engine), str(uuid.uuid4())
+        with cancelled_by_ctrl_c(jobs, job_id):  # from the moment it may be in the table
+            jobs.create(arguments=arguments, requested_by="command line", job_id=job_id)
+            job = finish_here(settings, job_id, (lambda why: print_json_line({"error": why})) if as_json else None)
+    else:
+        job = Jobs(engine).create(arguments=arguments, requested_by="command line")
     if as_json:
         print_json(job.as_dict())
     elif wait:

@@ -113,6 +113,7 @@ def check_complete(notebook: Notebook) -> None:
     assert validation[int(made["best epoch (kept)"]) - 1] == min(validation)
 
 
+@pytest.mark.slow
 def test_it_runs_from_top_to_bottom_on_drawings(on_drawings: Notebook) -> None:
     check_complete(on_drawings)
     metrics = {row[0]: row[1] for row in rows(on_drawings, "every-metric")}

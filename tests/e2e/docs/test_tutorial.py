@@ -92,6 +92,7 @@ def test_the_tour_of_the_readme_runs_in_an_empty_folder(user: User) -> None:
     assert (user.folder / "why" / "overlay.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_the_python_of_the_training_page_runs(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path / "pets", train=12, test=2)
     shutil.copyfile(weights, tmp_path / "mobilenet.weights.h5")

@@ -242,6 +242,7 @@ def test_a_line_of_json_for_each_request(app: APIFlask) -> None:
             assert b"secret" not in finished.stderr
 
 
+@pytest.mark.slow
 def test_counts_of_two_processes_survive_kills_and_restarts(tmp_path: Path) -> None:
     home = tmp_path / "home"
 

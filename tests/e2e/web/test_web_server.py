@@ -71,6 +71,7 @@ def test_swaps_under_load_lose_nothing(
         assert predictions["by_version"].keys() == {str(version) for version in expected.values()}
 
 
+@pytest.mark.slow
 def test_processes_that_loaded_another_backbone_exit_cleanly(home: Settings, tmp_path: Path) -> None:
     store = ModelStore(home.models_dir)
     starter.install_backbone(home.models_dir)
@@ -84,6 +85,7 @@ def test_processes_that_loaded_another_backbone_exit_cleanly(home: Settings, tmp
     assert "SIGSEGV" not in log.read_text()
 
 
+@pytest.mark.slow
 def test_sigterm_lets_requests_end(home: Settings) -> None:
     """A request whose picture is half sent when the server is told to end is answered all the same, and counted."""
     with serving(home.home, "-m", "gunicorn", "app:app") as (port, process):

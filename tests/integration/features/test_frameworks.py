@@ -9,6 +9,7 @@ from catdog.errors import MissingDependencyError
 from catdog.features.frameworks import import_keras
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["import_openvino", "import_keras"])
 def test_a_framework_writes_nothing_to_the_users_home(function: str, tmp_path: Path) -> None:
     (tmp_path / "user").mkdir()

@@ -23,6 +23,8 @@ from catdog.registry.store import ModelStore, ModelVersion
 from catdog.settings import Settings
 from catdog.types import ExportFormat
 
+pytestmark = pytest.mark.slow  # conversions and trainings of whole networks, a minute together
+
 NAMES: dict[ExportFormat, str] = {
     "keras": "pets.keras",
     "h5": "pets.h5",

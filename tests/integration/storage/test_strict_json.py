@@ -101,6 +101,7 @@ def test_no_route_returns_nan_for_a_version_of_odd_images(odd: tuple[Settings, P
     app.extensions["catdog"].stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ["all images alike", "a test split of one class"], indirect=True)
 def test_no_command_prints_nan_for_a_version_of_odd_images(odd: tuple[Settings, Path]) -> None:
     settings, data = odd

@@ -79,6 +79,7 @@ def test_more_views_embed_only_what_is_missing(home: Settings, drawn: Path, weig
     assert all(0 <= done <= total for _, done, total in seen)
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_data_give_the_same_head(home: Settings, drawn: Path, weights: Path) -> None:
     options = TrainOptions(backbone=str(weights), seed=3, **FAST)
     heads = [train(drawn, home, options).version.load_head() for _ in range(2)]
@@ -116,6 +117,7 @@ def test_limit_bounds_training_images_per_class(home: Settings, drawn: Path, wei
     assert result.images["test"] == 20
 
 
+@pytest.mark.slow
 def test_a_trial_is_promoted_only_on_request(home: Settings, drawn: Path, weights: Path) -> None:
     tried = train(drawn, home, TrainOptions(backbone=str(weights), limit=5, **FAST))
     assert (tried.promoted, ModelStore(home.models_dir).champion()) == (False, 1)
@@ -124,6 +126,7 @@ def test_a_trial_is_promoted_only_on_request(home: Settings, drawn: Path, weight
     assert (meant.promoted, ModelStore(home.models_dir).champion()) == (True, meant.version.number)
 
 
+@pytest.mark.slow
 def test_a_trial_leaves_the_bundled_model_in_use(settings: Settings, drawn: Path, weights: Path) -> None:
     first = train(drawn, settings, TrainOptions(backbone=str(weights), limit=5, **FAST))
     assert not first.promoted

@@ -125,6 +125,7 @@ def test_bodies(hostile: tuple[APIFlask, FlaskClient]) -> None:
                 require_words(client.open(address(rule), method=method, **sent), method, rule.rule, name, kind)
 
 
+@pytest.mark.slow
 def test_addresses_and_queries(hostile: tuple[APIFlask, FlaskClient]) -> None:
     app, client = hostile
     for rule, method in routes(app):
@@ -134,6 +135,7 @@ def test_addresses_and_queries(hostile: tuple[APIFlask, FlaskClient]) -> None:
                 require_words(response, method, path)
 
 
+@pytest.mark.slow
 def test_headers(hostile: tuple[APIFlask, FlaskClient]) -> None:
     app, client = hostile
     for rule, method in routes(app):

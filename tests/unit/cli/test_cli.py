@@ -79,6 +79,7 @@ def test_the_command_line_and_python_give_the_same_answers(trained: Settings, dr
         assert {"path": line["path"], **predictor.predict(line["path"]).as_dict()} == line
 
 
+@pytest.mark.slow
 def test_models_are_listed_shown_promoted_and_rolled_back(home: Settings, drawn: Path, weights: Path) -> None:
     run(home.home, "train", drawn, "--backbone", weights, "--epochs", 1, "--no-promote")
     listed = json.loads(run(home.home, "models", "list", "--json").stdout)

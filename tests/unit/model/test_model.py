@@ -42,6 +42,7 @@ def test_the_network_has_the_specified_head() -> None:
     assert trainable == 1280 * 128 + 128 + 128 * 2 + 2  # the backbone is frozen
 
 
+@pytest.mark.slow
 def test_training_on_images_changes_only_the_head_and_learns(weights: Path) -> None:
     pictures = [encode(draw(animal, i)) for i in range(12) for animal in ("cat", "dog")]
     labels = [0, 1] * 12
@@ -94,6 +95,7 @@ def test_each_view_is_seen_in_each_epoch() -> None:
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= steps[0][1].keys()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_head() -> None:
     features, labels = blobs()
     heads = []

@@ -3,12 +3,12 @@
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-from catdog.errors import ConflictError, JobCancelledError, JobError
+from catdog.errors import ConflictError, JobCancelledError, JobError, JobNotFoundError
 from catdog.retraining.jobs.lock import WorkerLock, only_worker
 from catdog.retraining.jobs.table import Job, Jobs
 from catdog.retraining.jobs.worker import LOST, Worker
@@ -36,16 +36,23 @@ def finish_here(settings: Settings, job_id: str, on_takeover: Callable[[str], No
     """
     jobs = Jobs(open_database(settings))
     on_loss = partial(on_takeover or _report_error, f"{LOST}follow it with: catdog jobs show {job_id}")
-    try:
+    with cancelled_by_ctrl_c(jobs, job_id):
         while (job := jobs.get(job_id)).in_progress:
             try:
                 with only_worker(settings, timeout=0) as lock:
                     _run_worker(settings, lock, on_loss)
             except JobError:  # a worker is running
                 time.sleep(WAIT_SECONDS)
+    return job
+
+
+@contextmanager
+def cancelled_by_ctrl_c(jobs: Jobs, job_id: str) -> Iterator[None]:
+    """Cancel a job, which need not be queued yet, on Ctrl-C, and raise a `JobCancelledError` with the outcome."""
+    try:
+        yield
     except KeyboardInterrupt:
         raise JobCancelledError(_cancel(jobs, job_id)) from None
-    return job
 
 
 def _report_error(sentence: str) -> None:
@@ -74,9 +81,13 @@ def _run_worker(settings: Settings, lock: WorkerLock, on_loss: Callable[[], None
 
 
 def _cancel(jobs: Jobs, job_id: str) -> str:
-    """Cancel a job that may have ended, and describe the outcome."""
-    with suppress(ConflictError):
+    """Cancel a job that may have ended or not been queued, and describe the outcome."""
+    try:
         jobs.cancel(job_id)
+    except JobNotFoundError:
+        return "Stopped before the job was queued; nothing was changed."
+    except ConflictError:
+        pass  # it has ended
     until = time.monotonic() + CANCEL_SECONDS
     while (job := jobs.get(job_id)).in_progress and time.monotonic() < until:
         time.sleep(0.1)

@@ -81,15 +81,19 @@ class Jobs:
         self._engine = engine
 
     def create(
-        self, kind: str = RETRAIN, arguments: Mapping[str, Any] | None = None, requested_by: str | None = None
+        self,
+        kind: str = RETRAIN,
+        arguments: Mapping[str, Any] | None = None,
+        requested_by: str | None = None,
+        job_id: str | None = None,
     ) -> Job:
-        """Queue a job.
+        """Queue a job, with a new ID unless one is given.
 
         Raises:
             ConflictError: a job of that kind is queued or running.
         """
         row: dict[str, Any] = {
-            "id": str(uuid.uuid4()),
+            "id": job_id or str(uuid.uuid4()),
             "kind": kind,
             "state": "queued",
             "stage": "queued",

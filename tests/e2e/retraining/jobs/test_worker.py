@@ -221,6 +221,7 @@ def test_a_stopped_worker_leaves_its_job_to_the_next(
     holder.join()
 
 
+@pytest.mark.slow
 @of_the_file
 def test_a_step_waits_for_a_locked_database(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     configure = database._configure_sqlite
@@ -273,6 +274,7 @@ def test_a_killed_training_process_fails_the_job_and_not_the_worker(busy: tuple[
     wait_for(lambda: not children(worker), 20)  # its memory goes back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("running", [True, False], ids=["with a worker", "without a worker"])
 def test_ctrl_c_cancels_within_two_seconds_and_keeps_nothing(
     home: Settings, running: bool, request: pytest.FixtureRequest

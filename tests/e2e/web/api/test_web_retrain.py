@@ -242,6 +242,7 @@ def test_a_killed_server_loses_no_upload_and_no_job(home: Settings) -> None:
     assert list(home.jobs_dir.glob("*")) == []
 
 
+@pytest.mark.slow
 def test_an_external_worker_stays_external(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATDOG_WORKER", "external")
     with serving(home.home) as (_, process):
@@ -249,6 +250,7 @@ def test_an_external_worker_stays_external(home: Settings, monkeypatch: pytest.M
         assert workers_of(process.pid) == []
 
 
+@pytest.mark.slow
 def test_a_crashing_worker_is_restarted_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[float] = []
 

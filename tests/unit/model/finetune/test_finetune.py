@@ -20,6 +20,8 @@ OPTIONS = FineTuneOptions(
     blocks=1, epochs=2, batch_size=8, image_size=32, mixup=0.2, label_smoothing=0.1, teacher_share=0.0
 )
 
+pytestmark = pytest.mark.slow  # conversions and trainings of whole networks, a minute together
+
 
 class Data(NamedTuple):
     weights: Path
@@ -105,7 +107,6 @@ def test_the_same_call_returns_at_once_and_leaves_no_cache(data: Data, finished:
     assert not (tuned.parent / CACHE).exists()
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_resumes_with_the_same_result(
     data: Data, finished: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
@@ -121,7 +122,6 @@ def test_an_interrupted_run_resumes_with_the_same_result(
     assert differ(resumed, finished[0]) < 1e-5
 
 
-@pytest.mark.slow
 def test_other_options_start_again_and_can_tune_every_layer(
     data: Data, finished: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
