@@ -122,6 +122,7 @@ def test_it_runs_from_top_to_bottom_on_drawings(on_drawings: Notebook) -> None:
     assert all(any(name in metric for metric in metrics) for name in named)
 
 
+@pytest.mark.slow
 def test_it_trains_saves_exports_and_serves(on_drawings: Notebook) -> None:
     assert "Version 2 was " in shown(on_drawings, "gate")
     assert [row[0] for row in rows(on_drawings, "gate")] == ["1", "2"]
@@ -136,6 +137,7 @@ def test_it_trains_saves_exports_and_serves(on_drawings: Notebook) -> None:
     assert str(json.loads(answer)["model_version"]) == champion
 
 
+@pytest.mark.slow
 def test_it_shows_true_class_and_prediction_of_each_image(on_drawings: Notebook) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown(on_drawings, "sample-predictions"))
     assert len(captions) == 8
@@ -146,6 +148,7 @@ def test_it_shows_true_class_and_prediction_of_each_image(on_drawings: Notebook)
         assert caption[:3] == re.search("true class (...)", caption)[1].lower()  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_it_downloads_the_data_if_the_folder_is_missing(
     kept: Notebook, drawn: Path, settings: Settings, tmp_path: Path
 ) -> None:
