@@ -1,7 +1,6 @@
 """The evaluation report, a self-contained HTML file."""
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from catdog.data.images.pixels import decode, read_picture
+from catdog.data.images.pixels import decode, encode, read_picture
 from catdog.data.labels import display_name
 from catdog.errors import PictureError
 from catdog.evaluation.charts import vega
@@ -86,6 +85,5 @@ def _thumbnail(path: str) -> str:
         pixels = decode(read_picture(path), THUMBNAIL)
     except PictureError:
         return ""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    data = encode(Image.fromarray(pixels), "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

@@ -1,13 +1,12 @@
 """Draws a heat map: as a layer for the page, or over the image."""
 
-import io
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from catdog.data.images.encoded import Limits
-from catdog.data.images.pixels import decode_upright, read_picture
+from catdog.data.images.pixels import decode_upright, encode, read_picture
 from catdog.prediction.predictor import Source
 from catdog.prediction.similar import Floats
 
@@ -29,7 +28,7 @@ def render_heat_map(heat_map: Floats, size: tuple[int, int]) -> bytes:
     Returns:
         A PNG, transparent at 0 and opaque at 1.
     """
-    return _encode(_paint(heat_map, size), "PNG")
+    return encode(_paint(heat_map, size), "PNG")
 
 
 def overlay(image: Source, heat_map: Floats, opacity: float = 0.5, limits: Limits = Limits()) -> bytes:
@@ -55,7 +54,7 @@ def overlay(image: Source, heat_map: Floats, opacity: float = 0.5, limits: Limit
     ground = ImageEnhance.Color(ground).enhance(1 - opacity)
     heat = _paint(heat_map, ground.size)
     ground.paste(heat, mask=heat.getchannel("A").point(lambda alpha: alpha * opacity))
-    return _encode(ground, "JPEG", quality=90)
+    return encode(ground, "JPEG", quality=90)
 
 
 def _paint(heat_map: Floats, size: tuple[int, int]) -> Image.Image:
@@ -67,9 +66,3 @@ def _paint(heat_map: Floats, size: tuple[int, int]) -> Image.Image:
     eased = (heat / 0.6).clip(0, 1)
     alpha = 255 * eased**2 * (3 - 2 * eased)
     return Image.fromarray(np.stack([*colours, alpha], axis=-1).round().astype(np.uint8), "RGBA")
-
-
-def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()

@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,9 @@ __all__ = [
     "decode_kept",
     "decode_upright",
     "decode_views",
+    "encode",
     "encode_kept",
+    "encode_thumbnail",
     "limits_of",
     "prepare_dataset",
     "read_picture",
@@ -48,6 +50,8 @@ IMAGE_SIZE: Final = 224
 
 MOST_KEPT_PIXELS: Final = 16_000_000
 """Maximum pixels of an image stored for retraining; larger ones are halved."""
+
+THUMBNAIL_SIDE: Final = 320
 
 MAX_PICTURE_BYTES: Final = 64 * 2**20
 """Default for the maximum bytes of an image file."""
@@ -129,12 +133,19 @@ def decode_kept(data: bytes, limits: Limits = Limits()) -> Image.Image:
 def encode_kept(data: bytes, quality: int, limits: Limits = Limits()) -> bytes:
     """Decode an image like `decode_kept` and encode it as a JPEG without metadata; raises what `decode` does."""
 
-    def encode(image: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        return buffer.getvalue()
+    return _use_kept(data, limits, lambda image: encode(image, "JPEG", quality=quality))
 
-    return _use_kept(data, limits, encode)
+
+def encode_thumbnail(data: bytes, limits: Limits = Limits()) -> bytes:
+    """Return an image as a JPEG of at most 320 by 320 pixels, upright; raises what `decode` does."""
+    return encode(Image.fromarray(decode_upright(data, THUMBNAIL_SIDE, limits)), "JPEG", quality=85)
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Return the bytes of an image file of a kind that Pillow writes, such as JPEG, with Pillow's options for it."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def _use_kept(data: bytes, limits: Limits, use: Callable[[Image.Image], Used]) -> Used:

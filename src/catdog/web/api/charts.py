@@ -1,7 +1,6 @@
 """Routes of charts, their rows, and the test images behind them."""
 
 import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -9,10 +8,9 @@ from typing import Any, Final
 
 from apiflask import APIBlueprint, APIFlask
 from flask import Response, current_app, url_for
-from PIL import Image
 from werkzeug.exceptions import NotFound
 
-from catdog.data.images.pixels import decode_upright
+from catdog.data.images.pixels import encode_thumbnail
 from catdog.data.labels import match_class
 from catdog.errors import CatdogError, ChartError, PictureNotFoundError
 from catdog.evaluation.charts.catalog import CHARTS, PAPER, fill, insights
@@ -28,7 +26,6 @@ from catdog.web.security.permissions import needs_permission, open_to_all
 from catdog.web.service import current_settings, live_model, server_status
 
 MISTAKES_SHOWN: Final = 24
-THUMBNAIL_SIDE: Final = 320
 
 charts = APIBlueprint("charts", __name__, tag="Charts", url_prefix="/api/charts")
 
@@ -98,10 +95,7 @@ def image(sha256: str) -> Response:
             f"No test image of version {predictor.version.number} with the hash {sha256[:64]!r}, or its file has moved "
             "or changed. See /api/charts/pictures for the images."
         )
-    buffer = io.BytesIO()
-    pixels = decode_upright(path.read_bytes(), THUMBNAIL_SIDE, predictor.limits)
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
-    return Response(buffer.getvalue(), content_type="image/jpeg")
+    return Response(encode_thumbnail(path.read_bytes(), predictor.limits), content_type="image/jpeg")
 
 
 def _assessment(predictor: Predictor) -> Assessment:

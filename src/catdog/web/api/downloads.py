@@ -1,22 +1,17 @@
 """Downloads: thumbnails of training images, and versions."""
 
-import io
 import tempfile
-from typing import Final
 
 from apiflask import APIBlueprint
 from apiflask.schemas import FileSchema
 from flask import Response, send_file
-from PIL import Image
 
-from catdog.data.images.pixels import decode_upright
+from catdog.data.images.pixels import encode_thumbnail
 from catdog.prediction.similar import training_picture
 from catdog.registry.packing import pack
 from catdog.web.schemas import KEYS, THUMBNAIL, problems
 from catdog.web.security.permissions import needs_permission
 from catdog.web.service import live_model
-
-THUMBNAIL_SIDE: Final = 320
 
 downloads = APIBlueprint("downloads", __name__, tag="API", url_prefix="/api")
 
@@ -28,10 +23,8 @@ downloads = APIBlueprint("downloads", __name__, tag="API", url_prefix="/api")
 def training_image(sha256: str) -> Response:
     """Return a training image of the model in use as a JPEG of at most 320 by 320 pixels."""
     predictor = live_model().predictor
-    pixels = decode_upright(training_picture(predictor, sha256), THUMBNAIL_SIDE, predictor.limits)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
-    return Response(buffer.getvalue(), content_type="image/jpeg")
+    data = training_picture(predictor, sha256)
+    return Response(encode_thumbnail(data, predictor.limits), content_type="image/jpeg")
 
 
 @downloads.get("/models/<int:version>/download")

@@ -1,15 +1,13 @@
 """Routes that add uploads and manage them."""
 
-import io
 from functools import partial
 from typing import Any, Final, cast
 
 from apiflask import APIBlueprint
 from flask import Response, current_app, request
-from PIL import Image
 from werkzeug.datastructures import MultiDict
 
-from catdog.data.images.pixels import decode_upright
+from catdog.data.images.pixels import encode_thumbnail
 from catdog.errors import UploadNotFoundError
 from catdog.monitoring.counts import Counts
 from catdog.retraining.uploads import review
@@ -27,7 +25,6 @@ from catdog.web.schemas import KEYS, THUMBNAIL, image_body, problems
 from catdog.web.security.permissions import needs_permission
 from catdog.web.service import LOCK_SECONDS, counts, current_settings, live_model
 
-THUMBNAIL_SIDE: Final = 320
 _OPENING: Final = "catdog.uploads"
 
 collect = APIBlueprint("collect", __name__, tag="Retraining", url_prefix="/api")
@@ -135,12 +132,10 @@ def image_file(number: int) -> Response:
     """Return the image as a JPEG of at most 320 by 320 pixels."""
     stored = uploads().storage.get([number])[0]
     try:
-        pixels = decode_upright(stored.path.read_bytes(), THUMBNAIL_SIDE, live_model().predictor.limits)
+        thumbnail = encode_thumbnail(stored.path.read_bytes(), live_model().predictor.limits)
     except OSError as error:
         raise UploadNotFoundError(f"The file of upload {number} can't be read: {error.strerror}.") from error
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
-    return Response(buffer.getvalue(), content_type="image/jpeg")
+    return Response(thumbnail, content_type="image/jpeg")
 
 
 @collect.post("/retrain/images/relabel")
